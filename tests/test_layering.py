@@ -1,0 +1,91 @@
+"""Who imports whom, read from the source: downwards only, and the protocols stay pure (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted((ROOT / "proxy").rglob("*.py"))
+
+# The layers, lowest first. A module imports from lower layers, and from its own layer where ALLOWED_BESIDE says so.
+LAYERS: list[set[str]] = [
+    {"proxy", "proxy.errors", "proxy.address", "proxy.telemetry"},
+    {
+        "proxy.protocol",
+        "proxy.protocol.frame",
+        "proxy.protocol.handshake",
+        "proxy.protocol.replay",
+        "proxy.protocol.stream",
+        "proxy.protocol.schedule",
+        "proxy.protocol.liveness",
+        "proxy.protocol.mux",
+        "proxy.protocol.socks",
+        "proxy.protocol.http_proxy",
+    },
+    {"proxy.config", "proxy.share", "proxy.keys"},
+    {"proxy.tls", "proxy.session", "proxy.relay", "proxy.dialer"},
+    {"proxy.tunnel", "proxy.listener", "proxy.forward", "proxy.exit", "proxy.website"},
+    {"proxy.app", "proxy.cli", "proxy.qr", "proxy.__main__"},
+]
+ALLOWED_BESIDE = {
+    "proxy.protocol.stream": {"proxy.protocol.frame"},
+    "proxy.protocol.schedule": {"proxy.protocol.frame", "proxy.protocol.stream"},
+    "proxy.protocol.mux": {f"proxy.protocol.{name}" for name in ("frame", "stream", "replay", "schedule", "liveness")},
+    "proxy.config": {"proxy.share", "proxy.keys"},
+    "proxy.share": {"proxy.keys"},
+    "proxy.listener": {"proxy.forward"},
+    "proxy.exit": {"proxy.website"},
+    "proxy.cli": {"proxy.app", "proxy.qr"},
+    "proxy.__main__": {"proxy.cli"},
+}
+IMPURE = {"trio", "ssl", "utls", "socket", "time", "random", "secrets", "logging", "threading", "select", "asyncio", "os", "datetime"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that the source imports at run time, anywhere in it, as absolute names."""
+    package = module_name(path) if path.stem == "__init__" else module_name(path).rpartition(".")[0]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {f"{stem}.{alias.name}" if (ROOT / stem.replace(".", "/")).is_dir() else stem for alias in node.names}
+    return found
+
+
+def layer(name: str) -> int:
+    for number, modules in enumerate(LAYERS):
+        if name in modules:
+            return number
+    raise AssertionError(f"{name} stands in no layer: give it one in {__name__}")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_imports_go_downwards(path: Path) -> None:
+    name = module_name(path)
+    for other in imported(path):
+        if other.partition(".")[0] == "proxy":
+            beside = other in ALLOWED_BESIDE.get(name, ())
+            assert layer(other) < layer(name) or beside, f"{name} imports {other}"
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if "protocol" in p.parts], ids=module_name)
+def test_protocols_are_pure(path: Path) -> None:
+    assert not {name.partition(".")[0] for name in imported(path)} & IMPURE
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_every_source_file_has_its_test(path: Path) -> None:
+    if path.stem not in ("__init__", "__main__"):
+        twin = ROOT / "tests" / path.relative_to(ROOT / "proxy").with_name(f"test_{path.name}")
+        assert twin.exists(), f"{twin.relative_to(ROOT)} is missing"
