@@ -21,6 +21,9 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.stream",
         "proxy.protocol.schedule",
         "proxy.protocol.liveness",
+        "proxy.protocol.event",
+        "proxy.protocol.inbox",
+        "proxy.protocol.outbox",
         "proxy.protocol.mux",
         "proxy.protocol.socks",
         "proxy.protocol.http_proxy",
@@ -33,7 +36,12 @@ LAYERS: list[set[str]] = [
 ALLOWED_BESIDE = {
     "proxy.protocol.stream": {"proxy.protocol.frame"},
     "proxy.protocol.schedule": {"proxy.protocol.frame", "proxy.protocol.stream"},
-    "proxy.protocol.mux": {f"proxy.protocol.{name}" for name in ("frame", "stream", "replay", "schedule", "liveness")},
+    "proxy.protocol.event": {"proxy.protocol.stream"},
+    "proxy.protocol.inbox": {"proxy.protocol.frame"},
+    "proxy.protocol.outbox": {f"proxy.protocol.{name}" for name in ("event", "frame", "replay", "schedule", "stream")},
+    "proxy.protocol.mux": {
+        f"proxy.protocol.{name}" for name in ("event", "frame", "inbox", "liveness", "outbox", "stream")
+    },
     "proxy.config": {"proxy.share", "proxy.keys"},
     "proxy.share": {"proxy.keys"},
     "proxy.listener": {"proxy.forward"},
@@ -41,7 +49,21 @@ ALLOWED_BESIDE = {
     "proxy.cli": {"proxy.app", "proxy.qr"},
     "proxy.__main__": {"proxy.cli"},
 }
-IMPURE = {"trio", "ssl", "utls", "socket", "time", "random", "secrets", "logging", "threading", "select", "asyncio", "os", "datetime"}
+IMPURE = {
+    "trio",
+    "ssl",
+    "utls",
+    "socket",
+    "time",
+    "random",
+    "secrets",
+    "logging",
+    "threading",
+    "select",
+    "asyncio",
+    "os",
+    "datetime",
+}
 
 
 def module_name(path: Path) -> str:
@@ -59,7 +81,9 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             stem = ".".join([*base, *([node.module] if node.module else [])])
-            found |= {f"{stem}.{alias.name}" if (ROOT / stem.replace(".", "/")).is_dir() else stem for alias in node.names}
+            found |= {
+                f"{stem}.{alias.name}" if (ROOT / stem.replace(".", "/")).is_dir() else stem for alias in node.names
+            }
     return found
 
 

@@ -1,0 +1,141 @@
+"""Frames: the unit on a carrier (docs/protocol.md, section 4)."""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..errors import RemoteProtocolError
+
+# Wire constants: a change breaks peers.
+HEADER = struct.Struct("!II")  # type and length share the first word
+HEADER_SIZE = HEADER.size
+MAX_PAYLOAD = 65536
+UNRELIABLE = 0x40
+OPTIONAL = 0x80
+MAX_TEXT = 255
+
+
+class Type(enum.IntEnum):
+    OPEN = 0x01
+    OPENED = 0x02
+    DATA = 0x03
+    END = 0x04
+    RESET = 0x05
+    CREDIT = 0x06
+    GO_AWAY = 0x07
+    PING = 0x41
+    PONG = 0x42
+    ACK = 0x43
+    PADDING = 0xC4
+
+
+class _Shape(NamedTuple):
+    on_stream: bool
+    shortest: int
+    longest: int
+
+
+_SHAPES = {
+    Type.OPEN: _Shape(True, 5, 259),  # a name of one byte; a name of 255 bytes
+    Type.OPENED: _Shape(True, 0, 0),
+    Type.DATA: _Shape(True, 1, MAX_PAYLOAD),
+    Type.END: _Shape(True, 0, 0),
+    Type.RESET: _Shape(True, 1, 1 + MAX_TEXT),
+    Type.CREDIT: _Shape(True, 4, 4),
+    Type.GO_AWAY: _Shape(False, 1, 1 + MAX_TEXT),
+    Type.PING: _Shape(False, 8, 8),
+    Type.PONG: _Shape(False, 8, 8),
+    Type.ACK: _Shape(False, 8, 8),
+    Type.PADDING: _Shape(False, 0, MAX_PAYLOAD),
+}
+_KNOWN: dict[int, Type] = {int(kind): kind for kind in Type}  # a look-up is several times cheaper than Type(number)
+
+
+class Frame(NamedTuple):
+    type: Type | int  # int: an optional type that this version does not know
+    stream_id: int
+    payload: bytes
+
+    @property
+    def size(self) -> int:
+        """How far it moves the offset if it is reliable, in bytes."""
+        return HEADER_SIZE + len(self.payload)
+
+    @property
+    def reliable(self) -> bool:
+        return not self.type & UNRELIABLE
+
+
+def header(kind: Type, stream_id: int, length: int) -> bytes:
+    """For a payload of `length` bytes that is sent from where it lies, without a copy."""
+    return HEADER.pack(kind << 24 | length, stream_id)
+
+
+def encode(kind: Type, stream_id: int = 0, payload: bytes = b"") -> bytes:
+    return HEADER.pack(kind << 24 | len(payload), stream_id) + payload
+
+
+def text_payload(number: int, text: str) -> bytes:
+    """The payload of RESET and GO_AWAY. Text that is too long is cut between characters."""
+    return bytes([number]) + text.encode()[:MAX_TEXT].decode(errors="ignore").encode()
+
+
+def payload_text(payload: bytes) -> str:
+    """What people read of a RESET or GO_AWAY. It comes from a peer: nothing in it may move a terminal's cursor or break a line."""
+    text = payload[1:].decode(errors="replace")
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+class FrameDecoder:
+    """Bytes of a carrier in, frames out. What is cut off at the end waits for the next feeding."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest = bytearray()  # never longer than one frame and what came with its end
+
+    def carrier_lost(self) -> None:
+        """Forgets the part of a frame that came in: the peer sends that frame again, whole."""
+        self._rest = bytearray()
+
+    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Frame]:
+        """Every frame that is complete now. The iterator must be run to its end; `data` may be reused after that.
+
+        Raises RemoteProtocolError at a frame that no version of the protocol allows; the decoder is of no use after it.
+        """
+        if self._rest:
+            self._rest += data
+            data, self._rest = self._rest, bytearray()
+        view = memoryview(data)
+        position, end = 0, len(view)
+        while end - position >= HEADER_SIZE:
+            word, stream_id = HEADER.unpack_from(view, position)
+            length = word & 0xFFFFFF
+            kind = _check(word >> 24, stream_id, length)
+            after = position + HEADER_SIZE + length
+            if after > end:
+                break
+            yield Frame(kind, stream_id, bytes(view[position + HEADER_SIZE : after]))
+            position = after
+        if position < end:
+            self._rest += view[position:]
+
+
+def _check(number: int, stream_id: int, length: int) -> Type | int:
+    """By the header alone, so that a wrong length is found before its payload is waited for."""
+    kind = _KNOWN.get(number)
+    if length > MAX_PAYLOAD:
+        raise RemoteProtocolError(f"a frame of {length} bytes")
+    if kind is None:
+        if number & OPTIONAL:
+            return number
+        raise RemoteProtocolError(f"frame type {number:#04x} is unknown")
+    shape = _SHAPES[kind]
+    if not shape.shortest <= length <= shape.longest:
+        raise RemoteProtocolError(f"{kind.name} with a payload of {length} bytes")
+    if bool(stream_id) is not shape.on_stream:
+        raise RemoteProtocolError(f"{kind.name} on stream {stream_id}")
+    return kind

@@ -1,0 +1,101 @@
+"""What a session has to send, and in which order."""
+
+from __future__ import annotations
+
+import struct
+
+from .event import Event, StreamWritable
+from .frame import HEADER_SIZE, Type, encode, header
+from .replay import ReplayLog
+from .schedule import Schedule
+from .stream import LOW_WATER, Stream
+
+_U64 = struct.Struct("!Q")
+_PING = _U64.pack(0)  # one is out at a time, so all may look alike
+
+# Our choice.
+MAX_KEPT = 16_777_216  # unacknowledged bytes; as large as the largest window of a stream
+
+
+class Outbox:
+    """In this order: unreliable frames, what is sent again, control frames, the streams' data.
+
+    Frames are made as late as possible, when the carrier can take them, so that a message goes before a download that was queued earlier.
+    """
+
+    __slots__ = ("ack", "control", "ended", "held", "log", "ping", "pong", "schedule")
+
+    def __init__(self) -> None:
+        self.ack = self.ping = False
+        self.pong: bytes | None = None
+        self.held = False  # nothing reliable goes before the welcome
+        self.control: list[bytes] = []
+        self.ended: list[Stream] = []  # whose END was taken since somebody looked
+        self.log = ReplayLog()
+        self.schedule = Schedule()
+
+    def carrier_made(self, *, held: bool) -> None:
+        """Unreliable frames belong to the carrier that they were made for."""
+        self.ack = self.ping = False
+        self.pong = None
+        self.held = held
+
+    @property
+    def ready(self) -> bool:
+        return self.ack or self.ping or self.pong is not None or self._reliable_ready
+
+    @property
+    def _reliable_ready(self) -> bool:
+        if self.held:
+            return False
+        if self.log.sent < self.log.end:
+            return True
+        return self.log.size < MAX_KEPT and (bool(self.control) or bool(self.schedule))
+
+    def take_unreliable(self, ack: int | None) -> bytes:
+        """`ack`: the offset to acknowledge, or None where the peer knows it."""
+        parts = []
+        if ack is not None:
+            parts.append(encode(Type.ACK, 0, _U64.pack(ack)))
+        if self.pong is not None:
+            parts.append(encode(Type.PONG, 0, self.pong))
+        if self.ping:
+            parts.append(encode(Type.PING, 0, _PING))
+        self.ack = self.ping = False
+        self.pong = None
+        return b"".join(parts)
+
+    def take_reliable(self, limit: int, now: float, events: list[Event]) -> bytes | memoryview:
+        """Whole frames, about `limit` bytes of them; empty where there are none. They are kept in the log from here on."""
+        if not self._reliable_ready:
+            return b""
+        again = self.log.next_unsent()
+        if again is not None:
+            return again
+        parts: list[bytes | memoryview] = list(self.control)
+        self.control.clear()
+        left = limit - sum(map(len, parts))
+        while left > 0 and (stream := self.schedule.pop()) is not None:
+            left -= self._take_from(stream, min(left, stream.turn), now, parts, events)
+        chunk = b"".join(parts)
+        if chunk:
+            self.log.append(chunk)
+        return chunk
+
+    def _take_from(
+        self, stream: Stream, limit: int, now: float, parts: list[bytes | memoryview], events: list[Event]
+    ) -> int:
+        sender, size = stream.sender, 0
+        if sender.queued:
+            crowded = sender.queued > LOW_WATER
+            data = sender.take(limit)
+            size = len(data)
+            parts += (header(Type.DATA, stream.id, size), data)
+            if crowded and sender.queued <= LOW_WATER:
+                events.append(StreamWritable(stream))
+        if sender.ending and not sender.queued:
+            sender.ended = True
+            parts.append(encode(Type.END, stream.id))
+            self.ended.append(stream)
+        self.schedule.sent(stream, size, now)
+        return size + HEADER_SIZE

@@ -1,0 +1,71 @@
+"""What was sent reliably and is not acknowledged yet: kept, to be sent again on the next carrier."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ..errors import RemoteProtocolError
+
+
+class ReplayLog:
+    """A window on the sequence of reliable bytes: `start` is acknowledged, `end` is written, and `sent` lies between.
+
+        0 ...... start ============ sent ------------ end
+                 | kept, on the     | kept, not yet on
+                 | carrier          | this carrier
+
+    Chunks go in whole and come out whole, and each ends where a frame ends, so other frames fit between any two of them.
+    """
+
+    __slots__ = ("_chunks", "_unsent", "end", "sent", "start")
+
+    def __init__(self) -> None:
+        self._chunks: deque[bytes | memoryview] = deque()
+        self._unsent: deque[bytes | memoryview] = deque()
+        self.start = self.sent = self.end = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        return self.end - self.start
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something was put on this carrier that is not acknowledged."""
+        return self.sent > self.start
+
+    def append(self, chunk: bytes | memoryview) -> None:
+        """A chunk that goes on the carrier now, behind everything before it."""
+        assert self.sent == self.end, "what is to be sent again goes first"
+        self._chunks.append(chunk)
+        self.end += len(chunk)
+        self.sent = self.end
+
+    def next_unsent(self) -> bytes | memoryview | None:
+        """The next chunk to be sent again, or None; it counts as sent from now on."""
+        if not self._unsent:
+            return None
+        chunk = self._unsent.popleft()
+        self.sent += len(chunk)
+        return chunk
+
+    def acknowledge(self, offset: int) -> None:
+        """Everything before `offset` has arrived. Raises RemoteProtocolError if that was never sent."""
+        if offset > self.end:
+            raise RemoteProtocolError("an acknowledgement of what was never sent")
+        while self._chunks and self.start + len(self._chunks[0]) <= offset:
+            self.start += len(self._chunks.popleft())
+        if self.start < offset:
+            self._chunks[0] = memoryview(self._chunks[0])[offset - self.start :]
+            self.start = offset
+
+    def rewind(self, received: int) -> None:
+        """For a new carrier whose other end has everything before `received`: the rest is to be sent again.
+
+        Raises RemoteProtocolError where that was never sent or is not kept any more.
+        """
+        if not self.start <= received <= self.end:
+            raise RemoteProtocolError("the peer's offset is outside of what is kept")
+        self.acknowledge(received)
+        self._unsent = deque(self._chunks)
+        self.sent = self.start

@@ -1,0 +1,59 @@
+"""Which stream sends next: those that have sent little lately first, then the bulk, round robin."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from .frame import MAX_PAYLOAD
+from .stream import Stream
+
+# Our choices.
+#: What a stream may send in its turn: one full frame, as shorter ones cost more steps for each byte.
+TURN = MAX_PAYLOAD
+#: Up to here a stream is a chat message, a request or the beginning of a page, and goes before bulk.
+LITTLE = 32_768
+#: After this many seconds half of what a stream has sent is forgotten.
+HALF_LIFE = 1.0
+
+
+class Schedule:
+    """The streams that have something to send and may send it. Each stands here once."""
+
+    __slots__ = ("_bulk", "_little")
+
+    def __init__(self) -> None:
+        self._little: deque[Stream] = deque()
+        self._bulk: deque[Stream] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._little or self._bulk)
+
+    def add(self, stream: Stream, now: float) -> None:
+        """Call after anything that may have made the stream ready."""
+        if stream.scheduled or not stream.sender.ready:
+            return
+        stream.scheduled = True
+        stream.recent *= 0.5 ** ((now - stream.recent_at) / HALF_LIFE)
+        stream.recent_at = now
+        (self._little if stream.recent < LITTLE else self._bulk).append(stream)
+
+    def pop(self) -> Stream | None:
+        """The stream whose turn it is. It stands here no more: `sent` puts it back."""
+        while self._little or self._bulk:
+            stream = (self._little or self._bulk).popleft()
+            stream.scheduled = False
+            if stream.sender.ready:  # a reset may have emptied it since
+                stream.turn = stream.turn or TURN
+                return stream
+        return None
+
+    def sent(self, stream: Stream, size: int, now: float) -> None:
+        """Call after the popped stream has sent `size` bytes. Where its turn was cut short it goes on with it, else it stands at the end of its row."""
+        stream.recent += size
+        stream.turn -= size
+        if stream.turn > 0 and stream.sender.ready:
+            stream.scheduled = True
+            (self._little if stream.recent < LITTLE else self._bulk).appendleft(stream)
+        else:
+            stream.turn = 0
+            self.add(stream, now)

@@ -1,0 +1,182 @@
+"""One stream: a sending half and a receiving half that do not know each other (docs/protocol.md, sections 5 and 6)."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from ..address import Address
+from ..errors import Reason, RemoteProtocolError
+from .frame import MAX_PAYLOAD
+
+# Wire constants.
+INITIAL_CREDIT = 262_144
+MAX_CREDIT = 2**31 - 1
+
+# Our choices.
+MAX_WINDOW = 16_777_216  # 100 Mbit/s over 300 ms and a fourfold margin; section 6
+#: A sender with less than this queued asks its app for more: one full frame goes out while the next is fetched.
+LOW_WATER = MAX_PAYLOAD
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    reason: Reason
+    text: str
+
+
+class SendHalf:
+    """Bytes of the app on their way out. Finished when END was taken, or the stream was reset."""
+
+    __slots__ = ("_queue", "credit", "ended", "ending", "queued")
+
+    def __init__(self) -> None:
+        self._queue: deque[memoryview] = deque()
+        self.queued = 0
+        self.credit = INITIAL_CREDIT
+        self.ending = False  # the app has no more; END follows what is queued
+        self.ended = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether DATA or END can be sent now."""
+        if self.queued:
+            return self.credit > 0
+        return self.ending and not self.ended
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        view = memoryview(data)
+        self._queue.append(view)
+        self.queued += len(view)
+
+    def take(self, limit: int) -> memoryview:
+        """At most `limit` bytes and at most the credit, from where they lie; at least one byte must be ready."""
+        first = self._queue[0]
+        size = min(limit, self.credit, len(first))
+        if size == len(first):
+            self._queue.popleft()
+        else:
+            self._queue[0] = first[size:]
+        self.queued -= size
+        self.credit -= size
+        return first[:size]
+
+    def drop(self) -> None:
+        """After a reset: nothing of it is sent any more."""
+        self._queue.clear()
+        self.queued = 0
+        self.ending = self.ended = True
+
+    def grant(self, increment: int) -> None:
+        if not increment or self.credit + increment > MAX_CREDIT:
+            raise RemoteProtocolError("credit of nothing, or above the limit")
+        self.credit += increment
+
+
+class ReceiveHalf:
+    """Bytes of the peer on their way to the app. Finished when END came and everything was read, or the stream was reset."""
+
+    __slots__ = ("_chunks", "_granted_at", "_used", "buffered", "ended", "open_credit", "window")
+
+    def __init__(self, now: float) -> None:
+        self._chunks: deque[bytes] = deque()
+        self.buffered = 0
+        self.ended = False
+        self.window = INITIAL_CREDIT
+        self.open_credit = INITIAL_CREDIT  # what the peer may still send
+        self._used = 0  # read by the app and not given back yet
+        self._granted_at = now
+
+    def feed(self, payload: bytes) -> None:
+        """Raises RemoteProtocolError beyond the credit or after END."""
+        if self.ended:
+            raise RemoteProtocolError("DATA after END")
+        if len(payload) > self.open_credit:
+            raise RemoteProtocolError("DATA beyond the credit")
+        self.open_credit -= len(payload)
+        self._chunks.append(payload)
+        self.buffered += len(payload)
+
+    def end(self) -> None:
+        """Raises RemoteProtocolError if it came before."""
+        if self.ended:
+            raise RemoteProtocolError("END after END")
+        self.ended = True
+
+    def read(self, limit: int) -> bytes:
+        """At most `limit` bytes, as many as there are; empty where nothing is buffered."""
+        chunks = self._chunks
+        if not chunks:
+            return b""
+        if len(chunks) == 1 and self.buffered <= limit:  # one frame, one read: no copy
+            data = chunks.pop()
+        else:
+            data = self._join(limit)
+        self.buffered -= len(data)
+        self._used += len(data)
+        return data
+
+    def _join(self, limit: int) -> bytes:
+        taken, size = [], 0
+        while self._chunks and size + len(self._chunks[0]) <= limit:
+            taken.append(self._chunks.popleft())
+            size += len(taken[-1])
+        if self._chunks and size < limit:
+            first = self._chunks[0]
+            taken.append(first[: limit - size])
+            self._chunks[0] = first[limit - size :]
+        return b"".join(taken)
+
+    def drop(self) -> None:
+        """After a reset: the app reads nothing more."""
+        self._chunks.clear()
+        self.buffered = 0
+        self.ended = True
+
+    def credit_due(self, now: float, round_trip: float) -> int:
+        """How much credit to give back now; 0 until half of the window has been read.
+
+        An app that reads half a window in less than two round trips is held up by the window, not by itself: it doubles.
+        """
+        if self.ended or self._used < self.window // 2:
+            return 0
+        increment, self._used = self._used, 0
+        if now - self._granted_at < 2 * round_trip and self.window < MAX_WINDOW:
+            increment += self.window
+            self.window *= 2
+        self._granted_at = now
+        self.open_credit += increment
+        return increment
+
+
+class Stream:
+    """Both halves and what belongs to neither. `reset` is set once the stream was reset by either side."""
+
+    __slots__ = ("accepted", "address", "id", "receiver", "recent", "recent_at", "reset", "scheduled", "sender", "turn")
+
+    def __init__(self, stream_id: int, address: Address, now: float) -> None:
+        self.id = stream_id
+        self.address = address
+        self.accepted = False  # OPENED was sent or received
+        self.reset: Reset | None = None
+        self.sender = SendHalf()
+        self.receiver = ReceiveHalf(now)
+        # For the schedule: whether it stands there, what is left of its turn, and how much it has sent lately.
+        self.scheduled = False
+        self.turn = 0
+        self.recent = 0.0
+        self.recent_at = now
+
+    def __repr__(self) -> str:
+        state = "reset" if self.reset else "open" if self.accepted else "opening"
+        return f"<Stream {self.id} {state}, {self.sender.queued} to send, {self.receiver.buffered} to read>"
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is sent or received for it."""
+        return self.reset is not None or (self.sender.ended and self.receiver.ended)
+
+    def drop(self, reset: Reset) -> None:
+        self.reset = reset
+        self.sender.drop()
+        self.receiver.drop()
