@@ -180,6 +180,14 @@ class Mux:
             self._outbox.control.append(encode(Type.CREDIT, stream.id, _U32.pack(credit)))
         return data
 
+    def close(self, stream: Stream, now: float) -> None:
+        """The app has gone: what is queued goes out and END after it, and what comes in is answered with RESET, as TCP does."""
+        if stream.receiver.buffered:
+            self.reset(stream, Reason.CANCELLED)
+        elif not stream.closed:
+            stream.receiver.unwanted = True
+            self.write_end(stream, now)
+
     def reset(self, stream: Stream, reason: Reason, text: str = "") -> None:
         """Ends both directions at once; what is queued or buffered is dropped."""
         if not stream.closed:
@@ -295,6 +303,8 @@ class Mux:
         if not stream.receiver.buffered:
             self._events.append(StreamReadable(stream))
         stream.receiver.feed(payload)
+        if stream.receiver.unwanted:
+            self.reset(stream, Reason.CANCELLED)
 
     def _receive_end(self, stream: Stream, _payload: bytes, _now: float) -> None:
         stream.receiver.end()

@@ -76,12 +76,13 @@ class SendHalf:
 class ReceiveHalf:
     """Bytes of the peer on their way to the app. Finished when END came and everything was read, or the stream was reset."""
 
-    __slots__ = ("_chunks", "_granted_at", "_used", "buffered", "ended", "open_credit", "window")
+    __slots__ = ("_chunks", "_granted_at", "_used", "buffered", "ended", "open_credit", "unwanted", "window")
 
     def __init__(self, now: float) -> None:
         self._chunks: deque[bytes] = deque()
         self.buffered = 0
         self.ended = False
+        self.unwanted = False  # the app has gone
         self.window = INITIAL_CREDIT
         self.open_credit = INITIAL_CREDIT  # what the peer may still send
         self._used = 0  # read by the app and not given back yet

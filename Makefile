@@ -1,0 +1,15 @@
+.PHONY: demo test fast format
+
+demo:
+	scripts/demo
+
+test:
+	scripts/test
+
+# Without the end-to-end tests.
+fast:
+	scripts/test -m 'not e2e'
+
+format:
+	.venv/bin/python -m ruff check --fix .
+	.venv/bin/python -m ruff format .

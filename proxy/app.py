@@ -1,0 +1,239 @@
+"""Puts the program together: settings in, objects out, one nursery around them."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import trio
+
+from . import telemetry
+from .address import Address
+from .config import Config, ExitSettings, Listen, LocalSettings, Server, User, Website, parse
+from .config import Folder as FolderSetting
+from .dialer import Dialer
+from .errors import CarrierError, ConfigError, OpenError, Reason
+from .exit import Exit, Limits
+from .keys import UserKey, channel_binding, der_of, new_certificate, pin_of
+from .listener import serve_local
+from .protocol.socks import Credentials
+from .share import Link
+from .tls import TLSStream, connect_tls, exit_context, local_context, looks_like_a_browser
+from .tunnel import Tunnel
+from .website import Website as ServeWebsite
+from .website import folder, page, server
+
+log = telemetry.logger("app")
+
+# Our choices.
+BACKLOG = 1024  # a browser that starts again opens dozens of connections at once; the kernel has its own bound
+#: Almost nothing here is part of a cycle, so the collector's default of a look after every 700 objects finds work and no garbage.
+GC_THRESHOLD = 50_000
+
+#: Why the exit cannot be reached, in the words of the one who wants to reach it.
+_UNREACHABLE = {
+    Reason.REFUSED: "nothing listens there: is `ropeway exit run` running, and does its firewall let this port through?",
+    Reason.NAME_NOT_FOUND: "its name cannot be resolved: is this computer on a network? The name may be blocked here",
+    Reason.TIMED_OUT: "it does not answer: it is off, or its address is blocked on the way",
+    Reason.HOST_UNREACHABLE: "there is no way to its address from this network",
+    Reason.NETWORK_UNREACHABLE: "this computer is on no network that leads there",
+}
+
+
+def run_local(config: Config) -> None:
+    """`ropeway run`, until SIGINT or SIGTERM. Raises ConfigError."""
+    if config.local.exit is None:
+        raise ConfigError("local.exit", "there is no exit to go to; run `ropeway join LINK` with a link from your exit")
+    _configure(config)
+    _run(_serve_local, config.local, config.local.exit)
+
+
+def run_exit(config: Config) -> None:
+    """`ropeway exit run`, until SIGINT or SIGTERM. Raises ConfigError."""
+    _configure(config)
+    _run(_serve_exit, config.exit)
+
+
+def run_demo(port: int, allow_private: bool) -> None:
+    """An exit and a local side on loopback, with keys that are forgotten at the end. Raises ConfigError."""
+    telemetry.configure()
+    with tempfile.TemporaryDirectory(prefix="ropeway-demo-") as folder_name:
+        _run(_serve_demo, Path(folder_name), port, allow_private)
+
+
+def _configure(config: Config) -> None:
+    telemetry.configure(config.log.level, config.log.format, destinations=config.log.destinations)
+
+
+def _run(serve: Callable[..., Awaitable[None]], *args: object) -> None:
+    gc.set_threshold(GC_THRESHOLD)
+    gc.freeze()
+    trio.run(_until_signal, serve, args)
+
+
+async def _until_signal(serve: Callable[..., Awaitable[None]], args: tuple[object, ...]) -> None:
+    failure: ConfigError | None = None
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def serve_and_stop() -> None:
+                nonlocal failure
+                try:
+                    await serve(*args)
+                except ConfigError as exc:  # taken out of the nursery by hand, so that no group comes around it
+                    failure = exc
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(serve_and_stop)
+            async for number in signals:
+                log.info("stopped by %s", signal.Signals(number).name)
+                nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+# ---- the local side
+
+
+async def _serve_local(settings: LocalSettings, link: Link) -> None:
+    listeners = await _listen(settings.listen, "local.listen")
+    if not looks_like_a_browser:
+        log.warning("utls is not installed: carriers work, but they look like Python and not like a browser from outside")
+    tunnel = Tunnel(_carrier_opener(link), link.key, connect_wait=settings.connect_wait)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tunnel.run)
+        await nursery.start(_serve_port, settings, listeners, tunnel)
+        log.info("ready: SOCKS and HTTP proxy on %s, by way of %s", _shown_listeners(listeners), link.address)
+
+
+async def _serve_port(
+    settings: LocalSettings,
+    listeners: list[trio.SocketListener],
+    tunnel: Tunnel,
+    *,
+    task_status: trio.TaskStatus[object],
+) -> None:
+    credentials = Credentials(settings.username, settings.password) if settings.username else None
+    await serve_local(
+        listeners, tunnel.open, credentials, max_connections=settings.max_connections, task_status=task_status
+    )
+
+
+def _carrier_opener(link: Link) -> Callable[[], Awaitable[tuple[TLSStream, bytes]]]:
+    context = local_context(roots=link.roots)
+    dialer = Dialer(allow_private=True)  # an exit may stand in the user's own network
+    server_name = link.sni or (link.host if link.roots else "")
+
+    async def open_carrier() -> tuple[TLSStream, bytes]:
+        try:
+            transport = await dialer.connect(link.address)
+        except OpenError as exc:
+            why = _UNREACHABLE.get(exc.reason, str(exc))
+            raise CarrierError(f"the exit {link.address} cannot be reached: {why}; it is tried again") from exc
+        return await connect_tls(transport, context, server_name, link.pin)
+
+    return open_carrier
+
+
+# ---- the exit
+
+
+async def _serve_exit(settings: ExitSettings) -> None:
+    if not settings.users:
+        raise ConfigError("exit.users", "nobody may use this exit; add a user with `ropeway exit user add NAME`")
+    context = exit_context(settings.certificate, settings.key)
+    binding = channel_binding(der_of(settings.certificate.read_bytes()))
+    serving = Exit(
+        {user.key.key_id: user.key.secret for user in settings.users},
+        binding,
+        website=_website(settings.website),
+        connect=Dialer(allow_private=settings.allow_private).connect,
+        limits=Limits(settings.waiting_time, settings.max_sessions, settings.max_streams),
+    )
+    listeners = await _listen(settings.listen, "exit.listen")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serving.serve, listeners, context)
+        log.info("ready: exit on %s, for %d users", _shown_listeners(listeners), len(settings.users))
+
+
+def _website(setting: Website) -> ServeWebsite:
+    if isinstance(setting, FolderSetting):
+        return folder(setting.path)
+    if isinstance(setting, Server):
+        return server(setting.address.host, setting.address.port)
+    return page()
+
+
+# ---- both in one
+
+
+async def _serve_demo(where: Path, port: int, allow_private: bool) -> None:
+    """The exit's port is free to choose, so two demos get along."""
+    certificate, key = new_certificate("localhost")
+    (where / "exit-cert.pem").write_bytes(certificate)
+    (where / "exit-key.pem").touch(mode=0o600)
+    (where / "exit-key.pem").write_bytes(key)
+    user = User("demo", UserKey.new())
+    tables = {
+        "local": {"listen": f"127.0.0.1:{port}"},
+        "exit": {"listen": "127.0.0.1:0", "allow_private": allow_private},
+    }
+    config = parse(tables, where / "config.toml")
+    listeners = await _listen(config.local.listen, "--port")
+    exit_listeners = await _listen(config.exit.listen, "exit.listen")
+    exit_port = exit_listeners[0].socket.getsockname()[1]
+    link = Link("127.0.0.1", exit_port, user.key, pin_of(der_of(certificate)), server_name="localhost")
+    serving = Exit(
+        {user.key.key_id: user.key.secret},
+        channel_binding(der_of(certificate)),
+        website=page(),
+        connect=Dialer(allow_private=allow_private).connect,
+        limits=Limits(),
+    )
+    tunnel = Tunnel(_carrier_opener(link), link.key, connect_wait=config.local.connect_wait)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serving.serve, exit_listeners, exit_context(config.exit.certificate, config.exit.key))
+        nursery.start_soon(tunnel.run)
+        await nursery.start(_serve_port, config.local, listeners, tunnel)
+        log.info("ready: SOCKS and HTTP proxy on %s", _shown_listeners(listeners))
+        sys.stdout.write(_DEMO.format(port=listeners[0].socket.getsockname()[1]))
+        sys.stdout.flush()
+
+
+_DEMO = """
+The demo runs on this computer only: what goes in at the local port comes out of an exit beside it.
+
+  A browser:   chromium --proxy-server=socks5://127.0.0.1:{port}
+               Firefox: Settings > Network Settings > Manual: SOCKS v5 host 127.0.0.1, port {port}, proxy DNS on
+  A chat app:  Telegram: Settings > Advanced > Connection type > Use custom proxy: SOCKS5, 127.0.0.1, {port}
+  A terminal:  curl --socks5-hostname 127.0.0.1:{port} https://example.com/
+
+Ctrl-C ends it.
+"""
+
+
+# ---- listening
+
+
+async def _listen(listen: Listen, field: str) -> list[trio.SocketListener]:
+    """Raises ConfigError that says what stands in the way."""
+    try:
+        return await trio.open_tcp_listeners(listen.port, host=listen.host or None, backlog=BACKLOG)
+    except OSError as exc:
+        raise ConfigError(field, f"cannot listen on {listen}: {_listen_advice(exc)}") from exc
+
+
+def _listen_advice(exc: OSError) -> str:
+    if isinstance(exc, PermissionError):
+        return "ports below 1024 need root, or the capability CAP_NET_BIND_SERVICE; give it, or choose another port"
+    cause = exc if exc.errno else exc.__cause__ or exc
+    return f"{getattr(cause, 'strerror', None) or cause}; stop the program that uses this port, or choose another"
+
+
+def _shown_listeners(listeners: list[trio.SocketListener]) -> str:
+    names = [listener.socket.getsockname() for listener in listeners]
+    return ", ".join(str(Address(name[0], name[1])) for name in names)

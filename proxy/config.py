@@ -1,0 +1,313 @@
+"""The configuration: what is in the file, parsed at the door into frozen values. Behind it no string is parsed again."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from . import telemetry
+from .address import Address
+from .config_file import ExitTable, LocalTable, LogTable, UserTable, convert, read_tables, read_text, replace_file
+from .errors import ConfigError
+from .keys import KEY_ID_SIZE, SECRET_SIZE, UserKey, from_base64, to_base64
+from .share import Link, check_label, check_server_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("text", "json")
+
+_MAX_CREDENTIAL = 255  # RFC 1929, section 2: its length is one byte
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where a listener stands: an IP address, or an empty host for all addresses of both families.
+
+    Port 0 lets the system choose.
+    """
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`127.0.0.1:1080`, `[::1]:1080`, `localhost:1080` or `:443`. Raises ValueError with a text for people."""
+        host, colon, port = text.rpartition(":")
+        if not colon or not (port.isascii() and port.isdigit() and int(port[:6]) < 65536):
+            raise ValueError("there is no port; write 127.0.0.1:1080, or :443 for all addresses")
+        if ":" in host and not (host.startswith("[") and host.endswith("]")):
+            raise ValueError("an IPv6 address needs brackets, as in [::1]:1080")
+        if not host:
+            return cls("", int(port))
+        try:
+            literal = "127.0.0.1" if host == "localhost" else host.strip("[]")
+            return cls(str(ipaddress.ip_address(literal)), int(port))
+        except ValueError:
+            raise ValueError("it needs an IP address of this machine, or none for all, as in :443") from None
+
+    @property
+    def is_loopback(self) -> bool:
+        return bool(self.host) and ipaddress.ip_address(self.host).is_loopback
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltInPage:
+    """The website is one page of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The website is the files of a folder."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The website is another server."""
+
+    address: Address
+
+
+Website: TypeAlias = BuiltInPage | Folder | Server
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    level: str
+    destinations: bool
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSettings:
+    """`username` and `password` are both set or both empty."""
+
+    listen: Listen
+    username: str
+    password: str = field(repr=False)
+    exit: Link | None
+    connect_wait: float
+    max_connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    name: str
+    key: UserKey
+
+    def table(self) -> UserTable:
+        """How it is written in the file."""
+        return UserTable(self.name, self.key.key_id.hex(), to_base64(self.key.secret))
+
+
+@dataclass(frozen=True, slots=True)
+class ExitSettings:
+    """`host` is empty where no exit was set up; the paths are absolute."""
+
+    listen: Listen
+    host: str
+    port: int
+    server_name: str
+    certificate: Path
+    key: Path
+    roots: bool
+    website: Website
+    allow_private: bool
+    waiting_time: float
+    max_sessions: int
+    max_streams: int
+    users: tuple[User, ...]
+
+    def link(self, user: User, pin: bytes) -> Link:
+        """What this user needs. Raises ConfigError where the exit has no public name."""
+        if not self.host:
+            raise ConfigError("exit.host", "links need it: the name or address under which users reach this exit")
+        return Link(self.host, self.port, user.key, pin, self.server_name, self.roots, user.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    log: LogSettings
+    local: LocalSettings
+    exit: ExitSettings
+
+
+def load(path: Path) -> Config:
+    """Raises ConfigError that names the setting and the file. Warns where others can read the secrets in it."""
+    text = read_text(path)
+    if text is None:
+        makers = "`ropeway join LINK` makes one for this computer, `ropeway exit init --host HOST` one for an exit"
+        raise ConfigError("", f"there is no configuration at {path}; {makers}")
+    config = check(text, path)
+    secret = config.local.exit or config.local.password or config.exit.users
+    if secret and sys.platform != "win32" and path.stat().st_mode & 0o077:
+        telemetry.logger("config").warning("other users of this machine can read the keys in %s; chmod 600 it", path)
+    return config
+
+
+def check(text: str, path: Path) -> Config:
+    """What `load` would read if this were the file's text. Raises ConfigError in the same way."""
+    return parse(read_tables(text, path), path)
+
+
+def change(path: Path, edit: Callable[[str], str]) -> Config:
+    """Replaces the file by what `edit` makes of its text, which is empty where there is no file.
+
+    Raises ConfigError, and leaves the file as it was, where it is not TOML or would not be a configuration any more.
+    """
+    old = read_text(path) or ""
+    read_tables(old, path)
+    new = edit(old)
+    config = check(new, path)
+    replace_file(path, new.encode())
+    return config
+
+
+def parse(tables: Mapping[str, Any], path: Path) -> Config:
+    """The settings in the tables of the file at `path`, which need not exist; no tables give the defaults.
+
+    Raises ConfigError that names the setting and the file.
+    """
+    file = convert(tables, path)
+    source = _Source(path)
+    return Config(_log(file.log, source), _local(file.local, source), _exit(file.exit, source))
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    path: Path
+
+    @contextlib.contextmanager
+    def field(self, name: str) -> Iterator[None]:
+        """What is wrong inside is wrong with this setting of this file."""
+        try:
+            yield
+        except (ValueError, RuntimeError, ConfigError) as error:  # RuntimeError: `~name` of a user who does not exist
+            raise ConfigError(name, f"{error} (in {self.path})") from None
+
+    def absolute(self, text: str) -> Path:
+        if not text or "\0" in text:
+            raise ValueError("this is no path")
+        return self.path.absolute().parent / Path(text).expanduser()
+
+
+def _log(table: LogTable, source: _Source) -> LogSettings:
+    with source.field("log.level"):
+        _check_one_of(table.level, LEVELS)
+    with source.field("log.format"):
+        _check_one_of(table.format, FORMATS)
+    return LogSettings(table.level, table.destinations, table.format)
+
+
+def _check_one_of(text: str, choices: Sequence[str]) -> None:
+    if text not in choices:
+        raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
+
+
+def _local(table: LocalTable, source: _Source) -> LocalSettings:
+    with source.field("local.listen"):
+        listen = Listen.parse(table.listen)
+    for name, text, other in (
+        ("username", table.username, table.password),
+        ("password", table.password, table.username),
+    ):
+        with source.field(f"local.{name}"):
+            _check_credential(text, needed=bool(other))
+    with source.field("local.username"):
+        if ":" in table.username:
+            raise ValueError("HTTP ends a user name at a colon (RFC 7617); choose one without")
+    with source.field("local.listen"):
+        if not listen.is_loopback and not table.username:
+            raise ValueError(
+                f"at {listen} everybody in reach could use the exit; "
+                "set local.username and local.password, or listen on 127.0.0.1"
+            )
+    with source.field("local.exit"):
+        link = Link.parse(table.exit) if table.exit else None
+    return LocalSettings(listen, table.username, table.password, link, table.connect_wait, table.max_connections)
+
+
+def _check_credential(text: str, *, needed: bool) -> None:
+    if needed and not text:
+        raise ValueError("username and password go together: set both, or none")
+    if len(text.encode()) > _MAX_CREDENTIAL:
+        raise ValueError(f"it is longer than {_MAX_CREDENTIAL} bytes, and SOCKS has no room for more")
+    if text and not text.isprintable():
+        raise ValueError("it has characters that cannot be typed")
+
+
+def _exit(table: ExitTable, source: _Source) -> ExitSettings:
+    with source.field("exit.listen"):
+        listen = Listen.parse(table.listen)
+    with source.field("exit.host"):
+        host = Address.make(table.host, table.port).host if table.host else ""
+    with source.field("exit.server_name"):
+        server_name = table.server_name.lower()
+        if server_name:
+            check_server_name(server_name)
+    with source.field("exit.certificate"):
+        certificate = source.absolute(table.certificate)
+    with source.field("exit.key"):
+        key = source.absolute(table.key)
+    with source.field("exit.website"):
+        website = _website(table.website, source)
+    return ExitSettings(
+        listen=listen,
+        host=host,
+        port=table.port,
+        server_name=server_name,
+        certificate=certificate,
+        key=key,
+        roots=table.roots,
+        website=website,
+        allow_private=table.allow_private,
+        waiting_time=table.waiting_time,
+        max_sessions=table.max_sessions,
+        max_streams=table.max_streams,
+        users=_users(table.users, source),
+    )
+
+
+def _website(text: str, source: _Source) -> Website:
+    kind, _, value = text.partition(":")
+    if text == "page":
+        return BuiltInPage()
+    if kind == "folder":
+        return Folder(source.absolute(value))
+    if kind == "server":
+        return Server(Address.parse(value))
+    raise ValueError(f'{text!r} is not "page", "folder:PATH" or "server:HOST:PORT"')
+
+
+def _users(tables: Sequence[UserTable], source: _Source) -> tuple[User, ...]:
+    users: list[User] = []
+    for number, table in enumerate(tables):
+        place = f"exit.users[{number}]"
+        with source.field(f"{place}.name"):
+            check_label(table.name)
+            if any(user.name == table.name for user in users):
+                raise ValueError(f"there are two users of the name {table.name!r}")
+        with source.field(f"{place}.id"):
+            key_id = _from_hex(table.id)
+            if any(user.key.key_id == key_id for user in users):
+                raise ValueError(f"{table.name!r} has the id of another user; remove one and add it again")
+        with source.field(f"{place}.key"):
+            users.append(User(table.name, UserKey(key_id, from_base64(table.key, SECRET_SIZE))))
+    return tuple(users)
+
+
+def _from_hex(text: str) -> bytes:
+    if not re.fullmatch(f"[0-9a-fA-F]{{{2 * KEY_ID_SIZE}}}", text):
+        raise ValueError(f"it does not have {2 * KEY_ID_SIZE} hexadecimal digits")
+    return bytes.fromhex(text)

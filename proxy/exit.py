@@ -1,0 +1,228 @@
+"""The exit: TLS for everybody, a session for who proves to hold a key, and the website for everybody else."""
+
+from __future__ import annotations
+
+import math
+import random
+import secrets
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import trio
+
+from .address import Address
+from .errors import OpenError, Reason, RemoteProtocolError
+from .protocol.handshake import (
+    NONCE_SIZE,
+    TOKEN_SIZE,
+    Hello,
+    NotAHelloError,
+    Status,
+    Wanted,
+    Welcome,
+    read_hello,
+)
+from .protocol.mux import Mux
+from .relay import relay
+from .session import Session, SessionStream
+from .telemetry import logger, shown
+from .tls import TLSStream
+from .website import Website
+
+log = logger("exit")
+
+Connect: TypeAlias = Callable[[Address], Awaitable[trio.abc.HalfCloseableStream]]
+
+# Our choices; seconds.
+HANDSHAKE_TIMEOUT = 10.0  # TLS; and the hello (docs/protocol.md, section 3)
+WELCOME_TIMEOUT = 10.0
+PADDING = range(100, 701)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one user may take; see the configuration."""
+
+    waiting_time: float = 600.0
+    max_sessions: int = 16
+    max_streams: int = 8192
+
+
+class ServedSession:
+    """A session at the exit, on a carrier or waiting for one."""
+
+    def __init__(self, key_id: bytes, session: Session) -> None:
+        self.key_id = key_id
+        self.token = secrets.token_bytes(TOKEN_SIZE)
+        self.session = session
+        self._turn = 0  # of the carrier that it belongs to
+        self._next_turn = trio.Event()
+        self.waiting_since = math.inf
+
+    def take_turn(self) -> int:
+        """For a carrier whose hello was accepted; whoever waits for the session's next carrier stops waiting."""
+        self._turn += 1
+        self._next_turn.set()
+        self._next_turn = trio.Event()
+        self.waiting_since = math.inf
+        return self._turn
+
+    async def run(self, turn: int, carrier: TLSStream, first: bytes, waiting_time: float) -> None:
+        """On this carrier, then until the next one comes; when none does, the session is over."""
+        if turn != self._turn:
+            return  # another carrier came while the welcome was on its way
+        next_turn = self._next_turn
+        why = await self.session.run_carrier(carrier, first)
+        if next_turn.is_set() or self.session.over.is_set():
+            return
+        log.debug("a carrier ended: %s; its session waits for the next", why)
+        self.waiting_since = trio.current_time()
+        with trio.move_on_after(waiting_time) as scope:
+            await next_turn.wait()
+        if scope.cancelled_caught:
+            self.session.lost("it waited too long for its carrier")
+
+
+class Exit:
+    """Serves connections that came to the exit's port. `secrets_of` maps the users' key ids to their keys."""
+
+    def __init__(
+        self, secrets_of: Mapping[bytes, bytes], binding: bytes, *, website: Website, connect: Connect, limits: Limits
+    ) -> None:
+        self._secrets_of = secrets_of
+        self._binding = binding
+        self._website = website
+        self._connect = connect
+        self._limits = limits
+        self._sessions: dict[bytes, ServedSession] = {}
+
+    def __repr__(self) -> str:
+        return f"<Exit with {len(self._sessions)} sessions>"
+
+    async def serve(
+        self,
+        listeners: list[trio.SocketListener],
+        context: ssl.SSLContext,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Until it is cancelled. Sessions outlive the connections that they come on."""
+        async with trio.open_nursery() as nursery:
+
+            async def handle(transport: trio.SocketStream) -> None:
+                await self._handle(transport, context, nursery)
+
+            await nursery.start(trio.serve_listeners, handle, listeners)
+            task_status.started()
+
+    async def _handle(self, transport: trio.abc.Stream, context: ssl.SSLContext, nursery: trio.Nursery) -> None:
+        """One connection; its error boundary."""
+        try:
+            stream = TLSStream(transport, context, server_side=True)
+            with trio.fail_after(HANDSHAKE_TIMEOUT):
+                await stream.do_handshake()
+            await self._serve_connection(stream, nursery)
+        except (ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            pass  # a visitor that does not speak our TLS, or went away
+        except Exception as exc:  # noqa: BLE001  (a bug costs this connection and a line in the log, not the others)
+            log.error("a connection ended by a fault of ours: %s: %s", type(exc).__name__, exc, exc_info=exc)
+        finally:
+            await trio.aclose_forcefully(transport)
+
+    async def _serve_connection(self, stream: TLSStream, nursery: trio.Nursery) -> None:
+        data, hello, rest = b"", None, b""
+        try:
+            with trio.move_on_after(HANDSHAKE_TIMEOUT):
+                while (answer := read_hello(data, self._secrets_of, self._binding)) is None:
+                    more = await stream.receive_some()
+                    if not more:
+                        break
+                    data += more
+                else:
+                    hello, rest = answer[0], data[answer[1] :]
+        except NotAHelloError:
+            pass
+        if hello is None:
+            await self._website(stream, data)
+        else:
+            await self._serve_carrier(stream, hello, rest, nursery)
+
+    # ---- sessions
+
+    async def _serve_carrier(self, carrier: TLSStream, hello: Hello, first: bytes, nursery: trio.Nursery) -> None:
+        if hello.wanted is Wanted.NEW:
+            status, served = await self._new_session(hello, nursery)
+        else:
+            status, served = await self._resumed_session(hello)
+        nonce = secrets.token_bytes(NONCE_SIZE)
+        if served is None:
+            await self._welcome(carrier, hello, Welcome(nonce, status))
+            return
+        turn = served.take_turn()
+        await self._welcome(carrier, hello, Welcome(nonce, status, served.token, served.session.mux.received))
+        await served.run(turn, carrier, first, self._limits.waiting_time)
+
+    async def _welcome(self, carrier: TLSStream, hello: Hello, welcome: Welcome) -> None:
+        padding = secrets.token_bytes(random.choice(PADDING))  # noqa: S311  (the length is no secret)
+        with trio.fail_after(WELCOME_TIMEOUT):
+            await carrier.send_all(welcome.encode(self._secrets_of[hello.key_id], self._binding, padding, hello))
+
+    async def _new_session(self, hello: Hello, nursery: trio.Nursery) -> tuple[Status, ServedSession | None]:
+        mine = [served for served in self._sessions.values() if served.key_id == hello.key_id]
+        if len(mine) >= self._limits.max_sessions:
+            oldest = min(mine, key=lambda served: served.waiting_since)
+            if oldest.waiting_since == math.inf:
+                return Status.REFUSED, None
+            oldest.session.lost("the user has made too many others")
+        served = await nursery.start(self._run_session, hello.key_id)
+        return Status.NEW, served
+
+    async def _resumed_session(self, hello: Hello) -> tuple[Status, ServedSession | None]:
+        served = self._sessions.get(hello.token)
+        if served is None or served.key_id != hello.key_id:
+            return Status.UNKNOWN, None
+        session = served.session
+        await session.detach()  # the old carrier may seem alive here
+        if session.over.is_set():
+            return Status.UNKNOWN, None
+        try:
+            session.mux.resumed(hello.received, hello.sending, trio.current_time())
+        except RemoteProtocolError as exc:
+            session.lost(str(exc))
+            return Status.UNKNOWN, None
+        return Status.RESUMED, served
+
+    async def _run_session(self, key_id: bytes, *, task_status: trio.TaskStatus[ServedSession]) -> None:
+        """From its first hello to its end; the tasks of its streams live here."""
+        async with trio.open_nursery() as nursery:
+
+            def accept(stream: SessionStream) -> None:
+                nursery.start_soon(self._serve_stream, stream)
+
+            mux = Mux(opens=False, now=trio.current_time(), max_streams=self._limits.max_streams)
+            served = ServedSession(key_id, Session(mux, accept))
+            self._sessions[served.token] = served
+            log.debug("a session begins")
+            try:
+                task_status.started(served)
+                await served.session.over.wait()
+            finally:
+                del self._sessions[served.token]
+                log.debug("a session has ended")
+            nursery.cancel_scope.cancel()
+
+    async def _serve_stream(self, stream: SessionStream) -> None:
+        """One stream, from OPEN to its end; its error boundary."""
+        try:
+            with stream.until_reset():
+                destination = await self._connect(stream.address)
+                stream.accept()
+                await relay(stream, destination)
+        except OpenError as exc:
+            log.debug("no connection to %s: %s", shown(stream.address), exc)
+            stream.reset(exc.reason, str(exc))
+        except Exception as exc:  # noqa: BLE001  (a bug costs this stream and a line in the log, not the others)
+            log.error("a stream ended by a fault of ours: %s: %s", type(exc).__name__, exc, exc_info=exc)
+            stream.reset(Reason.FAILED)

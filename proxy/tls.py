@@ -1,0 +1,212 @@
+"""TLS on memory BIOs over any trio stream, and the two ends' contexts.
+
+trio's SSLStream wraps the standard library only, and costs more steps for each chunk. Here the local side uses `utls`, whose ClientHello is
+Chromium's, and the exit the standard library, which looks like any server on OpenSSL.
+"""
+
+from __future__ import annotations
+
+import operator
+import ssl
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from .errors import CarrierError, ConfigError
+from .keys import channel_binding, pin_of
+
+try:
+    import utls
+except ImportError:  # no wheel for this system: the warning is the program's to give, see `looks_like_a_browser`
+    utls = None  # type: ignore[assignment]
+
+# Our choices.
+#: One read of the transport: sixteen TLS records, so that a system call and a task switch serve many frames.
+READ_SIZE = 262_144
+#: What is sent to say good-bye may not hold up a close for longer, in seconds.
+GOODBYE = 0.5
+
+#: What Chromium offers (docs/protocol.md, section 2).
+BROWSER_ALPN = ["h2", "http/1.1"]
+#: The website speaks nothing else, and visitors must get what was agreed.
+WEBSITE_ALPN = ["http/1.1"]
+
+looks_like_a_browser = utls is not None
+
+
+class TLSStream(trio.abc.Stream):
+    """One TLS connection over `transport`. One task may send while another receives.
+
+    `receive_some` returns b"" after the peer's close_notify; a transport that ends without one raises BrokenResourceError. A cancelled or
+    failed `send_all` leaves the connection of no use. Raises trio.BrokenResourceError for every error of TLS.
+    """
+
+    def __init__(self, transport: trio.abc.Stream, context: Any, *, server_side: bool, server_name: str | None = None) -> None:
+        bio = ssl.MemoryBIO if isinstance(context, ssl.SSLContext) else utls.MemoryBIO
+        self.transport = transport
+        self._incoming: Any = bio()
+        self._outgoing: Any = bio()
+        if server_side:
+            self._tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        else:
+            self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+        self._closed = False
+
+    async def do_handshake(self) -> None:
+        """Raises ssl.SSLError where TLS fails, trio.BrokenResourceError where the transport does."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._fill()
+            except ssl.SSLError:
+                await self._flush()  # the peer gets its alert
+                raise
+            else:
+                await self._flush()
+                return
+
+    @property
+    def peer_certificate(self) -> bytes:
+        """DER."""
+        return bytes(self._tls.getpeercert(binary_form=True))
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this TLS stream is closed")
+        if data:
+            try:
+                self._tls.write(data)
+            except ssl.SSLError as exc:
+                raise trio.BrokenResourceError(f"TLS: {exc}") from exc
+        await self.transport.send_all(self._outgoing.read())
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.transport.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """At most `max_bytes`, or everything that came in one read of the transport."""
+        if self._closed:
+            raise trio.ClosedResourceError("this TLS stream is closed")
+        if max_bytes is not None and operator.index(max_bytes) < 1:
+            raise ValueError("max_bytes must be >= 1")
+        data = self._decrypt(max_bytes or READ_SIZE)
+        if data is not None:
+            await trio.lowlevel.checkpoint()
+            return data
+        while data is None:
+            await self._fill()
+            data = self._decrypt(max_bytes or READ_SIZE)
+        return data
+
+    def _decrypt(self, limit: int) -> bytes | None:
+        """None where more of the transport is needed."""
+        read = self._tls.read
+        pieces = []
+        try:
+            while limit > 0:
+                piece = read(limit)  # one record at most, in both libraries
+                if not piece:
+                    break
+                pieces.append(piece)
+                limit -= len(piece)
+        except ssl.SSLWantReadError:
+            if not pieces:
+                return None
+        except ssl.SSLZeroReturnError:
+            pass
+        except ssl.SSLError as exc:
+            if not pieces:
+                raise trio.BrokenResourceError(f"TLS: {exc}") from exc
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _fill(self) -> None:
+        data = await self.transport.receive_some(READ_SIZE)
+        if not data:
+            raise trio.BrokenResourceError("the connection ended without a word")
+        self._incoming.write(data)
+
+    async def _flush(self) -> None:
+        data = self._outgoing.read()
+        if data:
+            await self.transport.send_all(data)
+
+    async def aclose(self) -> None:
+        """Says close_notify where that is possible at once. When it is cancelled the transport is closed all the same."""
+        if self._closed:
+            await trio.lowlevel.checkpoint()
+            return
+        self._closed = True
+        try:
+            self._tls.unwrap()
+        except ssl.SSLError:
+            pass  # it waits for the peer's, which nobody needs, or the connection is broken already
+        try:
+            with trio.move_on_after(GOODBYE):
+                await self._flush()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            pass  # the peer is gone, or a sender was cut off in the middle of a record
+        finally:
+            await self.transport.aclose()
+
+
+def exit_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Raises ConfigError where the files cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(WEBSITE_ALPN)
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as exc:
+        reason = exc.strerror or "the certificate and the key do not belong together, or are not PEM"
+        raise ConfigError("exit.certificate", f"{certificate} and {key} cannot be used: {reason}") from exc
+    return context
+
+
+def local_context(*, roots: bool) -> Any:
+    """For the carriers of the local side. `roots`: the system's roots must vouch for the certificate, besides the pin."""
+    library: Any = utls if looks_like_a_browser else ssl
+    context = library.SSLContext(library.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = library.TLSVersion.TLSv1_3
+    context.check_hostname = roots
+    context.verify_mode = library.CERT_REQUIRED if roots else library.CERT_NONE
+    if roots:
+        context.load_default_certs()
+    if looks_like_a_browser:
+        context.set_fingerprint("chrome:stable")
+    context.set_alpn_protocols(BROWSER_ALPN)
+    return context
+
+
+async def connect_tls(transport: trio.abc.Stream, context: Any, server_name: str, pin: bytes) -> tuple[TLSStream, bytes]:
+    """The TLS connection to the exit whose public key has this SHA-256, and its channel binding. Nothing was said inside it yet.
+
+    `server_name` is empty where the exit has an address only: then none is sent.
+
+    Raises CarrierError; `transport` is closed then.
+    """
+    stream = TLSStream(transport, context, server_side=False, server_name=server_name or None)
+    try:
+        await stream.do_handshake()
+        certificate = stream.peer_certificate
+        if pin_of(certificate) != pin:
+            raise CarrierError(
+                "the exit shows another certificate than the link says, so nothing was sent to it: somebody may stand in between, "
+                "or the exit was set up again; then join with its new link"
+            )
+    except BaseException as exc:
+        await trio.aclose_forcefully(transport)
+        if isinstance(exc, ssl.SSLCertVerificationError):
+            raise CarrierError(
+                "the exit's certificate is not vouched for by this system's roots, as the link demands: "
+                "renew it at the exit, or look at this computer's clock"
+            ) from exc
+        if isinstance(exc, ssl.SSLError | trio.BrokenResourceError):
+            raise CarrierError(
+                "the TLS handshake with the exit failed: no Ropeway exit listens there, or somebody cuts the connection"
+            ) from exc
+        raise
+    return stream, channel_binding(certificate)
+

@@ -1,0 +1,225 @@
+"""The local end of the tunnel: keeps a session on a carrier, and opens streams on it. Nothing else knows about reconnecting."""
+
+from __future__ import annotations
+
+import math
+import random
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import trio
+
+from .address import Address
+from .errors import CarrierError, OpenError, Reason, RemoteProtocolError
+from .keys import UserKey
+from .protocol.handshake import NO_TOKEN, NONCE_SIZE, Hello, NotAWelcomeError, Status, Welcome, read_welcome
+from .protocol.mux import EARLY, Mux
+from .session import Session, SessionStream
+from .telemetry import logger
+from .tls import TLSStream
+
+log = logger("tunnel")
+
+#: Makes a TLS connection to the exit; gives it and its channel binding. Raises CarrierError.
+OpenCarrier: TypeAlias = Callable[[], Awaitable[tuple[TLSStream, bytes]]]
+
+# Our choices; seconds.
+CONNECT_TIMEOUT = 15.0  # TCP, TLS and welcome; three round trips of the worst links, and time for a lost packet
+ACCEPT_TIMEOUT = 30.0  # for the exit to connect: its own limit is 10 s for each destination, and a carrier may break meanwhile
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 60.0  # between attempts, with full jitter
+STEADY = 5.0  # a carrier that lived as long was no accident: the next attempt comes at once
+WAITING_TIME = 600.0  # streams wait for the exit as long as it waits for them
+KNOWN_GOOD = 300.0  # a destination that connected within this time is expected to do so again
+MAX_KNOWN_GOOD = 1024
+PADDING = range(100, 701)  # docs/protocol.md, section 3
+
+UNKNOWN_KEY = (
+    "what listens there does not accept this key: the user was removed, or it is not a Ropeway exit; "
+    "ask for a new link and join again"
+)
+REFUSED = "the exit refuses another session of this user: too many devices use the same link; give each its own"
+
+
+@dataclass
+class _Pause:
+    """Back-off with full jitter: a crowd that lost its exit at once does not come back at once."""
+
+    longest: float = FIRST_PAUSE
+
+    def next(self) -> float:
+        pause = random.uniform(0, self.longest)  # noqa: S311  (nobody gains by guessing it)
+        self.longest = min(self.longest * 2, LONGEST_PAUSE)
+        return pause
+
+
+class KnownGood:
+    """Destinations that have connected lately; the oldest is forgotten when there are too many."""
+
+    def __init__(self) -> None:
+        self._until: OrderedDict[Address, float] = OrderedDict()
+
+    def add(self, address: Address, now: float) -> None:
+        self._until[address] = now + KNOWN_GOOD
+        self._until.move_to_end(address)
+        if len(self._until) > MAX_KNOWN_GOOD:
+            self._until.popitem(last=False)
+
+    def discard(self, address: Address) -> None:
+        self._until.pop(address, None)
+
+    def has(self, address: Address, now: float) -> bool:
+        return self._until.get(address, -math.inf) > now
+
+
+class Tunnel:
+    """`run` keeps it up; `open` may be called at any time while it runs."""
+
+    def __init__(self, open_carrier: OpenCarrier, key: UserKey, *, connect_wait: float, max_streams: int = 8192) -> None:
+        self._open_carrier = open_carrier
+        self._key = key
+        self._connect_wait = connect_wait
+        self._max_streams = max_streams
+        self._session = self._new_session()
+        self._token = NO_TOKEN
+        self._up = trio.Event()
+        self._down_since = -math.inf
+        self._connected_before = False
+        self._trouble = ""  # what was last told to the user
+        self._known_good = KnownGood()
+
+    def __repr__(self) -> str:
+        return f"<Tunnel {'up' if self._up.is_set() else 'down'}, {self._session!r}>"
+
+    def _new_session(self) -> Session:
+        return Session(Mux(opens=True, now=trio.current_time(), max_streams=self._max_streams))
+
+    # ---- streams
+
+    async def open(self, address: Address) -> SessionStream:
+        """A stream to the address, once the exit is connected; at once where it has connected there lately.
+
+        Raises OpenError with the exit's reason, or TUNNEL_DOWN after `connect_wait` seconds without a carrier. When it is cancelled, the
+        exit gives up as well.
+        """
+        with trio.move_on_after(self._connect_wait):
+            await self._up.wait()
+        if not self._up.is_set():
+            raise OpenError(Reason.TUNNEL_DOWN)
+        stream = self._session.open(address)
+        if self._known_good.has(address, trio.current_time()):
+            return stream
+        try:
+            with trio.move_on_after(ACCEPT_TIMEOUT) as scope:
+                await stream.wait_accepted()
+            if scope.cancelled_caught:
+                raise OpenError(Reason.TIMED_OUT)
+        except BaseException:
+            self._known_good.discard(address)
+            stream.reset(Reason.CANCELLED)
+            raise
+        self._known_good.add(address, trio.current_time())
+        return stream
+
+    # ---- carriers
+
+    async def run(self) -> None:
+        """Keeps the tunnel up until it is cancelled. What goes wrong is told in the log, once."""
+        pause = _Pause()
+        self._down_since = trio.current_time()
+        while True:
+            try:
+                with trio.fail_after(CONNECT_TIMEOUT):
+                    carrier, first = await self._connect()
+            except (CarrierError, trio.TooSlowError) as exc:
+                self._tell(str(exc) or "the exit does not answer: it is off, or its address is blocked on the way; it is tried again")
+                self._give_up_waiting()
+                await trio.sleep(pause.next())
+                continue
+            made = trio.current_time()
+            await self._run_carrier(carrier, first)
+            if trio.current_time() - made > STEADY:
+                pause = _Pause()
+            else:
+                await trio.sleep(pause.next())
+
+    async def _run_carrier(self, carrier: TLSStream, first: bytes) -> None:
+        log.info("connected to the exit" if not self._connected_before else "connected to the exit again")
+        self._connected_before = True
+        self._trouble = ""
+        self._up.set()
+        try:
+            why = await self._session.run_carrier(carrier, first)
+        finally:
+            self._up = trio.Event()
+            self._down_since = trio.current_time()
+        self._tell(f"the connection to the exit is gone, and is made again: {why}")
+        if self._session.mux.over is not None:
+            self._start_over()
+
+    def _tell(self, trouble: str) -> None:
+        """Once, however often it happens in a row."""
+        if trouble != self._trouble:
+            log.warning(trouble)
+            self._trouble = trouble
+
+    def _give_up_waiting(self) -> None:
+        if trio.current_time() - self._down_since > WAITING_TIME and self._session.mux.streams:
+            self._session.lost("the exit was not reached for too long")
+            self._start_over()
+
+    def _start_over(self) -> None:
+        self._session = self._new_session()
+        self._token = NO_TOKEN
+
+    async def _connect(self) -> tuple[TLSStream, bytes]:
+        """A carrier that has proved itself, with its session resumed or new, and what came behind the welcome."""
+        carrier, binding = await self._open_carrier()
+        try:
+            return carrier, await self._shake_hands(carrier, binding)
+        except BaseException as exc:
+            await trio.aclose_forcefully(carrier)
+            if isinstance(exc, trio.BrokenResourceError | NotAWelcomeError):
+                raise CarrierError(UNKNOWN_KEY) from exc
+            raise
+
+    async def _shake_hands(self, carrier: TLSStream, binding: bytes) -> bytes:
+        mux, now = self._session.mux, trio.current_time()
+        received, sending = mux.carrier_made(now)
+        if self._token == NO_TOKEN:
+            received = sending = 0
+        hello = Hello(self._key.key_id, secrets.token_bytes(NONCE_SIZE), self._token, received, sending)
+        padding = secrets.token_bytes(random.choice(PADDING))  # noqa: S311  (the length is no secret)
+        flight = bytearray(hello.encode(self._key.secret, binding, padding))
+        while len(flight) < EARLY and (data := mux.data_to_send(EARLY, now)):
+            flight += data
+        await carrier.send_all(bytes(flight))
+        welcome, rest = await self._read_welcome(carrier, binding, hello)
+        if welcome.status is Status.REFUSED:
+            raise CarrierError(REFUSED)
+        if welcome.status is Status.UNKNOWN:
+            self._session.lost("the exit has forgotten this session: it was restarted, or waited too long")
+            self._start_over()
+            raise CarrierError("the exit was restarted or waited too long: connections that were open are lost, new ones work")
+        try:
+            mux.welcomed(welcome.received, trio.current_time())
+        except RemoteProtocolError as exc:
+            self._session.lost("the exit does not know how far this session went")
+            self._start_over()
+            raise CarrierError("the exit answered with an impossible offset: a new session is made") from exc
+        self._token = welcome.token
+        return rest
+
+    async def _read_welcome(self, carrier: TLSStream, binding: bytes, hello: Hello) -> tuple[Welcome, bytes]:
+        data = b""
+        while True:
+            answer = read_welcome(data, self._key.secret, binding, hello)
+            if answer is not None:
+                welcome, size = answer
+                return welcome, data[size:]
+            more = await carrier.receive_some()
+            if not more:
+                raise NotAWelcomeError
+            data += more

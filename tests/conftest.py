@@ -1,0 +1,34 @@
+"""What holds for every test: how hard hypothesis tries, and that what is fast and small runs first."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import hypothesis
+
+if TYPE_CHECKING:
+    import pytest
+
+# Times depend on the machine, and two cores may be busy: no example fails for being slow.
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=5000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default"))
+
+
+def rank(item: pytest.Item) -> int:
+    if item.get_closest_marker("last"):
+        return 2
+    return 1 if item.get_closest_marker("e2e") else 0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "last: collects what began when the session did; the arguments name its fixtures"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests, end-to-end tests, and then those that wait for minutes anyway (the sort is stable)."""
+    items.sort(key=rank)

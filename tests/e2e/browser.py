@@ -1,0 +1,95 @@
+"""Chromium without a window, driven over WebDriver (W3C) by chromedriver."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tests.e2e.machine import free_port, program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.e2e.machine import Programs
+
+WIDTH, HEIGHT = 1280, 800
+#: Longer than any script here takes; a page that hangs fails the test.
+SECONDS = 60
+
+SWITCHES = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--proxy-bypass-list=<-loopback>",  # else it would go directly to every address here
+    "--ignore-certificate-errors",
+    f"--window-size={WIDTH},{HEIGHT}",
+)
+
+
+class BrowserError(Exception):
+    """What WebDriver answered in place of a value."""
+
+
+class Browser:
+    def __init__(self, driver_port: int) -> None:
+        self._driver_port = driver_port
+        self._session = ""
+
+    def call(self, method: str, path: str, **body: Any) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self._driver_port, timeout=SECONDS)
+        try:
+            data = json.dumps(body) if method == "POST" else None
+            connection.request(method, self._session + path, data, {"Content-Type": "application/json"})
+            value = json.loads(connection.getresponse().read())["value"]
+        finally:
+            connection.close()
+        if isinstance(value, dict) and "error" in value:
+            raise BrowserError(value["message"])
+        return value
+
+    def begin(self, switches: list[str]) -> None:
+        options = {"binary": program("chromium"), "args": switches}
+        wanted = {"browserName": "chrome", "goog:chromeOptions": options, "timeouts": {"script": SECONDS * 1000}}
+        answer = self.call("POST", "/session", capabilities={"alwaysMatch": wanted})
+        self._session = f"/session/{answer['sessionId']}"
+
+    def end(self) -> None:
+        if self._session:
+            self.call("DELETE", "")
+
+    def load(self, url: str) -> None:
+        """Returns when the page has loaded with all that it names. Raises BrowserError where it cannot be had."""
+        self.call("POST", "/url", url=url)
+
+    def run(self, script: str) -> Any:
+        """The value of a JavaScript expression, awaited."""
+        wrapped = f"const done = arguments[0]; Promise.resolve({script}).then(done, e => done('' + e))"
+        return self.call("POST", "/execute/async", script=wrapped, args=[])
+
+    def screenshot(self) -> bytes:
+        return base64.b64decode(self.call("GET", "/screenshot"))
+
+
+@contextmanager
+def open_browser(programs: Programs, folder: Path, proxy: str) -> Iterator[Browser]:
+    """A browser with an empty profile whose every connection goes to the proxy."""
+    port = free_port()
+    driver = programs.start("chromedriver", [program("chromedriver"), f"--port={port}"])
+    driver.wait_for_port(port)
+    browser = Browser(port)
+    try:
+        browser.begin([*SWITCHES, f"--proxy-server={proxy}", f"--user-data-dir={folder / 'profile'}"])
+        yield browser
+    finally:
+        browser.end()
+        driver.stop()

@@ -1,0 +1,37 @@
+"""mosquitto's clients, through SOCKS5 with names resolved at the exit."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from tests.e2e.machine import ENVIRONMENT, program
+
+if TYPE_CHECKING:
+    from tests.e2e.machine import Program, Programs
+    from tests.e2e.pairs import Pair
+    from tests.e2e.servers import Authority, Mosquitto
+
+SILENCE_SECONDS = 120
+#: Longer than the silence: the client itself says nothing meanwhile.
+KEEPALIVE_SECONDS = 600
+
+
+class Chat:
+    def __init__(self, programs: Programs, pair: Pair, mosquitto: Mosquitto, authority: Authority) -> None:
+        self._programs = programs
+        self._broker = mosquitto
+        self._words = ["--proxy", pair.local.url("socks5h"), "-h", "localhost", "-p", str(mosquitto.port)]
+        self._words += ["--cafile", str(authority.path), "-q", "1"]
+
+    def listen(self, name: str) -> Program:
+        """Somebody who waits for one message, and is known to the broker when this returns."""
+        argv = [program("mosquitto_sub"), *self._words, "-k", str(KEEPALIVE_SECONDS), "-i", f"sub-{name}"]
+        listening = self._programs.start(f"sub-{name}", [*argv, "-t", f"chat/{name}", "-C", "1", "-d"])
+        listening.wait_for("suback")
+        return listening
+
+    def say(self, to: str, text: str) -> None:
+        argv = [program("mosquitto_pub"), *self._words, "-i", f"pub-{to}", "-t", f"chat/{to}", "-m", text]
+        done = subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, timeout=30, check=False)
+        assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,171 @@
+"""Processes, ports and what the kernel knows about them."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+#: The other programs must use the proxy that they are told to, and no other.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+#: What a log shows only where something was forgotten or not caught.
+FORBIDDEN_IN_LOGS = ("Traceback", "Exception ignored", "ResourceWarning", "never awaited", "Task exception")
+#: Below the range that the kernel gives to outgoing connections, so that none of those takes a port that was free.
+PORTS = range(20_000, 32_000)
+ESTABLISHED = "01"  # include/net/tcp_states.h
+
+
+def program(name: str) -> str:
+    """Where the program is. Without it a test fails in CI, and elsewhere is skipped with the reason."""
+    path = shutil.which(name)
+    if path is None:
+        missing(f"the program {name} is not installed")
+    return path
+
+
+def missing(reason: str) -> NoReturn:
+    """End the test: a failure in CI, where everything has to be there, and a skip elsewhere."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def wait_until(true: Callable[[], object], what: str, *, seconds: float = 20) -> None:
+    """Poll real processes: there is nothing of theirs to wait on. Raises AssertionError with `what`."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.02)
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Program:
+    """A process in the background; what it prints goes to one file."""
+
+    def __init__(self, argv: Sequence[str | Path], log: Path, env: Mapping[str, str]) -> None:
+        self.log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def lines(self, *words: str) -> list[str]:
+        """The lines with any of the words, whatever their case."""
+        return [line for line in self.text().splitlines() if any(word in line.lower() for word in words)]
+
+    def wait_for(self, *words: str, seconds: float = 20) -> str:
+        """The first line with any of the words."""
+        wait_until(lambda: self.lines(*words) or not self.alive, f"{words} in\n{self.text()}", seconds=seconds)
+        lines = self.lines(*words)
+        assert lines, f"the process ended without {words}:\n{self.text()}"
+        return lines[0]
+
+    def wait_for_port(self, port: int) -> None:
+        wait_until(lambda: accepts(port) or not self.alive, f"port {port}")
+        assert self.alive, self.text()
+
+    def stop(self, sign: signal.Signals = signal.SIGTERM) -> int:
+        """Its exit code; one that does not stop in time is killed, and the code is then negative."""
+        if self.alive:
+            self._process.send_signal(sign)
+        try:
+            return self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def descriptors(self) -> int:
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+    def resident(self) -> int:
+        """Bytes of memory in use."""
+        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        return int(pages) * mmap.PAGESIZE
+
+
+class Programs:
+    """Starts programs, and knows what all of them said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._started: list[Program] = []
+        self._home = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+
+    def start(self, name: str, argv: Sequence[str | Path]) -> Program:
+        log = self.folder / f"{len(self._started):03}-{name}.log"
+        started = Program(argv, log, ENVIRONMENT | self._home)
+        self._started.append(started)
+        return started
+
+    def start_ropeway(self, name: str, *arguments: str | Path, prefix: Sequence[str] = ()) -> Program:
+        # What is not closed shows in the log, at no cost in speed.
+        watched = [sys.executable, "-W", "default::ResourceWarning", "-m", "proxy"]
+        return self.start(name, [*prefix, *watched, *arguments])
+
+    def run_ropeway(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "proxy", *arguments]
+        return subprocess.run(
+            argv, env=ENVIRONMENT | self._home, capture_output=True, text=True, timeout=30, check=False
+        )
+
+    def stop_all(self) -> None:
+        for started in reversed(self._started):
+            started.stop()
+
+    def complaints(self) -> list[str]:
+        """Lines in any log that no program of ours should ever write."""
+        return [
+            f"{started.log.name}: {line}"
+            for started in self._started
+            for line in started.text().splitlines()
+            if any(word in line for word in FORBIDDEN_IN_LOGS)
+        ]
+
+
+def connections(port: int) -> int:
+    """How many TCP connections this machine holds with `port` at the accepting end, as the kernel says."""
+    return sum(local == port and state == ESTABLISHED for local, state in _tcp_table())
+
+
+def _tcp_table() -> Iterator[tuple[int, str]]:
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            yield int(fields[1].rpartition(":")[2], 16), fields[3]

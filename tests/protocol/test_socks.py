@@ -1,0 +1,235 @@
+"""The server's side of SOCKS: every answer byte by byte, cut anywhere, and whatever may come in instead."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.address import Address
+from proxy.errors import Reason
+from proxy.protocol.socks import Credentials, Handshake
+
+ALICE = Credentials("alice", "wonderland")
+LONGEST = Credentials("u" * 255, "p" * 255)
+GREETING = b"\x05\x01\x00"
+GREETING_WITH_PASSWORD = b"\x05\x02\x00\x02"
+NO_AUTHENTICATION, USERNAME_PASSWORD = b"\x05\x00", b"\x05\x02"
+CONNECT = b"\x05\x01\x00"
+
+
+def reply_5(code: int) -> bytes:
+    return bytes([5, code, 0, 1]) + bytes(6)
+
+
+def reply_4(code: int) -> bytes:
+    return bytes([0, code]) + bytes(6)
+
+
+def login(username: bytes, password: bytes) -> bytes:
+    return b"\x01" + bytes([len(username)]) + username + bytes([len(password)]) + password
+
+
+def name(text: bytes, port: int = 443) -> bytes:
+    return b"\x03" + bytes([len(text)]) + text + port.to_bytes(2, "big")
+
+
+@dataclass
+class Result:
+    sent: bytes
+    request: Address | None
+    over: bool
+    trailing_data: bytes
+
+
+def feed(pieces: list[bytes], credentials: Credentials | None = None) -> Result:
+    """As the driver does: nothing is parsed any more once the handshake is over, and what came in behind it trails."""
+    handshake, sent, behind = Handshake(credentials), b"", b""
+    for piece in pieces:
+        if handshake.over:
+            behind += piece
+        else:
+            sent += handshake.receive_data(piece)
+    return Result(sent, handshake.request, handshake.over, handshake.trailing_data + behind)
+
+
+def split(data: bytes) -> list[bytes]:
+    return [data[i : i + 1] for i in range(len(data))]
+
+
+@dataclass
+class Case:
+    data: bytes
+    request: Address
+    sent: bytes
+    credentials: Credentials | None = None
+
+
+ACCEPTED = {
+    "ipv4": Case(
+        GREETING + CONNECT + b"\x01\x5d\xb8\xd8\x22\x01\xbb", Address("93.184.216.34", 443), NO_AUTHENTICATION
+    ),
+    "ipv6": Case(GREETING + CONNECT + b"\x04" + bytes(15) + b"\x01\x00\x50", Address("::1", 80), NO_AUTHENTICATION),
+    "name": Case(GREETING + CONNECT + name(b"Example.com"), Address("example.com", 443), NO_AUTHENTICATION),
+    "name of 255 bytes": Case(GREETING + CONNECT + name(b"x" * 255), Address("x" * 255, 443), NO_AUTHENTICATION),
+    "name that is IPv4": Case(GREETING + CONNECT + name(b"127.0.0.1"), Address("127.0.0.1", 443), NO_AUTHENTICATION),
+    "name that is IPv6": Case(GREETING + CONNECT + name(b"::1"), Address("::1", 443), NO_AUTHENTICATION),
+    "many methods": Case(b"\x05\x03\x01\x02\x00" + CONNECT + name(b"a"), Address("a", 443), NO_AUTHENTICATION),
+    "password": Case(
+        GREETING_WITH_PASSWORD + login(b"alice", b"wonderland") + CONNECT + name(b"a"),
+        Address("a", 443),
+        USERNAME_PASSWORD + b"\x01\x00",
+        ALICE,
+    ),
+    "credentials of 255 bytes": Case(
+        b"\x05\x01\x02" + login(b"u" * 255, b"p" * 255) + CONNECT + name(b"a"),
+        Address("a", 443),
+        USERNAME_PASSWORD + b"\x01\x00",
+        LONGEST,
+    ),
+    "SOCKS4": Case(b"\x04\x01\x00\x50\x5d\xb8\xd8\x22me\x00", Address("93.184.216.34", 80), b""),
+    "SOCKS4, no user": Case(b"\x04\x01\x00\x50\x5d\xb8\xd8\x22\x00", Address("93.184.216.34", 80), b""),
+    "SOCKS4 to 0.0.0.0": Case(b"\x04\x01\x00\x50\x00\x00\x00\x00\x00", Address("0.0.0.0", 80), b""),
+    "SOCKS4a": Case(b"\x04\x01\x00\x50\x00\x00\x00\x01me\x00example.com\x00", Address("example.com", 80), b""),
+    "SOCKS4a, IPv6": Case(b"\x04\x01\x00\x50\x00\x00\x00\xff\x00::1\x00", Address("::1", 80), b""),
+    "SOCKS4a, longest": Case(
+        b"\x04\x01\x00\x50\x00\x00\x00\x01" + b"u" * 255 + b"\x00" + b"x" * 255 + b"\x00", Address("x" * 255, 80), b""
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ACCEPTED.values(), ids=ACCEPTED.keys())
+def test_whole_byte_by_byte_and_with_what_follows(case: Case) -> None:
+    expected = Result(case.sent, case.request, over=True, trailing_data=b"")
+    assert feed([case.data], case.credentials) == expected
+    assert feed(split(case.data), case.credentials) == expected
+    expected.trailing_data = b"\x05\x01\x00GET"
+    assert feed([case.data + b"\x05\x01\x00GET"], case.credentials) == expected
+
+
+@pytest.mark.parametrize("case", ACCEPTED.values(), ids=ACCEPTED.keys())
+def test_cut_at_every_byte_it_waits(case: Case) -> None:
+    for end in range(len(case.data)):
+        result = feed([case.data[:end]], case.credentials)
+        assert not result.over
+        assert result.request is None
+        assert case.sent.startswith(result.sent)
+
+
+REJECTED = {
+    "unknown version": (b"\x06\x01\x00", None, b""),
+    "no methods": (b"\x05\x00", None, b"\x05\xff"),
+    "only methods that we do not know": (b"\x05\x02\x01\x80", None, b"\x05\xff"),
+    "a password where none is wanted": (b"\x05\x01\x02", None, b"\x05\xff"),
+    "no password where one is wanted": (GREETING, ALICE, b"\x05\xff"),
+    "wrong password": (GREETING_WITH_PASSWORD + login(b"alice", b"x"), ALICE, USERNAME_PASSWORD + b"\x01\x01"),
+    "wrong user": (GREETING_WITH_PASSWORD + login(b"bob", b"wonderland"), ALICE, USERNAME_PASSWORD + b"\x01\x01"),
+    "user of 0 bytes": (GREETING_WITH_PASSWORD + login(b"", b"wonderland"), ALICE, USERNAME_PASSWORD + b"\x01\x01"),
+    "password of 0 bytes": (GREETING_WITH_PASSWORD + login(b"alice", b""), ALICE, USERNAME_PASSWORD + b"\x01\x01"),
+    "both of 0 bytes": (GREETING_WITH_PASSWORD + login(b"", b""), ALICE, USERNAME_PASSWORD + b"\x01\x01"),
+    "authentication of version 5": (
+        GREETING_WITH_PASSWORD + b"\x05" + login(b"alice", b"wonderland")[1:],
+        ALICE,
+        USERNAME_PASSWORD + b"\x01\x01",
+    ),
+    "authentication left out": (
+        GREETING_WITH_PASSWORD + CONNECT + name(b"a"),  # read as version 5, a user name of 1 byte and so on
+        ALICE,
+        USERNAME_PASSWORD + b"\x01\x01",
+    ),
+    "BIND": (GREETING + b"\x05\x02\x00" + name(b"a"), None, NO_AUTHENTICATION + reply_5(7)),
+    "UDP ASSOCIATE": (GREETING + b"\x05\x03\x00\x01" + bytes(6), None, NO_AUTHENTICATION + reply_5(7)),
+    "unknown command": (GREETING + b"\x05\x09\x00" + name(b"a"), None, NO_AUTHENTICATION + reply_5(7)),
+    "address type 0": (GREETING + CONNECT + b"\x00", None, NO_AUTHENTICATION + reply_5(8)),
+    "address type 2": (GREETING + CONNECT + b"\x02" + bytes(6), None, NO_AUTHENTICATION + reply_5(8)),
+    "name of 0 bytes": (GREETING + CONNECT + name(b""), None, NO_AUTHENTICATION + reply_5(1)),
+    "impossible name": (GREETING + CONNECT + name(b"a b"), None, NO_AUTHENTICATION + reply_5(1)),
+    "name beyond ASCII": (GREETING + CONNECT + name("bücher.example".encode()), None, NO_AUTHENTICATION + reply_5(1)),
+    "port 0": (GREETING + CONNECT + name(b"a", 0), None, NO_AUTHENTICATION + reply_5(1)),
+    "request of version 4": (GREETING + b"\x04\x01\x00" + name(b"a"), None, NO_AUTHENTICATION + reply_5(1)),
+    "SOCKS4 BIND": (b"\x04\x02\x00\x50\x5d\xb8\xd8\x22\x00", None, reply_4(91)),
+    "SOCKS4 with credentials": (b"\x04\x01\x00\x50\x5d\xb8\xd8\x22alice\x00", ALICE, reply_4(91)),
+    "SOCKS4 port 0": (b"\x04\x01\x00\x00\x5d\xb8\xd8\x22\x00", None, reply_4(91)),
+    "SOCKS4 user of 256 bytes": (b"\x04\x01\x00\x50\x5d\xb8\xd8\x22" + b"u" * 256, None, reply_4(91)),
+    "SOCKS4a name of 0 bytes": (b"\x04\x01\x00\x50\x00\x00\x00\x01\x00\x00", None, reply_4(91)),
+    "SOCKS4a name of 256 bytes": (b"\x04\x01\x00\x50\x00\x00\x00\x01\x00" + b"x" * 256, None, reply_4(91)),
+    "SOCKS4a impossible name": (b"\x04\x01\x00\x50\x00\x00\x00\x01\x00a/b\x00", None, reply_4(91)),
+}
+
+
+@pytest.mark.parametrize(("data", "credentials", "sent"), REJECTED.values(), ids=REJECTED.keys())
+def test_rejected_with_the_right_answer(data: bytes, credentials: Credentials | None, sent: bytes) -> None:
+    for pieces in ([data], split(data), [data + b"and more"]):
+        result = feed(pieces, credentials)
+        assert (result.sent, result.request, result.over) == (sent, None, True)
+
+
+def test_an_unknown_version_ends_without_an_answer() -> None:
+    for version in set(range(256)) - {4, 5}:
+        assert feed([bytes([version])]) == Result(b"", None, over=True, trailing_data=b"")
+
+
+REPLIES = {
+    Reason.CANCELLED: 1,
+    Reason.REFUSED: 5,
+    Reason.HOST_UNREACHABLE: 4,
+    Reason.NETWORK_UNREACHABLE: 3,
+    Reason.TIMED_OUT: 4,
+    Reason.NAME_NOT_FOUND: 4,
+    Reason.FORBIDDEN: 2,
+    Reason.BUSY: 1,
+    Reason.TUNNEL_DOWN: 1,
+    Reason.FAILED: 1,
+}
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_replies_to_the_request(reason: Reason) -> None:
+    handshake = Handshake(None)
+    handshake.receive_data(ACCEPTED["name"].data)
+    assert handshake.succeeded() == reply_5(0)
+    assert handshake.failed(reason) == reply_5(REPLIES[reason])
+    handshake = Handshake(None)
+    handshake.receive_data(ACCEPTED["SOCKS4a"].data)
+    assert handshake.succeeded() == reply_4(90)
+    assert handshake.failed(reason) == reply_4(91)
+
+
+@pytest.mark.parametrize(
+    ("username", "password"), [("", "p"), ("u", ""), ("u" * 256, "p"), ("u", "ü" * 128), ("u:v", "p")]
+)
+def test_credentials_that_no_app_could_send(username: str, password: str) -> None:
+    with pytest.raises(ValueError, match="the user name"):
+        Credentials(username, password)
+
+
+def test_credentials_beyond_ascii_and_hidden() -> None:
+    credentials = Credentials("zoë", "pässword")
+    assert credentials.match("zoë".encode(), "pässword".encode())
+    assert not credentials.match("zoë".encode(), b"password")
+    assert "pässword" not in repr(credentials)
+
+
+def mutated(data: bytes, position: int, byte: int) -> bytes:
+    position %= len(data)
+    return data[:position] + bytes([byte]) + data[position + 1 :]
+
+
+@given(
+    case=st.sampled_from(sorted(ACCEPTED)),
+    position=st.integers(0, 600),
+    byte=st.integers(0, 255),
+    cuts=st.lists(st.integers(0, 600), max_size=5),
+)
+def test_mutated_handshakes_end_or_wait_and_cuts_change_nothing(
+    case: str, position: int, byte: int, cuts: list[int]
+) -> None:
+    data = mutated(ACCEPTED[case].data, position, byte) + b"trailing"
+    edges = [0, *sorted(cut % len(data) for cut in cuts), len(data)]
+    pieces = [data[start:end] for start, end in itertools.pairwise(edges)]
+    whole = feed([data], ACCEPTED[case].credentials)
+    assert feed(pieces, ACCEPTED[case].credentials) == whole
+    assert whole.over or whole.request is None

@@ -1,0 +1,582 @@
+"""HTTP on the local port, over memory streams: requests passed on, answers brought back, and every way in which that fails."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+
+from proxy import forward
+from proxy.address import Address
+from proxy.errors import OpenError, Reason
+from proxy.protocol import http_proxy
+from proxy.protocol.socks import Credentials
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from trio.testing import MockClock
+
+    from proxy.forward import OpenStream
+
+END = b"\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def get(url: bytes, *fields: bytes, method: bytes = b"GET", version: bytes = b"1.1") -> bytes:
+    return b"\r\n".join([b"%s %s HTTP/%s" % (method, url, version), b"Host: x", *fields, b"", b""])
+
+
+class Peer:
+    """The test's end of a stream, with reads to a mark, so that a test says what it waits for."""
+
+    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
+        self.stream = stream
+        self._buffer = b""
+
+    async def send(self, data: bytes) -> None:
+        await self.stream.send_all(data)
+
+    async def until(self, mark: bytes) -> bytes:
+        """What comes in, up to the end of the mark."""
+        while mark not in self._buffer:
+            data = await self.stream.receive_some()
+            assert data, f"the stream ended with {self._buffer!r}, without {mark!r}"
+            self._buffer += data
+        found, _, self._buffer = self._buffer.partition(mark)
+        return found + mark
+
+    async def rest(self) -> bytes:
+        """Everything up to the end of the stream."""
+        while data := await self.stream.receive_some():
+            self._buffer += data
+        found, self._buffer = self._buffer, b""
+        return found
+
+    async def silent(self) -> bool:
+        """Whether nothing comes in, though every task has done what it can."""
+        await wait_all_tasks_blocked()
+        assert not self._buffer
+        with trio.move_on_after(0.001) as scope:
+            self._buffer += await self.stream.receive_some()
+        return scope.cancelled_caught
+
+
+class World:
+    """The app's end of a connection, and the sites behind it."""
+
+    def __init__(self, nursery: trio.Nursery, credentials: Credentials | None = None) -> None:
+        app, self.local = memory_stream_pair()
+        self.app = Peer(app)
+        self.opened: list[Address] = []
+        self.refusal: OpenError | None = None
+        self.finished = trio.Event()
+        self._sites, self._waiting = trio.open_memory_channel[Peer](100)
+        nursery.start_soon(self._serve, credentials)
+
+    async def _serve(self, credentials: Credentials | None) -> None:
+        open_stream: OpenStream = self.open
+        await forward.serve_http(self.local, b"", open_stream, credentials, deadline=trio.current_time() + 30)
+        self.finished.set()
+
+    async def open(self, address: Address) -> trio.abc.HalfCloseableStream:
+        await trio.lowlevel.checkpoint()
+        if self.refusal is not None:
+            raise self.refusal
+        ours, theirs = memory_stream_pair()
+        self.opened.append(address)
+        self._sites.send_nowait(Peer(theirs))
+        return ours
+
+    async def site(self) -> Peer:
+        """The other end of the stream that was opened next."""
+        return await self._waiting.receive()
+
+
+@pytest.fixture
+async def world(nursery: trio.Nursery, autojump_clock: MockClock) -> AsyncIterator[World]:
+    world = World(nursery)
+    yield world
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_request_and_its_answer(world: World) -> None:
+    await world.app.send(get(b"http://a:81/b?c", b"Cookie: d"))
+    site = await world.site()
+    assert await site.until(END) == b"GET /b?c HTTP/1.1\r\nHost: a:81\r\nCookie: d\r\n\r\n"
+    await site.send(OK)
+    assert await world.app.until(b"ok") == OK
+    assert world.opened == [Address("a", 81)]
+
+
+async def test_byte_by_byte_in_every_direction(world: World) -> None:
+    for byte in get(b"http://a/", b"Content-Length: 3", method=b"PUT") + b"abc":
+        await world.app.send(bytes([byte]))
+    site = await world.site()
+    assert await site.until(b"abc") == b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+    for byte in OK:
+        await site.send(bytes([byte]))
+    assert await world.app.until(b"ok") == OK
+
+
+async def test_many_requests_to_the_same_site_use_one_stream_and_another_site_gets_another(world: World) -> None:
+    await world.app.send(get(b"http://a/1"))
+    first = await world.site()
+    for path in (b"/1", b"/2", b"/3"):
+        assert (await first.until(END)).startswith(b"GET " + path)
+        await first.send(OK)
+        assert await world.app.until(b"ok") == OK
+        await world.app.send(get(b"http://a/2" if path == b"/1" else b"http://a/3" if path == b"/2" else b"http://b/"))
+    second = await world.site()
+    assert await first.rest() == b""
+    await second.send(OK)
+    await world.app.until(b"ok")
+    assert world.opened == [Address("a", 80), Address("b", 80)]
+
+
+async def test_pipelined_requests_are_answered_one_after_the_other(world: World) -> None:
+    await world.app.send(
+        get(b"http://a/1") + get(b"http://a/2", b"Content-Length: 1", method=b"POST") + b"x" + get(b"http://b/3")
+    )
+    await world.app.stream.send_eof()
+    site = await world.site()
+    assert (await site.until(END)).startswith(b"GET /1 ")
+    assert await site.silent()
+    await site.send(OK)
+    assert (await site.until(b"x")).startswith(b"POST /2 ")
+    await site.send(OK)
+    other = await world.site()
+    assert (await other.until(END)).startswith(b"GET /3 ")
+    await other.send(OK)
+    assert await world.app.rest() == OK * 3
+
+
+async def test_chunked_bodies_both_ways(world: World) -> None:
+    await world.app.send(get(b"http://a/", b"Transfer-Encoding: chunked", method=b"POST") + b"2;x=y\r\nab\r\n")
+    site = await world.site()
+    assert (await site.until(b"2\r\nab\r\n")).startswith(
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    await world.app.send(b"1\r\nc\r\n0\r\nTrailing: x\r\n\r\n")
+    assert await site.until(b"0" + END) == b"1\r\nc\r\n0\r\n\r\n"
+    await site.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n")
+    assert await world.app.until(b"de\r\n") == b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n"
+    await site.send(b"0\r\n\r\n")
+    assert await world.app.until(END) == b"0\r\n\r\n"
+
+
+async def test_100_continue_reaches_the_client_before_it_sends_the_body(world: World) -> None:
+    await world.app.send(get(b"http://a/", b"Expect: 100-continue", b"Content-Length: 4", method=b"POST"))
+    site = await world.site()
+    assert b"Expect: 100-continue" in await site.until(END)
+    await site.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert await world.app.until(END) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    await world.app.send(b"body")
+    assert await site.until(b"body") == b"body"
+    await site.send(OK)
+    assert await world.app.until(b"ok") == OK
+    await world.app.send(get(b"http://a/"))
+    assert await site.until(END)
+
+
+async def test_an_early_final_answer_is_not_held_up_by_the_request(world: World) -> None:
+    await world.app.send(get(b"http://a/", b"Content-Length: 1000000", method=b"POST") + b"some")
+    site = await world.site()
+    await site.until(b"some")
+    await site.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+    assert await world.app.until(b"no") == b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+    await world.app.send(b"more of it")  # is read and dropped: a reset must not overtake the answer
+    await world.app.stream.aclose()
+    await world.finished.wait()
+    assert await site.rest() == b""
+
+
+async def test_an_answer_is_passed_on_while_the_request_goes_on(world: World) -> None:
+    await world.app.send(get(b"http://a/", b"Content-Length: 4", method=b"POST") + b"ab")
+    site = await world.site()
+    await site.until(b"ab")
+    await site.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nAB")
+    await world.app.until(b"AB")
+    await world.app.send(b"cd")
+    await site.until(b"cd")
+    await site.send(b"CD")
+    assert await world.app.rest() == b"CD"
+
+
+async def test_an_answer_that_comes_before_the_site_breaks_under_the_request(world: World) -> None:
+    await world.app.send(get(b"http://a/", b"Content-Length: 1000000", method=b"POST"))
+    site = await world.site()
+    await site.until(END)
+    await site.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+    await site.stream.aclose()
+    await world.app.send(b"more")
+    assert (await world.app.until(b"no")).startswith(b"HTTP/1.1 413 Too Large")
+
+
+async def test_interim_answers_are_passed_on_but_not_to_http_1_0(world: World) -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n"
+    await world.app.send(get(b"http://a/"))
+    site = await world.site()
+    await site.send(hints + hints + OK)
+    assert await world.app.until(b"ok") == hints + hints + OK
+    await world.app.send(get(b"http://a/", version=b"1.0"))
+    await site.send(hints + OK)
+    answer = await world.app.rest()
+    assert answer == OK.replace(END, b"\r\nConnection: close\r\n\r\n")
+
+
+UPGRADE = (b"Connection: Upgrade", b"Upgrade: websocket")
+
+
+async def test_switching_protocols_relays_what_both_sides_have_sent_ahead(world: World) -> None:
+    await world.app.send(get(b"http://a/", *UPGRADE) + b"\x81\n\nahead")
+    site = await world.site()
+    assert (await site.until(END)).endswith(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    switching = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    await site.send(switching + b"\x82\n\nahead")
+    assert await world.app.until(b"\x82\n\nahead") == switching + b"\x82\n\nahead"
+    assert await site.until(b"ahead") == b"\x81\n\nahead"
+    await world.app.send(b"ping")
+    assert await site.until(b"ping") == b"ping"
+    await world.app.stream.send_eof()
+    assert await site.rest() == b""
+    await site.send(b"last")
+    await site.stream.aclose()
+    assert await world.app.rest() == b"last"
+
+
+async def test_a_site_may_decline_to_switch(world: World) -> None:
+    await world.app.send(get(b"http://a/", *UPGRADE))
+    site = await world.site()
+    await site.send(OK)
+    assert await world.app.until(b"ok") == OK
+    await world.app.send(get(b"http://a/2"))
+    assert b"GET /2" in await site.until(b"GET /2")
+
+
+async def test_switching_within_a_request_is_an_error(world: World) -> None:
+    await world.app.send(get(b"http://a/", *UPGRADE, b"Content-Length: 5", method=b"POST"))
+    site = await world.site()
+    await site.until(END)
+    await site.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
+    assert (await world.app.until(END)).startswith(b"HTTP/1.1 502 ")
+
+
+@pytest.mark.parametrize(
+    ("method", "head"),
+    [
+        (b"HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\n\r\n"),
+    ],
+)
+async def test_answers_without_a_body(world: World, method: bytes, head: bytes) -> None:
+    await world.app.send(get(b"http://a/", method=method))
+    site = await world.site()
+    await site.send(head)
+    assert await world.app.until(END) == head
+    await world.app.send(get(b"http://a/2"))
+    await site.until(b"GET /2")
+    await site.send(OK)
+    assert await world.app.until(b"ok") == OK
+
+
+async def test_a_server_of_http_1_0_ends_the_body_with_the_connection(world: World) -> None:
+    await world.app.send(get(b"http://a/"))
+    site = await world.site()
+    await site.send(b"HTTP/1.0 200 OK\r\n\r\nbody")
+    await world.app.until(b"body\r\n")
+    await site.stream.aclose()
+    assert await world.app.until(END) == b"0\r\n\r\n"
+    await world.app.send(get(b"http://a/2"))  # on the same connection, though the site's has ended
+    assert (await (await world.site()).until(END)).startswith(b"GET /2 ")
+
+
+async def test_a_client_of_http_1_0_gets_the_end_of_the_connection(world: World) -> None:
+    await world.app.send(get(b"http://a/", b"Proxy-Connection: keep-alive", version=b"1.0"))
+    site = await world.site()
+    assert await site.until(END) == b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    await site.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n")
+    assert await world.app.rest() == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nbody"
+
+
+HEADS = {
+    "length": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart",
+    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n",
+    "within a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\npart",
+    "not a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\nnonsense\r\n",
+}
+
+
+@pytest.mark.parametrize("data", HEADS.values(), ids=HEADS.keys())
+async def test_half_an_answer_does_not_look_like_a_whole_one(world: World, data: bytes) -> None:
+    await world.app.send(get(b"http://a/"))
+    site = await world.site()
+    await site.send(data)
+    await site.stream.aclose()
+    answer = await world.app.rest()
+    assert b"502" not in answer
+    assert not answer.endswith(b"0\r\n\r\n")
+
+
+async def test_a_body_that_ends_with_a_reset_does_not_look_like_a_whole_one() -> None:
+    """Over sockets, since only they have resets: a client of HTTP/1.0 knows the end of a body by a clean close alone."""
+    site_listener, app_listener = [(await trio.open_tcp_listeners(0, host="127.0.0.1"))[0] for _ in range(2)]
+
+    async def open_stream(_: Address) -> trio.SocketStream:
+        return await trio.testing.open_stream_to_socket_listener(site_listener)
+
+    async def serve() -> None:
+        stream = await app_listener.accept()
+        await forward.serve_http(stream, b"", open_stream, None, deadline=trio.current_time() + 30)
+
+    async with trio.open_nursery() as nursery, site_listener, app_listener:
+        nursery.start_soon(serve)
+        app = Peer(await trio.testing.open_stream_to_socket_listener(app_listener))
+        await app.send(get(b"http://a/", version=b"1.0"))
+        site = Peer(await site_listener.accept())
+        await site.until(END)
+        await site.send(b"HTTP/1.1 200 OK\r\n\r\npart")
+        await app.until(b"part")
+        await forward.abort(site.stream)
+        with pytest.raises(trio.BrokenResourceError):
+            await app.rest()
+        await app.stream.aclose()
+
+
+@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 200 O", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\nX: y\n\n"])
+async def test_no_answer_or_a_bad_one_is_502(world: World, data: bytes) -> None:
+    await world.app.send(get(b"http://a/"))
+    site = await world.site()
+    await site.until(END)
+    await site.send(data)
+    await site.stream.aclose()
+    answer = await world.app.rest()
+    assert answer.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+    assert b"the site" in answer
+
+
+async def test_a_kept_stream_that_breaks_under_a_request_closes_the_connection_without_an_answer(world: World) -> None:
+    await world.app.send(get(b"http://a/"))
+    site = await world.site()
+    await site.send(OK)
+    await world.app.until(b"ok")
+    await world.app.send(get(b"http://a/2"))
+    await site.until(b"/2")
+    await site.stream.aclose()
+    assert await world.app.rest() == b""
+
+
+async def test_a_site_that_closes_between_requests_is_opened_again(world: World) -> None:
+    await world.app.send(get(b"http://a/"))
+    site = await world.site()
+    await site.send(OK)
+    await world.app.until(b"ok")
+    await site.stream.aclose()
+    await wait_all_tasks_blocked()
+    await world.app.send(get(b"http://a/2"))
+    assert (await (await world.site()).until(END)).startswith(b"GET /2 ")
+
+
+@pytest.mark.parametrize("extra", [b"HTTP/1.1 200 OK\r\n\r\n", b"x"])
+async def test_an_answer_that_nobody_asked_for_ends_the_stream(world: World, extra: bytes) -> None:
+    await world.app.send(get(b"http://a/"))
+    site = await world.site()
+    await site.send(OK + extra)
+    assert await world.app.until(b"ok") == OK
+    await world.app.send(get(b"http://a/2"))
+    await world.site()
+    assert world.opened == [Address("a", 80)] * 2
+
+
+async def test_a_site_that_asks_to_close_is_not_kept(world: World) -> None:
+    await world.app.send(get(b"http://a/"))
+    site = await world.site()
+    await site.send(OK.replace(END, b"\r\nConnection: close\r\n\r\n"))
+    assert await world.app.until(b"ok") == OK
+    await site.until(END)
+    assert await site.rest() == b""
+    await world.app.send(get(b"http://a/2"))
+    await world.site()
+
+
+STATUS = {Reason.TIMED_OUT: 504, Reason.FORBIDDEN: 403, Reason.BUSY: 503, Reason.TUNNEL_DOWN: 503}
+
+
+@pytest.mark.parametrize("reason", Reason)
+@pytest.mark.parametrize("request_", [get(b"http://a/"), get(b"a:443", method=b"CONNECT")], ids=["GET", "CONNECT"])
+async def test_open_errors_become_statuses_with_a_body_that_says_why(
+    world: World, reason: Reason, request_: bytes
+) -> None:
+    world.refusal = OpenError(reason, "because of that")
+    await world.app.send(request_)
+    answer = await world.app.rest()
+    assert answer.startswith(b"HTTP/1.1 %d " % STATUS.get(reason, 502))
+    assert b"because of that" in answer
+
+
+async def test_connect_passes_early_bytes_and_half_closes(world: World) -> None:
+    await world.app.send(get(b"a:443", b"Content-Length: 0", method=b"CONNECT") + b"\x16\x03early\n\n")
+    site = await world.site()
+    assert await world.app.until(END) == http_proxy.CONNECTED
+    assert await site.until(b"early\n\n") == b"\x16\x03early\n\n"
+    await world.app.stream.send_eof()
+    assert await site.rest() == b""
+    await site.send(b"late")
+    await site.stream.send_eof()
+    assert await world.app.rest() == b"late"
+    assert world.opened == [Address("a", 443)]
+
+
+async def test_connect_after_another_request(world: World) -> None:
+    await world.app.send(get(b"http://a/"))
+    first = await world.site()
+    await first.send(OK)
+    await world.app.until(b"ok")
+    await world.app.send(get(b"b:443", method=b"CONNECT"))
+    await world.site()
+    assert await world.app.until(END) == http_proxy.CONNECTED
+
+
+BAD = {
+    "bare LF": (b"GET http://a/ HTTP/1.1\nHost: a\n\n", 400),
+    "two lengths": (get(b"http://a/", b"Content-Length: 1", b"Content-Length: 1"), 400),
+    "length and chunks": (get(b"http://a/", b"Content-Length: 1", b"Transfer-Encoding: chunked"), 400),
+    "64 KiB": (get(b"http://a/", b"X: " + b"x" * 65536), 431),
+    "no port": (get(b"a", method=b"CONNECT"), 400),
+    "https": (get(b"https://a/"), 400),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+    "the port itself": (get(b"/"), 400),
+    "bad chunk": (get(b"http://a/", b"Transfer-Encoding: chunked", method=b"POST") + b"x\r\n", 400),
+}
+
+
+@pytest.mark.parametrize(("data", "status"), BAD.values(), ids=BAD.keys())
+async def test_bad_requests_get_an_answer_and_the_end(world: World, data: bytes, status: int) -> None:
+    await world.app.send(data)
+    await world.app.stream.send_eof()
+    answer = await world.app.rest()
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b"Connection: close\r\n" in answer
+    await world.finished.wait()
+
+
+async def test_a_bad_request_behind_a_good_one(world: World) -> None:
+    await world.app.send(get(b"http://a/") + b"GET http://a/ HTTP/1.1\n\n")
+    site = await world.site()
+    await site.send(OK)
+    assert (await world.app.rest()).startswith(OK + b"HTTP/1.1 400 ")
+
+
+def basic(username: str, password: str) -> bytes:
+    return b"Proxy-Authorization: Basic " + base64.b64encode(f"{username}:{password}".encode())
+
+
+@pytest.mark.parametrize("url", [b"http://a/", b"a:443"])
+@pytest.mark.parametrize("given", [None, ("alice", ""), ("", "secret"), ("alice", "x"), ("alice", "s" * 255)])
+async def test_without_the_right_credentials_nothing_is_opened(
+    nursery: trio.Nursery, url: bytes, given: tuple[str, str] | None
+) -> None:
+    world = World(nursery, Credentials("alice", "secret"))
+    method = b"GET" if url.startswith(b"http") else b"CONNECT"
+    await world.app.send(get(url, *([basic(*given)] if given else []), method=method))
+    await world.app.stream.send_eof()
+    answer = await world.app.rest()
+    assert answer.startswith(b"HTTP/1.1 407 ")
+    assert b"Proxy-Authenticate: Basic " in answer
+    assert not world.opened
+
+
+async def test_credentials_open_the_way_and_stay_behind(nursery: trio.Nursery) -> None:
+    world = World(nursery, Credentials("alice", "s" * 255))
+    await world.app.send(get(b"http://a/", basic("alice", "s" * 255)))
+    assert await (await world.site()).until(END) == b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    nursery.cancel_scope.cancel()
+
+
+async def test_the_first_head_has_until_the_deadline(world: World) -> None:
+    start = trio.current_time()
+    await world.app.send(get(b"http://a/")[:-2])
+    assert await world.app.rest() == b""
+    assert trio.current_time() - start == pytest.approx(30)
+
+
+async def test_a_kept_connection_may_be_idle_for_two_minutes(world: World) -> None:
+    await world.app.send(get(b"http://a/"))
+    site = await world.site()
+    await site.until(END)
+    await site.send(OK)
+    await world.app.until(b"ok")
+    start = trio.current_time()
+    assert await world.app.rest() == b""
+    assert await site.rest() == b""
+    assert trio.current_time() - start == pytest.approx(forward.IDLE_LIMIT)
+
+
+async def test_a_request_that_breaks_off_does_not_look_whole_to_the_site(world: World) -> None:
+    await world.app.send(get(b"http://a/", b"Transfer-Encoding: chunked", method=b"POST") + b"2\r\nab\r\n")
+    site = await world.site()
+    await site.until(b"ab\r\n")
+    await world.app.stream.aclose()
+    assert await site.rest() == b""
+
+
+async def test_a_client_that_has_gone_is_given_up_while_the_site_is_silent(world: World) -> None:
+    await world.app.send(get(b"http://a/"))
+    site = await world.site()
+    await site.until(END)
+    await world.app.stream.aclose()
+    start = trio.current_time()
+    assert await site.rest() == b""
+    assert trio.current_time() - start == pytest.approx(forward.HALF_CLOSED_LIMIT)
+
+
+async def test_a_client_that_has_only_shut_down_its_side_gets_all_of_a_slow_answer(world: World) -> None:
+    await world.app.send(get(b"http://a/"))
+    await world.app.stream.send_eof()
+    site = await world.site()
+    await site.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+    for byte in b"hello":
+        await trio.sleep(forward.HALF_CLOSED_LIMIT * 0.75)
+        await site.send(bytes([byte]))
+    assert (await world.app.rest()).endswith(b"hello")
+
+
+async def test_a_client_that_breaks_under_the_answer_ends_the_site_too(world: World) -> None:
+    await world.app.send(get(b"http://a/"))
+    site = await world.site()
+    await site.until(END)
+    await world.app.stream.aclose()
+    await site.send(OK)
+    assert await site.rest() == b""
+    await world.finished.wait()
+
+
+async def test_a_client_cannot_send_ahead_without_bound(world: World) -> None:
+    await world.app.send(get(b"http://a/") + get(b"http://a/2"))
+    site = await world.site()
+    await site.until(END)
+    for _ in range(8):
+        await world.app.send(b"x" * forward.READ_AHEAD)
+        await wait_all_tasks_blocked()
+    assert len(world.local.receive_stream.receive_some_hook.__self__._incoming._data) > forward.READ_AHEAD  # type: ignore[union-attr]
+
+
+async def test_an_answer_waits_for_the_app_a_while_and_no_longer(autojump_clock: MockClock) -> None:
+    app, local = memory_stream_pair()
+    start = trio.current_time()
+    await forward.answer_and_close(local, b"answer")
+    assert trio.current_time() - start == pytest.approx(forward.LINGER)
+    assert await Peer(app).rest() == b"answer"
+
+
+async def test_carry_aborts_both_where_one_is_broken_already() -> None:
+    app, local = memory_stream_pair()
+    site, tunnel = memory_stream_pair()
+    await site.aclose()
+    with pytest.raises(trio.BrokenResourceError):
+        await forward.carry(local, tunnel, b"", b"early")
+    assert await app.receive_some() == b""
