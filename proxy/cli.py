@@ -43,9 +43,11 @@ ConfigOption = Annotated[
         "--config", metavar="FILE", help="The configuration.  [default: config.toml in your folder for settings]"
     ),
 ]
-HostOption = Annotated[str, typer.Option(metavar="HOST", help="Name or address under which users reach the exit.")]
+HostOption = Annotated[
+    str, typer.Option("--host", metavar="HOST", help="Name or address under which users reach the exit.")
+]
 PortOption = Annotated[
-    int, typer.Option(min=1, max=65535, metavar="PORT", help="Port under which users reach the exit.")
+    int, typer.Option("--port", min=1, max=65535, metavar="PORT", help="Port under which users reach the exit.")
 ]
 UsersOption = Annotated[
     list[str] | None, typer.Option("--user", metavar="NAME", help="A user; can be repeated.  [default: first]")
@@ -59,7 +61,9 @@ ExitListenOption = Annotated[
 WebsiteOption = Annotated[
     str | None,
     typer.Option(
-        metavar="WEBSITE", help='What others see: "page", "folder:PATH" or "server:HOST:PORT".  [default: page]'
+        "--website",
+        metavar="WEBSITE",
+        help='What others see: "page", "folder:PATH" or "server:HOST:PORT".  [default: page]',
     ),
 ]
 AllowPrivateOption = Annotated[

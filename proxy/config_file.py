@@ -212,12 +212,10 @@ def with_user(text: str, user: UserTable) -> str:
     if "users" not in table:
         table["users"] = tomlkit.array() if isinstance(table, tomlkit.items.InlineTable) else tomlkit.aot()
     users = table["users"]
-    entry: tomlkit.items.AbstractTable = tomlkit.inline_table()
-    if isinstance(users, tomlkit.items.AoT):
-        entry = tomlkit.table()
+    entry = tomlkit.table() if isinstance(users, tomlkit.items.AoT) else tomlkit.inline_table()
     entry.update(msgspec.to_builtins(user))
     if isinstance(entry, tomlkit.items.Table):
-        entry.add(tomlkit.nl())
+        entry.add(tomlkit.nl())  # an empty line between users
     users.append(entry)
     return document.as_string()
 

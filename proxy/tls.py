@@ -24,6 +24,8 @@ except ImportError:  # no wheel for this system: the warning is the program's to
 # Our choices.
 #: One read of the transport: sixteen TLS records, so that a system call and a task switch serve many frames.
 READ_SIZE = 262_144
+#: The plaintext of one TLS record (RFC 8446, section 5.1). No read of either library returns more, and both allocate what is asked for.
+RECORD_SIZE = 16_384
 #: What is sent to say good-bye may not hold up a close for longer, in seconds.
 GOODBYE = 0.5
 
@@ -43,7 +45,8 @@ class TLSStream(trio.abc.Stream):
     """
 
     def __init__(self, transport: trio.abc.Stream, context: Any, *, server_side: bool, server_name: str | None = None) -> None:
-        bio = ssl.MemoryBIO if isinstance(context, ssl.SSLContext) else utls.MemoryBIO
+        # utls takes the standard library's buffers too, but copies everything once more then; its context claims to be one of the library's.
+        bio = utls.MemoryBIO if utls is not None and isinstance(context, utls.SSLContext) else ssl.MemoryBIO
         self.transport = transport
         self._incoming: Any = bio()
         self._outgoing: Any = bio()
@@ -107,7 +110,7 @@ class TLSStream(trio.abc.Stream):
         pieces = []
         try:
             while limit > 0:
-                piece = read(limit)  # one record at most, in both libraries
+                piece = read(min(limit, RECORD_SIZE))
                 if not piece:
                     break
                 pieces.append(piece)

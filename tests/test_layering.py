@@ -28,7 +28,7 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.socks",
         "proxy.protocol.http_proxy",
     },
-    {"proxy.config", "proxy.share", "proxy.keys"},
+    {"proxy.config", "proxy.config_file", "proxy.share", "proxy.keys"},
     {"proxy.tls", "proxy.session", "proxy.relay", "proxy.dialer"},
     {"proxy.tunnel", "proxy.listener", "proxy.forward", "proxy.exit", "proxy.website"},
     {"proxy.app", "proxy.cli", "proxy.qr", "proxy.__main__"},
@@ -42,7 +42,7 @@ ALLOWED_BESIDE = {
     "proxy.protocol.mux": {
         f"proxy.protocol.{name}" for name in ("event", "frame", "inbox", "liveness", "outbox", "stream")
     },
-    "proxy.config": {"proxy.share", "proxy.keys"},
+    "proxy.config": {"proxy.config_file", "proxy.share", "proxy.keys"},
     "proxy.share": {"proxy.keys"},
     "proxy.listener": {"proxy.forward"},
     "proxy.exit": {"proxy.website"},

@@ -90,38 +90,48 @@ def payload_text(payload: bytes) -> str:
 
 
 class FrameDecoder:
-    """Bytes of a carrier in, frames out. What is cut off at the end waits for the next feeding."""
+    """Bytes of a carrier in, frames out. Payloads are copied once, when they are complete, from the pieces in which they came."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_missing", "_parts", "_pending")
 
     def __init__(self) -> None:
-        self._rest = bytearray()  # never longer than one frame and what came with its end
+        self.carrier_lost()
 
     def carrier_lost(self) -> None:
         """Forgets the part of a frame that came in: the peer sends that frame again, whole."""
-        self._rest = bytearray()
+        self._parts: list[bytes | memoryview] = []  # of the header or the payload that has begun; together less than one frame
+        self._missing = HEADER_SIZE  # bytes until it is complete
+        self._pending: tuple[Type | int, int] | None = None  # the type and stream of the payload that is awaited
 
-    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Frame]:
-        """Every frame that is complete now. The iterator must be run to its end; `data` may be reused after that.
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Every frame that is complete now. The iterator must be run to its end.
 
         Raises RemoteProtocolError at a frame that no version of the protocol allows; the decoder is of no use after it.
         """
-        if self._rest:
-            self._rest += data
-            data, self._rest = self._rest, bytearray()
-        view = memoryview(data)
-        position, end = 0, len(view)
-        while end - position >= HEADER_SIZE:
-            word, stream_id = HEADER.unpack_from(view, position)
-            length = word & 0xFFFFFF
-            kind = _check(word >> 24, stream_id, length)
-            after = position + HEADER_SIZE + length
-            if after > end:
-                break
-            yield Frame(kind, stream_id, bytes(view[position + HEADER_SIZE : after]))
+        view, position, end = memoryview(data), 0, len(data)
+        while end - position >= self._missing:
+            after = position + self._missing
+            part = self._completed(view[position:after])
             position = after
+            if self._pending is None:
+                word, stream_id = HEADER.unpack(part)
+                self._missing = word & 0xFFFFFF
+                self._pending = _check(word >> 24, stream_id, self._missing), stream_id
+            else:
+                kind, stream_id = self._pending
+                self._pending, self._missing = None, HEADER_SIZE
+                yield Frame(kind, stream_id, part)
         if position < end:
-            self._rest += view[position:]
+            self._parts.append(view[position:])
+            self._missing -= end - position
+
+    def _completed(self, last: memoryview) -> bytes:
+        if not self._parts:
+            return bytes(last)
+        self._parts.append(last)
+        whole = b"".join(self._parts)
+        self._parts.clear()
+        return whole
 
 
 def _check(number: int, stream_id: int, length: int) -> Type | int:

@@ -22,7 +22,7 @@ class Inbox:
         self._decoder.carrier_lost()
         self._skip = skip
 
-    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Frame]:
+    def feed(self, data: bytes) -> Iterator[Frame]:
         """Frames to process, in order. A reliable one counts as received when it is handed out. Raises RemoteProtocolError."""
         for frame in self._decoder.feed(data):
             if not frame.reliable:

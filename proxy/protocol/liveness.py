@@ -9,7 +9,7 @@ import math
 
 # Our choices (docs/protocol.md, section 7).
 ACK_DELAY = 0.05
-ACK_BYTES = 262_144
+ACK_BYTES = 1_048_576
 SILENCE = 2.0  # with something unacknowledged and nothing heard: ask
 ANSWER = 5.0  # nothing heard for so long after asking: dead
 IDLE = 30.0  # the local side asks: middleboxes forget connections that are silent for longer

@@ -251,7 +251,7 @@ class Mux:
 
     # ---- receiving
 
-    def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> list[Event]:
+    def receive_data(self, data: bytes, now: float) -> list[Event]:
         """Bytes of the carrier, cut anywhere; what they made happen."""
         if self.over is None:
             self._liveness.heard(now)

@@ -1,0 +1,374 @@
+"""What anyone without a key sees at the exit: a page of ours, the files of a folder, or another server byte for byte.
+
+The first two are a plain HTTP/1.1 server. It names no software: a borrowed name would be found out by the order of the fields, and
+whoever must look exactly like a certain server puts that server behind the exit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import hashlib
+import io
+import mimetypes
+import re
+import time
+import urllib.parse
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+import h11
+import trio
+
+from .address import Address
+from .dialer import Dialer
+from .errors import OpenError
+from .relay import relay
+from .telemetry import logger
+
+#: Serves one visitor from the first byte that it sent, and closes the stream. Raises nothing for what a visitor does.
+Website: TypeAlias = Callable[[trio.abc.Stream, bytes], Awaitable[None]]
+
+# Our choices. Times are in seconds, and those of widespread servers where these agree.
+IDLE_TIMEOUT = 75.0  # between two requests
+HEAD_TIMEOUT = 60.0  # from the first byte of a request to the end of its head
+BODY_TIMEOUT = 60.0
+WRITE_TIMEOUT = 60.0  # for each chunk
+LINGER = 5.0  # for a visitor that still sends what we do not want, to read our answer before the connection is gone
+#: Of a request: browsers send 1 to 2 KiB, and 8 KiB when there are many cookies.
+HEAD_LIMIT = 32_768
+#: Nothing here takes a body: it is read and dropped, so that the connection lives on.
+BODY_LIMIT = 1_048_576
+CHUNK = 65_536
+
+_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
+_RANGE = re.compile(rb"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
+_ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+
+log = logger("website")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The path of a request: decoded, without empty and dot segments; `directory` when it ends with a slash."""
+
+    parts: tuple[str, ...]
+    directory: bool
+    query: str
+
+    @classmethod
+    def parse(cls, target: bytes) -> Target:
+        """RFC 9112, section 3.2: origin-form and absolute-form. Raises ValueError."""
+        path, mark, query = _ORIGIN.sub("", target.decode("ascii"), count=1).partition("?")
+        path = path or "/"
+        if not path.startswith("/"):
+            raise ValueError("the target is not a path")
+        raw = urllib.parse.unquote(path, errors="strict").split("/")
+        parts: list[str] = []
+        for part in raw:
+            if "\0" in part:
+                raise ValueError("the target holds a NUL")
+            if part == "..":
+                if not parts:
+                    raise ValueError("the target leads out of the site")
+                parts.pop()
+            elif part not in ("", "."):
+                parts.append(part)
+        return cls(tuple(parts), raw[-1] in ("", ".", ".."), mark + query)
+
+    @property
+    def as_directory(self) -> str:
+        """The same with a slash at its end, as a reference that stays on this host whatever the visitor wrote."""
+        return "".join(f"/{urllib.parse.quote(part, safe='')}" for part in self.parts) + "/" + self.query
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """What a target stands for (RFC 9110, section 3.2). Whoever holds it closes `content`."""
+
+    content: BinaryIO
+    content_type: str
+    size: int
+    etag: str
+    modified: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A status, its fields, and `length` bytes of `content` from where it stands."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    content: BinaryIO | None = None
+    length: int = 0
+
+
+#: Finds what a target stands for; a Response where that is not a representation.
+Site: TypeAlias = Callable[[Target], Awaitable[Representation | Response]]
+
+
+# ---- the kinds of website
+
+
+def page() -> Website:
+    """A built-in page with its style sheet, and nothing else."""
+
+    async def find(target: Target) -> Representation | Response:
+        await trio.lowlevel.checkpoint()
+        kind, content = _PAGE.get("/".join(target.parts), ("", b""))
+        if not kind or (target.parts and target.directory):
+            return _failure(404)
+        return Representation(io.BytesIO(content), kind, len(content), f'"{hashlib.sha256(content).hexdigest()[:16]}"')
+
+    return _http(find)
+
+
+def folder(path: Path) -> Website:
+    """The files below `path`. What a symbolic link leads to outside of it, and hidden files, do not exist."""
+
+    async def find(target: Target) -> Representation | Response:
+        try:
+            return await trio.to_thread.run_sync(_open_file, path, target)
+        except (OSError, RuntimeError):  # RuntimeError: a loop of symbolic links, before Python 3.13
+            return _failure(404)
+
+    return _http(find)
+
+
+def server(host: str, port: int) -> Website:
+    """The server at that address: it gets every byte of the visitor, and the visitor every byte of it.
+
+    Where it cannot be reached the visitor's connection is closed. Raises ValueError for what is no address.
+    """
+    address = Address.make(host, port)
+    dialer = Dialer(allow_private=True)
+    down = False
+
+    async def serve(stream: trio.abc.Stream, first: bytes) -> None:
+        nonlocal down
+        try:
+            behind = await dialer.connect(address)
+        except OpenError as exc:
+            if not down:  # once, not for each visitor
+                log.warning("the website's server %s cannot be reached: %s", address, exc)
+            down = True
+            with contextlib.suppress(*_GONE):
+                await stream.aclose()
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+        else:
+            down = False
+            await relay(_Visitor(stream, first), behind)
+
+    return serve
+
+
+def _http(site: Site) -> Website:
+    async def serve(stream: trio.abc.Stream, first: bytes) -> None:
+        visit = _Visit(site, stream, first)
+        try:
+            idle = HEAD_TIMEOUT
+            while await visit.serve_request(idle):
+                idle = IDLE_TIMEOUT
+        except _GONE:
+            pass
+        finally:
+            with contextlib.suppress(*_GONE):
+                await stream.aclose()
+
+    return serve
+
+
+class _Visitor(trio.abc.HalfCloseableStream):
+    """A visitor's stream as the server behind would meet it, were nothing in between.
+
+    Without half-close of its own its end is a close: the server that has said its last word would close too. An end of the visitor
+    without TLS's close_notify counts as an end: a server that sees one still answers what it was asked.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, first: bytes) -> None:
+        self._stream = stream
+        self._first = first
+        self._reading = trio.CancelScope()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if self._first:
+            size = max_bytes or len(self._first)
+            data, self._first = self._first[:size], self._first[size:]
+            await trio.lowlevel.checkpoint()
+            return data
+        with trio.CancelScope(deadline=self._reading.deadline) as self._reading, contextlib.suppress(*_GONE):
+            return await self._stream.receive_some(max_bytes)
+        return b""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        if isinstance(self._stream, trio.abc.HalfCloseableStream):
+            self._reading.deadline = trio.current_time() + LINGER
+            await self._stream.send_eof()
+        else:
+            await self._stream.aclose()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+# ---- files
+
+
+def _open_file(root: Path, target: Target) -> Representation | Response:
+    """Raises OSError or RuntimeError where there is none that may be seen."""
+    if any(part.startswith(".") and part != ".well-known" for part in target.parts):  # RFC 8615
+        raise FileNotFoundError
+    root = root.resolve(strict=True)
+    path = _within(root, root.joinpath(*target.parts))
+    if path.is_dir():
+        if not target.directory:
+            return _failure(301, ("Location", target.as_directory))
+        path = _within(root, path / "index.html")
+    elif target.directory:
+        raise NotADirectoryError
+    if not path.is_file():  # opening a pipe would wait for a writer
+        raise FileNotFoundError
+    size, modified = path.stat().st_size, path.stat().st_mtime_ns
+    kind = _content_type(path.name)
+    return Representation(path.open("rb"), kind, size, f'"{modified:x}-{size:x}"', modified // 10**9)
+
+
+def _within(root: Path, path: Path) -> Path:
+    path = path.resolve(strict=True)
+    if not path.is_relative_to(root):
+        raise PermissionError
+    return path
+
+
+def _content_type(name: str) -> str:
+    kind, encoding = mimetypes.guess_type(name)
+    if encoding is not None:  # it is the compressed file that is asked for, not what is in it
+        return "application/gzip" if encoding == "gzip" else "application/octet-stream"
+    return kind or "application/octet-stream"
+
+
+# ---- HTTP semantics (RFC 9110)
+
+
+def _failure(status: int, *headers: tuple[str, str]) -> Response:
+    """A short page that says no more than the status."""
+    line = f"{status} {HTTPStatus(status).phrase}"
+    content = f"<!doctype html>\n<title>{line}</title>\n<h1>{line}</h1>\n".encode()
+    return Response(status, (*headers, ("Content-Type", "text/html")), io.BytesIO(content), len(content))
+
+
+def _select(request: h11.Request, found: Representation) -> Response:
+    """Preconditions and ranges (sections 13 and 14)."""
+    fields = dict(request.headers)
+    headers = [("ETag", found.etag)]
+    if found.modified is not None:
+        headers.append(("Last-Modified", _http_date(found.modified)))
+    if _not_modified(fields, found):
+        return Response(304, tuple(headers))
+    headers += [("Content-Type", found.content_type), ("Accept-Ranges", "bytes")]
+    span = _span(fields, found) if request.method == b"GET" else None
+    if span is None:
+        return Response(200, tuple(headers), found.content, found.size)
+    if not span:
+        return _failure(416, ("Content-Range", f"bytes */{found.size}"))
+    found.content.seek(span.start)
+    headers.append(("Content-Range", f"bytes {span.start}-{span.stop - 1}/{found.size}"))
+    return Response(206, tuple(headers), found.content, len(span))
+
+
+def _not_modified(fields: dict[bytes, bytes], found: Representation) -> bool:
+    """Section 13.2.2: the tag decides where there is one."""
+    tags = fields.get(b"if-none-match")
+    if tags is not None:
+        known = {tag.strip().removeprefix("W/") for tag in tags.decode("latin-1").split(",")}
+        return bool(known & {"*", found.etag})
+    since = fields.get(b"if-modified-since")
+    return since is not None and found.modified is not None and found.modified <= _from_http_date(since)
+
+
+def _span(fields: dict[bytes, bytes], found: Representation) -> range | None:
+    """What is asked for; empty where there is no such part, None for the whole. Several ranges get the whole (section 14.2)."""
+    match = _RANGE.fullmatch(fields.get(b"range", b""))
+    if match is None or not any(match.groups()):
+        return None
+    condition = fields.get(b"if-range")
+    if condition is not None:
+        date = None if found.modified is None else _http_date(found.modified)
+        if condition.decode("latin-1") not in (found.etag, date):
+            return None
+    first, last = match.groups()
+    if not first:
+        return range(max(found.size - int(last), 0), found.size)
+    if last and int(last) < int(first):
+        return None
+    return range(int(first), min(int(last) + 1, found.size) if last else found.size)
+
+
+def _http_date(seconds: float) -> str:
+    return email.utils.formatdate(seconds, usegmt=True)
+
+
+def _from_http_date(text: bytes) -> float:
+    """Long ago for what is no date."""
+    fields = email.utils.parsedate_tz(text.decode("latin-1"))
+    try:
+        return -1.0 if fields is None else email.utils.mktime_tz(fields)
+    except (ValueError, OverflowError):
+        return -1.0
+
+
+# ---- HTTP connections (RFC 9112)
+
+
+class _Visit:
+    """One connection of a visitor."""
+
+    def __init__(self, site: Site, stream: trio.abc.Stream, first: bytes) -> None:
+        self._site = site
+        self._stream = stream
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
+        if first:  # none would mean the end
+            self._http.receive_data(first)
+
+    async def serve_request(self, idle: float) -> bool:
+        """Whether the connection goes on. Raises trio's errors of streams, and TooSlowError."""
+        try:
+            request = await self._read_head(idle)
+            if request is None:
+                return False
+            response = await self._answer(request) if await self._drop_body() else _failure(413)
+        except h11.RemoteProtocolError as exc:
+            if self._ended:
+                return False  # nobody is there to be told
+            request, response = None, _failure(exc.error_status_hint)
+        try:
+            await self._send(response, bodyless=request is not None and request.method == b"HEAD")
+        finally:
+            if response.content is not None:
+                response.content.close()
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+            return True
+        if self._http.their_state is h11.SEND_BODY:
+            await self._linger()
+        return False
+
+    @property
+    def _ended(self) -> bool:
+        return self._http.trailing_data[1]
+
+    async def _receive(self) -> None:
+        self._http.receive_data(await self._stream.receive_some(CHUNK))
+
+    async def _read_head(self, idle: float) -> h11.Request | None: ...
