@@ -343,15 +343,18 @@ class _Visit:
 
     async def serve_request(self, idle: float) -> bool:
         """Whether the connection goes on. Raises trio's errors of streams, and TooSlowError."""
+        request = None
         try:
             request = await self._read_head(idle)
             if request is None:
                 return False
-            response = await self._answer(request) if await self._drop_body() else _failure(413)
+            fits = await self._drop_body()
         except h11.RemoteProtocolError as exc:
-            if self._ended:
-                return False  # nobody is there to be told
-            request, response = None, _failure(exc.error_status_hint)
+            if self._http.trailing_data[1]:
+                return False  # it has ended: nobody waits for an answer
+            response = _failure(exc.error_status_hint)
+        else:
+            response = await self._answer(request) if fits else _failure(413)
         try:
             await self._send(response, bodyless=request is not None and request.method == b"HEAD")
         finally:
@@ -360,15 +363,121 @@ class _Visit:
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
             return True
-        if self._http.their_state is h11.SEND_BODY:
+        if response.status in (413, 431):
             await self._linger()
         return False
-
-    @property
-    def _ended(self) -> bool:
-        return self._http.trailing_data[1]
 
     async def _receive(self) -> None:
         self._http.receive_data(await self._stream.receive_some(CHUNK))
 
-    async def _read_head(self, idle: float) -> h11.Request | None: ...
+    async def _read_head(self, idle: float) -> h11.Request | None:
+        """None where the visitor has gone, or has not begun. Raises h11.RemoteProtocolError for what cannot be answered otherwise."""
+        begun = bool(self._http.trailing_data[0])
+        with trio.move_on_after(HEAD_TIMEOUT if begun else idle) as scope:
+            while (event := self._http.next_event()) is h11.NEED_DATA:
+                await self._receive()
+                if not begun:
+                    begun, scope.deadline = True, trio.current_time() + HEAD_TIMEOUT
+        if scope.cancelled_caught:
+            if begun:
+                raise h11.RemoteProtocolError("the head took too long", error_status_hint=408)
+            return None
+        if not isinstance(event, h11.Request):
+            return None
+        if event.http_version not in (b"1.0", b"1.1"):  # the preface of HTTP/2 looks like a request
+            raise h11.RemoteProtocolError("another version of HTTP")
+        if len(event.target) + sum(len(name) + len(value) for name, value in event.headers) > HEAD_LIMIT:
+            raise h11.RemoteProtocolError("the head is too large", error_status_hint=431)
+        return event
+
+    async def _drop_body(self) -> bool:
+        """Whether it is within the limit. A body that waits for our word (`Expect: 100-continue`) stays where it is."""
+        size = 0
+        with trio.move_on_after(BODY_TIMEOUT):
+            while size <= BODY_LIMIT and not self._http.they_are_waiting_for_100_continue:
+                event = self._http.next_event()
+                if event is h11.NEED_DATA:
+                    await self._receive()
+                elif isinstance(event, h11.Data):
+                    size += len(event.data)
+                else:
+                    return True
+            return size <= BODY_LIMIT
+        raise h11.RemoteProtocolError("the body took too long", error_status_hint=408)
+
+    async def _answer(self, request: h11.Request) -> Response:
+        if request.method not in (b"GET", b"HEAD"):
+            return _failure(405, ("Allow", "GET, HEAD"))
+        try:
+            target = Target.parse(request.target)
+        except ValueError:
+            return _failure(400)
+        found = await self._site(target)
+        if isinstance(found, Response):
+            return found
+        response = _select(request, found)
+        if response.content is not found.content:
+            found.content.close()
+        return response
+
+    async def _send(self, response: Response, *, bodyless: bool) -> None:
+        headers = [("Date", _http_date(time.time())), *response.headers]
+        if response.content is not None:
+            headers.append(("Content-Length", str(response.length)))
+        if self._http.their_state is not h11.DONE:  # what comes next cannot be understood, or is not wanted
+            headers.append(("Connection", "close"))
+        reason = HTTPStatus(response.status).phrase
+        data = self._http.send(h11.Response(status_code=response.status, headers=headers, reason=reason)) or b""
+        left = 0 if bodyless else response.length
+        while left:
+            chunk = await _read(response.content, min(left, CHUNK))
+            if not chunk:
+                return  # the file has shrunk: the connection ends before the announced length
+            left -= len(chunk)
+            await self._write(data + (self._http.send(h11.Data(data=chunk)) or b""))
+            data = b""
+        data += self._http.send(h11.EndOfMessage()) or b""
+        if data:
+            await self._write(data)
+
+    async def _write(self, data: bytes) -> None:
+        with trio.fail_after(WRITE_TIMEOUT):
+            await self._stream.send_all(data)
+
+    async def _linger(self) -> None:
+        """Closing while the visitor still sends would destroy our answer on its way."""
+        with trio.move_on_after(LINGER):
+            while await self._stream.receive_some(CHUNK):
+                pass
+
+
+async def _read(content: BinaryIO | None, size: int) -> bytes:
+    """Nothing where the disk fails."""
+    assert content is not None, "a length without content"
+    with contextlib.suppress(OSError):
+        return await trio.to_thread.run_sync(content.read, size)
+    return b""
+
+
+_INDEX = b"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Coming soon</title>
+<link rel="stylesheet" href="/style.css">
+</head>
+<body>
+<main>
+<h1>Coming soon</h1>
+<p>These pages are being written. Please look in again in a while.</p>
+</main>
+</body>
+</html>
+"""
+_STYLE = b"""body { margin: 0; background: #f6f4ef; color: #333; font: 1.1rem/1.6 Georgia, serif; }
+main { max-width: 34rem; margin: 18vh auto 0; padding: 0 1.5rem; }
+h1 { font-weight: normal; border-bottom: 1px solid #d8d2c4; padding-bottom: 0.4rem; }
+"""
+#: Path -> content type and content.
+_PAGE = {"": ("text/html; charset=utf-8", _INDEX), "style.css": ("text/css; charset=utf-8", _STYLE)}

@@ -85,6 +85,13 @@ class Pair:
         assert local.accepted
         return local, exit_end
 
+    def read(self, side: Mux, stream: Stream) -> bytes:
+        """Everything that is buffered."""
+        parts = []
+        while data := side.read(stream, 1 << 20, self.now):
+            parts.append(data)
+        return b"".join(parts)
+
     def tick(self, seconds: float) -> None:
         """Lets time pass, then both timers, then what they made due."""
         self.now += seconds

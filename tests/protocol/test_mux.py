@@ -20,6 +20,7 @@ from proxy.protocol.event import (
     StreamWritable,
 )
 from proxy.protocol.frame import HEADER, MAX_PAYLOAD, Type, encode
+from proxy.protocol.liveness import ACK_BYTES
 from proxy.protocol.mux import AFTER_WELCOME, EARLY, LAST_ID, MAX_ANSWERS, Mux
 from proxy.protocol.outbox import MAX_KEPT
 from proxy.protocol.stream import INITIAL_CREDIT, MAX_WINDOW, Stream
@@ -146,7 +147,7 @@ def test_a_stalled_reader_costs_its_window_and_nothing_else(local_sends: bool) -
     sender.write(ours, b"passes", pair.now)
     pair.settle()
     assert receiver.read(theirs, BIG, pair.now) == b"passes"
-    assert receiver.read(unread, BIG, pair.now) == bytes(INITIAL_CREDIT)
+    assert pair.read(receiver, unread) == bytes(INITIAL_CREDIT)
     pair.settle()
     assert stalled.sender.queued == 0
 
@@ -253,7 +254,7 @@ def test_resumption_of_little_and_of_much(local_sends: bool, size: int) -> None:
             break
     pair.connect()
     pair.settle()
-    assert receiver.read(theirs, BIG, pair.now) == payload
+    assert pair.read(receiver, theirs) == payload
     assert receiver.over is None
 
 
@@ -308,7 +309,6 @@ def test_a_carrier_cut_anywhere_loses_and_repeats_nothing(
     pair = Pair()
     streams = [pair.open() for _ in range(3)]
     sent: dict[tuple[bool, int], bytes] = {}
-    read: dict[tuple[bool, int], bytes] = {}
     budget = iter(cuts)
     left = next(budget, BIG)
     for upwards, number, data in [*messages, *[(True, 0, b"")] * 50]:
@@ -327,8 +327,7 @@ def test_a_carrier_cut_anywhere_loses_and_repeats_nothing(
     pair.settle()
     for (upwards, number), data in sent.items():
         side, stream = (pair.exit, streams[number][1]) if upwards else (pair.local, streams[number][0])
-        read[upwards, number] = side.read(stream, BIG, pair.now)
-        assert read[upwards, number] == data
+        assert pair.read(side, stream) == data
     pair.tick(1)
     assert pair.local.over is pair.exit.over is None
     assert pair.local.kept == pair.exit.kept == 0
@@ -369,9 +368,9 @@ def test_a_whole_conversation_cut_at_every_byte(cut: int) -> None:
 # ---- time
 
 
-def test_acknowledged_within_50_ms_and_after_256_kib() -> None:
+def test_acknowledged_within_50_ms_and_after_a_mebibyte() -> None:
     pair = Pair()
-    local, _ = pair.open()
+    local, remote = pair.open()
     pair.tick(0.5)
     pair.local.write(local, b"x", pair.now)
     pair.feed(pair.exit, pair.take(pair.local))
@@ -379,10 +378,12 @@ def test_acknowledged_within_50_ms_and_after_256_kib() -> None:
     assert pair.exit.next_timer() == pytest.approx(pair.now + 0.05)
     pair.tick(0.06)
     assert pair.local.kept == 0
-    for _ in range(3):
-        pair.local.write(local, bytes(80_000), pair.now)
+    local.sender.credit = remote.receiver.open_credit = BIG
+    for _ in range(ACK_BYTES // 50_000):
+        assert not pair.exit.wants_to_send
+        pair.local.write(local, bytes(50_000), pair.now)
         pair.feed(pair.exit, pair.take(pair.local, BIG))
-    pair.local.write(local, bytes(INITIAL_CREDIT - 240_001), pair.now)
+    pair.local.write(local, bytes(50_000), pair.now)
     pair.feed(pair.exit, pair.take(pair.local, BIG))
     assert pair.exit.wants_to_send
 
