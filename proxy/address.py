@@ -45,7 +45,9 @@ class Address:
             return cls(str(ipaddress.ip_address(bare)), port)
         except ValueError:
             if not _NAME.fullmatch(host) or _NOT_IN_NAME.search(host):
-                raise ValueError("the host is empty, longer than 255 characters, or has characters that no host has") from None
+                raise ValueError(
+                    "the host is empty, longer than 255 characters, or has characters that no host has"
+                ) from None
         return cls(host.lower(), port)
 
     @classmethod

@@ -6,8 +6,8 @@ import gc
 import signal
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -26,6 +26,9 @@ from .tls import TLSStream, connect_tls, exit_context, local_context, looks_like
 from .tunnel import Tunnel
 from .website import Website as ServeWebsite
 from .website import folder, page, server
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 log = telemetry.logger("app")
 
@@ -102,7 +105,9 @@ async def _until_signal(serve: Callable[..., Awaitable[None]], args: tuple[objec
 async def _serve_local(settings: LocalSettings, link: Link) -> None:
     listeners = await _listen(settings.listen, "local.listen")
     if not looks_like_a_browser:
-        log.warning("utls is not installed: carriers work, but they look like Python and not like a browser from outside")
+        log.warning(
+            "utls is not installed: carriers work, but they look like Python and not like a browser from outside"
+        )
     tunnel = Tunnel(_carrier_opener(link), link.key, connect_wait=settings.connect_wait)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tunnel.run)

@@ -1,11 +1,11 @@
 """Every exception of ours: who is at fault, and what to answer.
 
-    RopewayError                one line for the user
-      ConfigError               the configuration or the command line: the user mends it
-      OpenError                 a destination, a policy or the tunnel: has a Reason, becomes a SOCKS or HTTP answer
-      CarrierError              no carrier can be made: the exit, the network, the key or somebody in between
-    LocalProtocolError          our own caller asked for something that the protocol forbids: a bug
-    RemoteProtocolError         the peer broke the protocol: its session or connection ends
+RopewayError                one line for the user
+  ConfigError               the configuration or the command line: the user mends it
+  OpenError                 a destination, a policy or the tunnel: has a Reason, becomes a SOCKS or HTTP answer
+  CarrierError              no carrier can be made: the exit, the network, the key or somebody in between
+LocalProtocolError          our own caller asked for something that the protocol forbids: a bug
+RemoteProtocolError         the peer broke the protocol: its session or connection ends
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import secrets
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
@@ -29,7 +29,9 @@ from .relay import relay
 from .session import Session, SessionStream
 from .telemetry import logger, shown
 from .tls import TLSStream
-from .website import Website
+
+if TYPE_CHECKING:
+    from .website import Website
 
 log = logger("exit")
 
@@ -126,7 +128,7 @@ class Exit:
             await self._serve_connection(stream, nursery)
         except (ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             pass  # a visitor that does not speak our TLS, or went away
-        except Exception as exc:  # noqa: BLE001  (a bug costs this connection and a line in the log, not the others)
+        except Exception as exc:
             log.error("a connection ended by a fault of ours: %s: %s", type(exc).__name__, exc, exc_info=exc)
         finally:
             await trio.aclose_forcefully(transport)
@@ -223,6 +225,6 @@ class Exit:
         except OpenError as exc:
             log.debug("no connection to %s: %s", shown(stream.address), exc)
             stream.reset(exc.reason, str(exc))
-        except Exception as exc:  # noqa: BLE001  (a bug costs this stream and a line in the log, not the others)
+        except Exception as exc:
             log.error("a stream ended by a fault of ours: %s: %s", type(exc).__name__, exc, exc_info=exc)
             stream.reset(Reason.FAILED)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
-from .address import Address
 from .errors import OpenError, Reason
 from .protocol.event import (
     Event,
@@ -23,8 +22,11 @@ from .protocol.event import (
     StreamReset,
     StreamWritable,
 )
-from .protocol.mux import Mux
-from .protocol.stream import Reset, Stream
+
+if TYPE_CHECKING:
+    from .address import Address
+    from .protocol.mux import Mux
+    from .protocol.stream import Reset, Stream
 
 # Our choices.
 #: How much is chosen at once: little while the carrier is slow, so that what comes next is chosen late; much while it is fast.
@@ -298,7 +300,7 @@ class Session:
             data = await carrier.receive_some()
             if not data:
                 return "the other side closed it"
-            self._handle(self.mux.receive_data(data, trio.current_time()))
+            self._handle(self.mux.receive_data(bytes(data), trio.current_time()))
             self.wake_writer()
             self._arm()
             if self.mux.over is not None:

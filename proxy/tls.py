@@ -6,15 +6,18 @@ Chromium's, and the exit the standard library, which looks like any server on Op
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import ssl
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from .errors import CarrierError, ConfigError
 from .keys import channel_binding, pin_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 try:
     import utls
@@ -44,7 +47,9 @@ class TLSStream(trio.abc.Stream):
     failed `send_all` leaves the connection of no use. Raises trio.BrokenResourceError for every error of TLS.
     """
 
-    def __init__(self, transport: trio.abc.Stream, context: Any, *, server_side: bool, server_name: str | None = None) -> None:
+    def __init__(
+        self, transport: trio.abc.Stream, context: Any, *, server_side: bool, server_name: str | None = None
+    ) -> None:
         # utls takes the standard library's buffers too, but copies everything once more then; its context claims to be one of the library's.
         bio = utls.MemoryBIO if utls is not None and isinstance(context, utls.SSLContext) else ssl.MemoryBIO
         self.transport = transport
@@ -142,10 +147,8 @@ class TLSStream(trio.abc.Stream):
             await trio.lowlevel.checkpoint()
             return
         self._closed = True
-        try:
+        with contextlib.suppress(ssl.SSLError):  # it waits for the peer's, which nobody needs, or is broken already
             self._tls.unwrap()
-        except ssl.SSLError:
-            pass  # it waits for the peer's, which nobody needs, or the connection is broken already
         try:
             with trio.move_on_after(GOODBYE):
                 await self._flush()
@@ -183,7 +186,9 @@ def local_context(*, roots: bool) -> Any:
     return context
 
 
-async def connect_tls(transport: trio.abc.Stream, context: Any, server_name: str, pin: bytes) -> tuple[TLSStream, bytes]:
+async def connect_tls(
+    transport: trio.abc.Stream, context: Any, server_name: str, pin: bytes
+) -> tuple[TLSStream, bytes]:
     """The TLS connection to the exit whose public key has this SHA-256, and its channel binding. Nothing was said inside it yet.
 
     `server_name` is empty where the exit has an address only: then none is sent.
@@ -212,4 +217,3 @@ async def connect_tls(transport: trio.abc.Stream, context: Any, server_name: str
             ) from exc
         raise
     return stream, channel_binding(certificate)
-

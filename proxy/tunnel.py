@@ -8,18 +8,20 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
-from .address import Address
 from .errors import CarrierError, OpenError, Reason, RemoteProtocolError
-from .keys import UserKey
 from .protocol.handshake import NO_TOKEN, NONCE_SIZE, Hello, NotAWelcomeError, Status, Welcome, read_welcome
 from .protocol.mux import EARLY, Mux
 from .session import Session, SessionStream
 from .telemetry import logger
 from .tls import TLSStream
+
+if TYPE_CHECKING:
+    from .address import Address
+    from .keys import UserKey
 
 log = logger("tunnel")
 
@@ -28,7 +30,9 @@ OpenCarrier: TypeAlias = Callable[[], Awaitable[tuple[TLSStream, bytes]]]
 
 # Our choices; seconds.
 CONNECT_TIMEOUT = 15.0  # TCP, TLS and welcome; three round trips of the worst links, and time for a lost packet
-ACCEPT_TIMEOUT = 30.0  # for the exit to connect: its own limit is 10 s for each destination, and a carrier may break meanwhile
+ACCEPT_TIMEOUT = (
+    30.0  # for the exit to connect: its own limit is 10 s for each destination, and a carrier may break meanwhile
+)
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 60.0  # between attempts, with full jitter
 STEADY = 5.0  # a carrier that lived as long was no accident: the next attempt comes at once
 WAITING_TIME = 600.0  # streams wait for the exit as long as it waits for them
@@ -77,7 +81,9 @@ class KnownGood:
 class Tunnel:
     """`run` keeps it up; `open` may be called at any time while it runs."""
 
-    def __init__(self, open_carrier: OpenCarrier, key: UserKey, *, connect_wait: float, max_streams: int = 8192) -> None:
+    def __init__(
+        self, open_carrier: OpenCarrier, key: UserKey, *, connect_wait: float, max_streams: int = 8192
+    ) -> None:
         self._open_carrier = open_carrier
         self._key = key
         self._connect_wait = connect_wait
@@ -134,7 +140,10 @@ class Tunnel:
                 with trio.fail_after(CONNECT_TIMEOUT):
                     carrier, first = await self._connect()
             except (CarrierError, trio.TooSlowError) as exc:
-                self._tell(str(exc) or "the exit does not answer: it is off, or its address is blocked on the way; it is tried again")
+                self._tell(
+                    str(exc)
+                    or "the exit does not answer: it is off, or its address is blocked on the way; it is tried again"
+                )
                 self._give_up_waiting()
                 await trio.sleep(pause.next())
                 continue
@@ -202,7 +211,9 @@ class Tunnel:
         if welcome.status is Status.UNKNOWN:
             self._session.lost("the exit has forgotten this session: it was restarted, or waited too long")
             self._start_over()
-            raise CarrierError("the exit was restarted or waited too long: connections that were open are lost, new ones work")
+            raise CarrierError(
+                "the exit was restarted or waited too long: connections that were open are lost, new ones work"
+            )
         try:
             mux.welcomed(welcome.received, trio.current_time())
         except RemoteProtocolError as exc:

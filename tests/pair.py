@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from proxy.address import Address
 from proxy.protocol.event import Event, StreamOpened
 from proxy.protocol.mux import Mux
-from proxy.protocol.stream import Stream
+
+if TYPE_CHECKING:
+    from proxy.protocol.stream import Stream
 
 ADDRESS = Address("example.com", 443)
 #: How the bytes of one flight are cut before they are fed.

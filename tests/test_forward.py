@@ -75,7 +75,7 @@ class World:
     def __init__(
         self, nursery: trio.Nursery, credentials: Credentials | None = None, pair: Pair = memory_stream_pair
     ) -> None:
-        app, self._local = pair()
+        app, self.local = pair()
         self.app = Peer(app)
         self.opened: list[Address] = []
         self.refusal: OpenError | None = None
@@ -85,7 +85,7 @@ class World:
 
     async def _serve(self, credentials: Credentials | None) -> None:
         open_stream: OpenStream = self.open
-        await forward.serve_http(self._local, b"", open_stream, credentials, deadline=trio.current_time() + 30)
+        await forward.serve_http(self.local, b"", open_stream, credentials, deadline=trio.current_time() + 30)
         self.finished.set()
 
     async def open(self, address: Address) -> trio.abc.HalfCloseableStream:
@@ -212,13 +212,15 @@ async def test_an_answer_is_passed_on_while_the_request_goes_on(world: World) ->
     assert await world.app.rest() == b"CD"
 
 
-async def test_an_answer_that_comes_before_the_site_breaks_under_the_request(world: World) -> None:
+async def test_a_site_that_stops_reading_the_request_may_still_answer(world: World) -> None:
     await world.app.send(get(b"http://a/", b"Content-Length: 1000000", method=b"POST"))
     site = await world.site()
     await site.until(END)
-    await site.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
-    await site.stream.aclose()
+    assert isinstance(site.stream, trio.StapledStream)
+    await site.stream.receive_stream.aclose()
     await world.app.send(b"more")
+    await wait_all_tasks_blocked()
+    await site.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
     assert (await world.app.until(b"no")).startswith(b"HTTP/1.1 413 Too Large")
 
 
@@ -252,6 +254,7 @@ async def test_switching_protocols_relays_what_both_sides_have_sent_ahead(world:
     await site.send(b"last")
     await site.stream.aclose()
     assert await world.app.rest() == b"last"
+    await world.finished.wait()
 
 
 async def test_a_site_may_decline_to_switch(world: World) -> None:
@@ -435,6 +438,7 @@ async def test_connect_passes_early_bytes_and_half_closes(world: World) -> None:
     await site.stream.send_eof()
     assert await world.app.rest() == b"late"
     assert world.opened == [Address("a", 443)]
+    await world.finished.wait()
 
 
 async def test_connect_after_another_request(world: World) -> None:
@@ -520,6 +524,22 @@ async def test_a_kept_connection_may_be_idle_for_two_minutes(world: World, autoj
     assert await world.app.rest() == b""
     assert await site.rest() == b""
     assert trio.current_time() - start == pytest.approx(forward.IDLE_LIMIT)
+
+
+async def test_a_client_that_resets_its_idle_connection_ends_the_site_too(world: World) -> None:
+    async def broken() -> None:
+        await trio.lowlevel.checkpoint()
+        raise trio.BrokenResourceError
+
+    await world.app.send(get(b"http://a/"))
+    site = await world.site()
+    await site.until(END)
+    assert isinstance(world.local, trio.StapledStream)
+    world.local.receive_stream.receive_some_hook = broken  # for the next wait, not the one that is under way
+    await site.send(OK)
+    assert await world.app.until(b"ok") == OK
+    assert await site.rest() == b""
+    await world.finished.wait()
 
 
 async def test_a_request_that_breaks_off_does_not_look_whole_to_the_site(world: World) -> None:

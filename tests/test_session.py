@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -22,6 +22,9 @@ from proxy.protocol.stream import INITIAL_CREDIT
 from proxy.session import Session, SessionStream, Wakeup
 from tests.pair import ADDRESS
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
 Carrier = trio.StapledStream[MemorySendStream, MemoryReceiveStream]
 
 
@@ -35,6 +38,7 @@ class Ends:
         self.exit = Session(Mux(opens=False, now=trio.current_time()), self.opened.append)
         self.carriers: tuple[Carrier, Carrier] | None = None
         self.ended: list[str] = []
+        self.first_end = trio.Event()
 
     def connect(self) -> tuple[Carrier, Carrier]:
         """A new carrier in place of the last one, if there was one."""
@@ -53,6 +57,7 @@ class Ends:
 
     async def _run(self, session: Session, carrier: Carrier, first: bytes) -> None:
         self.ended.append(await session.run_carrier(carrier, first))
+        self.first_end.set()
 
     async def cut(self) -> None:
         await self.local.detach()
@@ -155,8 +160,7 @@ async def test_a_silent_carrier_is_given_up(autojump_clock: trio.testing.MockClo
         ends.carriers[0].send_stream.send_all_hook = None
         start = trio.current_time()
         await one.send_all(b"anybody there?")
-        while not ends.ended:
-            await trio.sleep(0.1)
+        await ends.first_end.wait()
         assert "nothing was heard" in ends.ended[0]
         assert 5 <= trio.current_time() - start <= 8
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from .stream import Stream
+if TYPE_CHECKING:
+    from .stream import Stream
 
 
 class Code(enum.IntEnum):

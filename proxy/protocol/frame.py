@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import RemoteProtocolError
+from proxy.errors import RemoteProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Wire constants: a change breaks peers.
 HEADER = struct.Struct("!II")  # type and length share the first word
@@ -99,7 +101,9 @@ class FrameDecoder:
 
     def carrier_lost(self) -> None:
         """Forgets the part of a frame that came in: the peer sends that frame again, whole."""
-        self._parts: list[bytes | memoryview] = []  # of the header or the payload that has begun; together less than one frame
+        self._parts: list[
+            bytes | memoryview
+        ] = []  # of the header or the payload that has begun; together less than one frame
         self._missing = HEADER_SIZE  # bytes until it is complete
         self._pending: tuple[Type | int, int] | None = None  # the type and stream of the payload that is awaited
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from ..errors import RemoteProtocolError
+from proxy.errors import RemoteProtocolError
+
 from .frame import Frame, FrameDecoder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Inbox:

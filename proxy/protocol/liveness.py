@@ -19,7 +19,18 @@ PROBE = 1.0  # while data flows, a round trip is measured so often
 class Liveness:
     """One for each session; `carrier_made` begins a new carrier."""
 
-    __slots__ = ("_acked", "_asked_at", "_asks_when_idle", "_awaiting", "_heard_at", "_owed_since", "_received", "_unacked_since", "_unmeasured", "round_trip")
+    __slots__ = (
+        "_acked",
+        "_asked_at",
+        "_asks_when_idle",
+        "_awaiting",
+        "_heard_at",
+        "_owed_since",
+        "_received",
+        "_unacked_since",
+        "_unmeasured",
+        "round_trip",
+    )
 
     def __init__(self, *, asks_when_idle: bool) -> None:
         self._asks_when_idle = asks_when_idle

@@ -11,10 +11,11 @@ Once `over` is set the session has ended: its streams are reset, nothing can be 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ..address import Address
-from ..errors import LocalProtocolError, OpenError, Reason, RemoteProtocolError
+from proxy.address import Address
+from proxy.errors import LocalProtocolError, OpenError, Reason, RemoteProtocolError
+
 from .event import Code, Event, GoneAway, StreamAccepted, StreamOpened, StreamReadable, StreamReset
 from .frame import Frame, Type, encode, payload_text, text_payload
 from .inbox import Inbox
@@ -22,13 +23,18 @@ from .liveness import Liveness
 from .outbox import Outbox
 from .stream import LOW_WATER, Reset, Stream
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # Wire constants.
 LAST_ID = 2**32 - 1
 AFTER_WELCOME = 2**64 - 1  # `sending` of a hello with no frames behind it
 _U32, _U64 = struct.Struct("!I"), struct.Struct("!Q")
 
 # Our choices.
-EARLY = 65_536  # what is kept goes right behind a hello up to this size: the bandwidth-delay product of 5 Mbit/s and 100 ms
+EARLY = (
+    65_536  # what is kept goes right behind a hello up to this size: the bandwidth-delay product of 5 Mbit/s and 100 ms
+)
 MAX_ANSWERS = 65_536  # a peer that provokes control frames and does not acknowledge them costs 5 MB, then its session
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..errors import RemoteProtocolError
+from proxy.errors import RemoteProtocolError
 
 
 class ReplayLog:

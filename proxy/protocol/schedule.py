@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 from .frame import MAX_PAYLOAD
-from .stream import Stream
+
+if TYPE_CHECKING:
+    from .stream import Stream
 
 # Our choices.
 #: What a stream may send in its turn: one full frame, as shorter ones cost more steps for each byte.

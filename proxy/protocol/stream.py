@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..address import Address
-from ..errors import Reason, RemoteProtocolError
+from proxy.errors import Reason, RemoteProtocolError
+
 from .frame import MAX_PAYLOAD
+
+if TYPE_CHECKING:
+    from proxy.address import Address
 
 # Wire constants.
 INITIAL_CREDIT = 262_144

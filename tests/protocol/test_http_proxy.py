@@ -136,6 +136,7 @@ def test_the_end_of_the_client_is_known_in_the_next_cycle() -> None:
 
 def test_nothing_at_all_is_a_close() -> None:
     connection = Connection(h11.SERVER)
+    assert "IDLE" in repr(connection)
     assert connection.next_event() is h11.NEED_DATA
     connection.receive_data(b"")
     assert isinstance(connection.next_event(), h11.ConnectionClosed)

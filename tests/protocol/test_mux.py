@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -25,6 +25,9 @@ from proxy.protocol.mux import AFTER_WELCOME, EARLY, LAST_ID, MAX_ANSWERS, Mux
 from proxy.protocol.outbox import MAX_KEPT
 from proxy.protocol.stream import INITIAL_CREDIT, MAX_WINDOW, Stream
 from tests.pair import ADDRESS, Cutter, Pair, byte_by_byte, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BIG = 1 << 30
 both_ways = pytest.mark.parametrize("local_sends", [True, False], ids=["local sends", "exit sends"])

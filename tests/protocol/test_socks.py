@@ -190,6 +190,7 @@ REPLIES = {
 def test_replies_to_the_request(reason: Reason) -> None:
     handshake = Handshake(None)
     handshake.receive_data(ACCEPTED["name"].data)
+    assert repr(handshake) == "<socks.Handshake version 5, over>"
     assert handshake.succeeded() == reply_5(0)
     assert handshake.failed(reason) == reply_5(REPLIES[reason])
     handshake = Handshake(None)
