@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
+from .acceptor import Acceptor
 from .address import Address
 from .errors import OpenError, Reason, RemoteProtocolError
 from .protocol.handshake import (
@@ -41,6 +42,8 @@ Connect: TypeAlias = Callable[[Address], Awaitable[trio.abc.HalfCloseableStream]
 HANDSHAKE_TIMEOUT = 10.0  # TLS; and the hello (docs/protocol.md, section 3)
 WELCOME_TIMEOUT = 10.0
 PADDING = range(100, 701)
+#: Carriers and visitors at once; a visitor costs about 100 KB, most of it TLS.
+MAX_CONNECTIONS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,9 @@ class Limits:
 class ServedSession:
     """A session at the exit, on a carrier or waiting for one."""
 
-    def __init__(self, key_id: bytes, session: Session) -> None:
+    def __init__(self, key_id: bytes, session: Session, tasks: trio.Nursery) -> None:
         self.key_id = key_id
+        self._tasks = tasks  # they end with the session
         self.token = secrets.token_bytes(TOKEN_SIZE)
         self.session = session
         self._turn = 0  # of the carrier that it belongs to
@@ -72,15 +76,17 @@ class ServedSession:
         return self._turn
 
     async def run(self, turn: int, carrier: TLSStream, first: bytes, waiting_time: float) -> None:
-        """On this carrier, then until the next one comes; when none does, the session is over."""
+        """Until the carrier breaks or the next one comes. When none comes in `waiting_time` seconds, the session is over."""
         if turn != self._turn:
             return  # another carrier came while the welcome was on its way
         next_turn = self._next_turn
         why = await self.session.run_carrier(carrier, first)
-        if next_turn.is_set() or self.session.over.is_set():
-            return
-        log.debug("a carrier ended: %s; its session waits for the next", why)
-        self.waiting_since = trio.current_time()
+        if not next_turn.is_set() and not self.session.over.is_set():
+            log.debug("a carrier ended: %s; its session waits for the next", why)
+            self.waiting_since = trio.current_time()
+            self._tasks.start_soon(self._wait, next_turn, waiting_time)
+
+    async def _wait(self, next_turn: trio.Event, waiting_time: float) -> None:
         with trio.move_on_after(waiting_time) as scope:
             await next_turn.wait()
         if scope.cancelled_caught:
@@ -113,25 +119,20 @@ class Exit:
         """Until it is cancelled. Sessions outlive the connections that they come on."""
         async with trio.open_nursery() as nursery:
 
-            async def handle(transport: trio.SocketStream) -> None:
+            async def handle(transport: trio.abc.HalfCloseableStream) -> None:
                 await self._handle(transport, context, nursery)
 
-            await nursery.start(trio.serve_listeners, handle, listeners)
+            await nursery.start(Acceptor(handle, MAX_CONNECTIONS).run, listeners)
             task_status.started()
 
     async def _handle(self, transport: trio.abc.Stream, context: ssl.SSLContext, nursery: trio.Nursery) -> None:
-        """One connection; its error boundary."""
+        stream = TLSStream(transport, context, server_side=True)
         try:
-            stream = TLSStream(transport, context, server_side=True)
             with trio.fail_after(HANDSHAKE_TIMEOUT):
                 await stream.do_handshake()
-            await self._serve_connection(stream, nursery)
-        except (ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-            pass  # a visitor that does not speak our TLS, or went away
-        except Exception as exc:
-            log.error("a connection ended by a fault of ours: %s: %s", type(exc).__name__, exc, exc_info=exc)
-        finally:
-            await trio.aclose_forcefully(transport)
+        except (ssl.SSLError, trio.TooSlowError):
+            return  # it does not speak our TLS
+        await self._serve_connection(stream, nursery)
 
     async def _serve_connection(self, stream: TLSStream, nursery: trio.Nursery) -> None:
         data, hello, rest = b"", None, b""
@@ -204,7 +205,7 @@ class Exit:
                 nursery.start_soon(self._serve_stream, stream)
 
             mux = Mux(opens=False, now=trio.current_time(), max_streams=self._limits.max_streams)
-            served = ServedSession(key_id, Session(mux, accept))
+            served = ServedSession(key_id, Session(mux, accept), nursery)
             self._sessions[served.token] = served
             log.debug("a session begins")
             try:
@@ -225,6 +226,6 @@ class Exit:
         except OpenError as exc:
             log.debug("no connection to %s: %s", shown(stream.address), exc)
             stream.reset(exc.reason, str(exc))
-        except Exception as exc:
-            log.error("a stream ended by a fault of ours: %s: %s", type(exc).__name__, exc, exc_info=exc)
+        except Exception:  # it costs this stream and a line in the log, not the others
+            log.error("a stream ended with an error that is a bug of Ropeway", exc_info=True)
             stream.reset(Reason.FAILED)

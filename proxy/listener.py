@@ -5,12 +5,11 @@ It needs nothing but a way to open a stream to an address.
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
-from . import telemetry
+from .acceptor import Acceptor
 from .errors import OpenError
 from .forward import OpenStream, answer_and_close, carry, serve_http
 from .protocol import socks
@@ -29,12 +28,6 @@ HANDSHAKE_LIMIT = 30.0
 _CHUNK = 4096
 _SOCKS = (bytes([socks.VERSION_5]), bytes([socks.VERSION_4]))
 
-# The process or the machine has no room for one more socket; it may have in a moment.
-_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_SHORTAGE_PAUSE = 0.1
-
-_log = telemetry.logger("listener")
-
 
 async def serve_local(
     listeners: Sequence[Listener],
@@ -49,58 +42,16 @@ async def serve_local(
     `open_stream` raises OpenError; anything else that goes wrong with a connection ends that connection and is logged.
     Beyond `max_connections` at once, new ones wait in the queue of the kernel. Raises OSError where a listener fails.
     """
-    port = _Port(open_stream, credentials, max_connections)
-    async with trio.open_nursery() as nursery:
-        for listener in listeners:
-            nursery.start_soon(port.accept, listener, nursery)
-        task_status.started(listeners)
+    port = _Port(open_stream, credentials)
+    await Acceptor(port.serve, max_connections).run(listeners, task_status=task_status)
 
 
 class _Port:
-    def __init__(self, open_stream: OpenStream, credentials: Credentials | None, max_connections: int) -> None:
+    def __init__(self, open_stream: OpenStream, credentials: Credentials | None) -> None:
         self._open_stream = open_stream
         self._credentials = credentials
-        self._slots = trio.Semaphore(max_connections)
 
-    async def accept(self, listener: Listener, nursery: trio.Nursery) -> None:
-        async with listener:
-            while True:
-                await self._take_slot()
-                stream = await self._accept_one(listener)
-                nursery.start_soon(self._serve, stream)
-
-    async def _take_slot(self) -> None:
-        try:
-            self._slots.acquire_nowait()  # a turn of the event loop less than acquire()
-        except trio.WouldBlock:
-            await self._slots.acquire()
-
-    async def _accept_one(self, listener: Listener) -> trio.abc.HalfCloseableStream:
-        told = False
-        while True:
-            try:
-                return await listener.accept()
-            except OSError as exc:
-                if exc.errno not in _SHORTAGES:
-                    raise
-                if not told:
-                    _log.warning("no room for new connections, they wait: %s", exc.strerror)
-                told = True
-            await trio.sleep(_SHORTAGE_PAUSE)
-
-    async def _serve(self, stream: trio.abc.HalfCloseableStream) -> None:
-        """The error boundary of a connection: whatever happens in it, it ends here and disturbs no other."""
-        try:
-            await self._serve_protocol(stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the app has gone
-        except Exception:
-            _log.error("a connection ended with an error that is a bug of Ropeway", exc_info=True)
-        finally:
-            self._slots.release()
-            await trio.aclose_forcefully(stream)
-
-    async def _serve_protocol(self, stream: trio.abc.HalfCloseableStream) -> None:
+    async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
         data, handshake = b"", None
         with trio.move_on_after(HANDSHAKE_LIMIT) as limit:
             data = bytes(await stream.receive_some(_CHUNK))

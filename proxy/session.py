@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
+from .address import Address
 from .errors import OpenError, Reason
 from .protocol.event import (
+    Code,
     Event,
     GoneAway,
     StreamAccepted,
@@ -24,7 +26,6 @@ from .protocol.event import (
 )
 
 if TYPE_CHECKING:
-    from .address import Address
     from .protocol.mux import Mux
     from .protocol.stream import Reset, Stream
 
@@ -209,14 +210,18 @@ def _reset_text(reset: Reset) -> str:
 
 #: What to do with a stream that the local side opened; it runs until the stream is done with, and never raises.
 Accept: TypeAlias = Callable[[SessionStream], None]
+Refused: TypeAlias = Callable[[Address], None]
 
 
 class Session:
-    """A session and its streams. `accept` is called for each stream that the peer opens; it must not wait."""
+    """A session and its streams. `accept` is called for each stream that the peer opens, `refused` with where each stream was to go that the
+    peer resets without having accepted it; neither may wait.
+    """
 
-    def __init__(self, mux: Mux, accept: Accept | None = None) -> None:
+    def __init__(self, mux: Mux, accept: Accept | None = None, refused: Refused | None = None) -> None:
         self.mux = mux
         self._accept = accept
+        self._refused = refused
         self._streams: dict[int, SessionStream] = {}
         self._output = Wakeup()
         self._carrier: trio.CancelScope | None = None
@@ -245,6 +250,12 @@ class Session:
         """Call after anything that may have given the core something to say."""
         if self.mux.wants_to_send:
             self._output.wake()
+
+    def go_away(self, code: Code, text: str) -> None:
+        """Tells the peer; with DONE streams go on to their end, with any other code the session is over and its carrier ends when it was told."""
+        self.mux.go_away(code, text)
+        self._handle(self.mux.take_events())
+        self.wake_writer()
 
     def lost(self, text: str) -> None:
         """The session has ended without the peer: resets its streams."""
@@ -360,6 +371,8 @@ class Session:
             stream.wake_sender()
 
     def _on_reset(self, event: StreamReset) -> None:
+        if self._refused is not None and not event.stream.accepted:
+            self._refused(event.stream.address)
         if (stream := self._streams.pop(event.stream.id, None)) is not None:
             stream.wake_all()
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 
 from .errors import CarrierError, OpenError, Reason, RemoteProtocolError
+from .protocol.event import Code
 from .protocol.handshake import NO_TOKEN, NONCE_SIZE, Hello, NotAWelcomeError, Status, Welcome, read_welcome
 from .protocol.mux import EARLY, Mux
 from .session import Session, SessionStream
@@ -35,6 +36,7 @@ ACCEPT_TIMEOUT = (
 )
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 60.0  # between attempts, with full jitter
 STEADY = 5.0  # a carrier that lived as long was no accident: the next attempt comes at once
+GOODBYE = 1.0  # what the exit is told at the end may not hold up a stop for longer
 WAITING_TIME = 600.0  # streams wait for the exit as long as it waits for them
 KNOWN_GOOD = 300.0  # a destination that connected within this time is expected to do so again
 MAX_KNOWN_GOOD = 1024
@@ -88,19 +90,23 @@ class Tunnel:
         self._key = key
         self._connect_wait = connect_wait
         self._max_streams = max_streams
+        self._known_good = KnownGood()
         self._session = self._new_session()
         self._token = NO_TOKEN
         self._up = trio.Event()
         self._down_since = -math.inf
         self._connected_before = False
         self._trouble = ""  # what was last told to the user
-        self._known_good = KnownGood()
+        self._shield = trio.CancelScope(shield=True)  # around what the goodbye needs
+        self._stopping = False
+        self._stopped = trio.Event()
 
     def __repr__(self) -> str:
         return f"<Tunnel {'up' if self._up.is_set() else 'down'}, {self._session!r}>"
 
     def _new_session(self) -> Session:
-        return Session(Mux(opens=True, now=trio.current_time(), max_streams=self._max_streams))
+        mux = Mux(opens=True, now=trio.current_time(), max_streams=self._max_streams)
+        return Session(mux, refused=self._known_good.discard)
 
     # ---- streams
 
@@ -123,7 +129,6 @@ class Tunnel:
             if scope.cancelled_caught:
                 raise OpenError(Reason.TIMED_OUT)
         except BaseException:
-            self._known_good.discard(address)
             stream.reset(Reason.CANCELLED)
             raise
         self._known_good.add(address, trio.current_time())
@@ -132,10 +137,31 @@ class Tunnel:
     # ---- carriers
 
     async def run(self) -> None:
-        """Keeps the tunnel up until it is cancelled. What goes wrong is told in the log, once."""
+        """Keeps the tunnel up until it is cancelled; then the exit is told, and resets what is open. What goes wrong is told in the log, once."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_up)
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.move_on_after(GOODBYE, shield=True):
+                    await self._say_goodbye()
+                self._shield.cancel()
+
+    async def _say_goodbye(self) -> None:
+        self._stopping = True
+        if self._up.is_set():
+            self._session.go_away(Code.CLOSED, "the local side was stopped")
+            await self._stopped.wait()
+
+    async def _keep_up(self) -> None:
+        with self._shield:
+            await self._connect_again_and_again()
+        self._stopped.set()
+
+    async def _connect_again_and_again(self) -> None:
         pause = _Pause()
         self._down_since = trio.current_time()
-        while True:
+        while not self._stopping:
             try:
                 with trio.fail_after(CONNECT_TIMEOUT):
                     carrier, first = await self._connect()
@@ -164,6 +190,8 @@ class Tunnel:
         finally:
             self._up = trio.Event()
             self._down_since = trio.current_time()
+        if self._stopping:
+            return
         self._tell(f"the connection to the exit is gone, and is made again: {why}")
         if self._session.mux.over is not None:
             self._start_over()

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
-import hashlib
+import functools
 import io
 import mimetypes
 import re
 import time
 import urllib.parse
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import h11
 import trio
@@ -29,6 +29,9 @@ from .errors import OpenError
 from .relay import relay
 from .telemetry import logger
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 #: Serves one visitor from the first byte that it sent, and closes the stream. Raises nothing for what a visitor does.
 Website: TypeAlias = Callable[[trio.abc.Stream, bytes], Awaitable[None]]
 
@@ -37,52 +40,20 @@ IDLE_TIMEOUT = 75.0  # between two requests
 HEAD_TIMEOUT = 60.0  # from the first byte of a request to the end of its head
 BODY_TIMEOUT = 60.0
 WRITE_TIMEOUT = 60.0  # for each chunk
-LINGER = 5.0  # for a visitor that still sends what we do not want, to read our answer before the connection is gone
+LINGER = 5.0  # for a visitor to close, when the server behind has said its last word
 #: Of a request: browsers send 1 to 2 KiB, and 8 KiB when there are many cookies.
 HEAD_LIMIT = 32_768
-#: Nothing here takes a body: it is read and dropped, so that the connection lives on.
-BODY_LIMIT = 1_048_576
+BODY_LIMIT = 1_048_576  # nothing here takes a body: it is read and dropped, so that the connection lives on
 CHUNK = 65_536
 
-_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
-_RANGE = re.compile(rb"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
+# What ends a visit without a word; OSError is for a disk that fails in the middle of a file.
+_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OSError)
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
+_http_date = functools.partial(email.utils.formatdate, usegmt=True)
+
 log = logger("website")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The path of a request: decoded, without empty and dot segments; `directory` when it ends with a slash."""
-
-    parts: tuple[str, ...]
-    directory: bool
-    query: str
-
-    @classmethod
-    def parse(cls, target: bytes) -> Target:
-        """RFC 9112, section 3.2: origin-form and absolute-form. Raises ValueError."""
-        path, mark, query = _ORIGIN.sub("", target.decode("ascii"), count=1).partition("?")
-        path = path or "/"
-        if not path.startswith("/"):
-            raise ValueError("the target is not a path")
-        raw = urllib.parse.unquote(path, errors="strict").split("/")
-        parts: list[str] = []
-        for part in raw:
-            if "\0" in part:
-                raise ValueError("the target holds a NUL")
-            if part == "..":
-                if not parts:
-                    raise ValueError("the target leads out of the site")
-                parts.pop()
-            elif part not in ("", "."):
-                parts.append(part)
-        return cls(tuple(parts), raw[-1] in ("", ".", ".."), mark + query)
-
-    @property
-    def as_directory(self) -> str:
-        """The same with a slash at its end, as a reference that stays on this host whatever the visitor wrote."""
-        return "".join(f"/{urllib.parse.quote(part, safe='')}" for part in self.parts) + "/" + self.query
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +64,7 @@ class Representation:
     content_type: str
     size: int
     etag: str
-    modified: int | None = None
+    modified: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,27 +72,26 @@ class Response:
     """A status, its fields, and `length` bytes of `content` from where it stands."""
 
     status: int
-    headers: tuple[tuple[str, str], ...] = ()
-    content: BinaryIO | None = None
+    headers: tuple[tuple[str, str], ...]
+    content: BinaryIO = field(default_factory=io.BytesIO)
     length: int = 0
 
 
-#: Finds what a target stands for; a Response where that is not a representation.
-Site: TypeAlias = Callable[[Target], Awaitable[Representation | Response]]
+#: Finds what a path stands for, given as `_parts` gives it.
+Site: TypeAlias = Callable[[Sequence[str]], Awaitable[Representation | Response]]
 
 
 # ---- the kinds of website
 
 
 def page() -> Website:
-    """A built-in page with its style sheet, and nothing else."""
+    """A built-in page, and nothing else."""
 
-    async def find(target: Target) -> Representation | Response:
+    async def find(parts: Sequence[str]) -> Representation | Response:
         await trio.lowlevel.checkpoint()
-        kind, content = _PAGE.get("/".join(target.parts), ("", b""))
-        if not kind or (target.parts and target.directory):
+        if any(parts):
             return _failure(404)
-        return Representation(io.BytesIO(content), kind, len(content), f'"{hashlib.sha256(content).hexdigest()[:16]}"')
+        return Representation(io.BytesIO(_PAGE), "text/html; charset=utf-8", len(_PAGE), f'"{zlib.crc32(_PAGE):x}"')
 
     return _http(find)
 
@@ -129,9 +99,9 @@ def page() -> Website:
 def folder(path: Path) -> Website:
     """The files below `path`. What a symbolic link leads to outside of it, and hidden files, do not exist."""
 
-    async def find(target: Target) -> Representation | Response:
+    async def find(parts: Sequence[str]) -> Representation | Response:
         try:
-            return await trio.to_thread.run_sync(_open_file, path, target)
+            return await trio.to_thread.run_sync(_open_file, path, parts)
         except (OSError, RuntimeError):  # RuntimeError: a loop of symbolic links, before Python 3.13
             return _failure(404)
 
@@ -149,36 +119,28 @@ def server(host: str, port: int) -> Website:
 
     async def serve(stream: trio.abc.Stream, first: bytes) -> None:
         nonlocal down
-        try:
-            behind = await dialer.connect(address)
-        except OpenError as exc:
-            if not down:  # once, not for each visitor
-                log.warning("the website's server %s cannot be reached: %s", address, exc)
-            down = True
-            with contextlib.suppress(*_GONE):
-                await stream.aclose()
-        except BaseException:
-            await trio.aclose_forcefully(stream)
-            raise
-        else:
-            down = False
-            await relay(_Visitor(stream, first), behind)
+        with contextlib.suppress(*_GONE):
+            async with stream:
+                try:
+                    behind = await dialer.connect(address)
+                except OpenError as exc:
+                    if not down:  # once, not for each visitor
+                        log.warning("the website's server %s cannot be reached: %s", address, exc)
+                    down = True
+                else:
+                    down = False
+                    await relay(_Visitor(stream, first), behind)
 
     return serve
 
 
 def _http(site: Site) -> Website:
     async def serve(stream: trio.abc.Stream, first: bytes) -> None:
-        visit = _Visit(site, stream, first)
-        try:
-            idle = HEAD_TIMEOUT
-            while await visit.serve_request(idle):
-                idle = IDLE_TIMEOUT
-        except _GONE:
-            pass
-        finally:
-            with contextlib.suppress(*_GONE):
-                await stream.aclose()
+        visit, idle = _Visit(site, stream, first), HEAD_TIMEOUT
+        with contextlib.suppress(*_GONE):
+            async with stream:
+                while await visit.serve_request(idle):
+                    idle = IDLE_TIMEOUT
 
     return serve
 
@@ -195,7 +157,7 @@ class _Visitor(trio.abc.HalfCloseableStream):
         self._first = first
         self._reading = trio.CancelScope()
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         if self._first:
             size = max_bytes or len(self._first)
             data, self._first = self._first[:size], self._first[size:]
@@ -206,7 +168,10 @@ class _Visitor(trio.abc.HalfCloseableStream):
         return b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
+        with trio.move_on_after(4 * WRITE_TIMEOUT) as scope:  # `relay` moves four of our chunks at once
+            await self._stream.send_all(data)
+        if scope.cancelled_caught:
+            raise trio.BrokenResourceError("the visitor has stopped reading")
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
@@ -222,40 +187,25 @@ class _Visitor(trio.abc.HalfCloseableStream):
         await self._stream.aclose()
 
 
-# ---- files
-
-
-def _open_file(root: Path, target: Target) -> Representation | Response:
+def _open_file(root: Path, parts: Sequence[str]) -> Representation | Response:
     """Raises OSError or RuntimeError where there is none that may be seen."""
-    if any(part.startswith(".") and part != ".well-known" for part in target.parts):  # RFC 8615
+    if any(part.startswith(".") and part != ".well-known" for part in parts):  # RFC 8615
         raise FileNotFoundError
     root = root.resolve(strict=True)
-    path = _within(root, root.joinpath(*target.parts))
-    if path.is_dir():
-        if not target.directory:
-            return _failure(301, ("Location", target.as_directory))
-        path = _within(root, path / "index.html")
-    elif target.directory:
+    path = root.joinpath(*parts).resolve(strict=True)
+    if path.is_relative_to(root) and path.is_dir():
+        if parts[-1]:  # quoted, so that it stays on this host whatever the visitor wrote
+            return _failure(301, ("Location", "/" + "".join(urllib.parse.quote(part, safe="") + "/" for part in parts)))
+        path = (path / "index.html").resolve(strict=True)
+    elif not parts[-1]:
         raise NotADirectoryError
-    if not path.is_file():  # opening a pipe would wait for a writer
+    if not path.is_relative_to(root) or not path.is_file():  # opening a pipe would wait for a writer
         raise FileNotFoundError
     size, modified = path.stat().st_size, path.stat().st_mtime_ns
-    kind = _content_type(path.name)
-    return Representation(path.open("rb"), kind, size, f'"{modified:x}-{size:x}"', modified // 10**9)
-
-
-def _within(root: Path, path: Path) -> Path:
-    path = path.resolve(strict=True)
-    if not path.is_relative_to(root):
-        raise PermissionError
-    return path
-
-
-def _content_type(name: str) -> str:
-    kind, encoding = mimetypes.guess_type(name)
-    if encoding is not None:  # it is the compressed file that is asked for, not what is in it
-        return "application/gzip" if encoding == "gzip" else "application/octet-stream"
-    return kind or "application/octet-stream"
+    kind, encoding = mimetypes.guess_type(path.name)
+    if kind is None or encoding is not None:  # it is the compressed file that is asked for, not what is in it
+        kind = "application/gzip" if encoding == "gzip" else "application/octet-stream"
+    return Representation(path.open("rb"), kind, size, f'"{modified:x}-{size:x}"', _http_date(modified // 10**9))
 
 
 # ---- HTTP semantics (RFC 9110)
@@ -268,12 +218,28 @@ def _failure(status: int, *headers: tuple[str, str]) -> Response:
     return Response(status, (*headers, ("Content-Type", "text/html")), io.BytesIO(content), len(content))
 
 
+def _parts(target: bytes) -> list[str]:
+    """The decoded segments of a path, in origin-form or absolute-form; the last one is empty for a directory.
+
+    Raises ValueError where the target is no path, IndexError where it leads out of the site.
+    """
+    path = _ORIGIN.sub("", target.decode("ascii"), count=1).partition("?")[0] or "/"
+    if not path.startswith("/") or "%00" in path:
+        raise ValueError("the target is not a path")
+    segments = urllib.parse.unquote(path, errors="strict").split("/")
+    parts: list[str] = []
+    for segment in segments:
+        if segment == "..":
+            parts.pop()
+        elif segment not in ("", "."):
+            parts.append(segment)
+    return parts if segments[-1] not in ("", ".", "..") else [*parts, ""]
+
+
 def _select(request: h11.Request, found: Representation) -> Response:
-    """Preconditions and ranges (sections 13 and 14)."""
-    fields = dict(request.headers)
-    headers = [("ETag", found.etag)]
-    if found.modified is not None:
-        headers.append(("Last-Modified", _http_date(found.modified)))
+    """Preconditions and ranges (RFC 9110, sections 13 and 14)."""
+    fields = {name: value.decode("latin-1") for name, value in request.headers}
+    headers = [("ETag", found.etag), *([("Last-Modified", found.modified)] if found.modified else [])]
     if _not_modified(fields, found):
         return Response(304, tuple(headers))
     headers += [("Content-Type", found.content_type), ("Accept-Ranges", "bytes")]
@@ -287,45 +253,25 @@ def _select(request: h11.Request, found: Representation) -> Response:
     return Response(206, tuple(headers), found.content, len(span))
 
 
-def _not_modified(fields: dict[bytes, bytes], found: Representation) -> bool:
-    """Section 13.2.2: the tag decides where there is one."""
+def _not_modified(fields: dict[bytes, str], found: Representation) -> bool:
+    """The tag decides where there is one. A date must be the one that we gave: another says nothing about this file's past."""
     tags = fields.get(b"if-none-match")
     if tags is not None:
-        known = {tag.strip().removeprefix("W/") for tag in tags.decode("latin-1").split(",")}
-        return bool(known & {"*", found.etag})
-    since = fields.get(b"if-modified-since")
-    return since is not None and found.modified is not None and found.modified <= _from_http_date(since)
+        return not {"*", found.etag}.isdisjoint(tag.strip().removeprefix("W/") for tag in tags.split(","))
+    return bool(found.modified) and fields.get(b"if-modified-since") == found.modified
 
 
-def _span(fields: dict[bytes, bytes], found: Representation) -> range | None:
+def _span(fields: dict[bytes, str], found: Representation) -> range | None:
     """What is asked for; empty where there is no such part, None for the whole. Several ranges get the whole (section 14.2)."""
-    match = _RANGE.fullmatch(fields.get(b"range", b""))
-    if match is None or not any(match.groups()):
+    match = _RANGE.fullmatch(fields.get(b"range", ""))
+    if match is None or fields.get(b"if-range", found.etag) not in (found.etag, found.modified):
         return None
-    condition = fields.get(b"if-range")
-    if condition is not None:
-        date = None if found.modified is None else _http_date(found.modified)
-        if condition.decode("latin-1") not in (found.etag, date):
-            return None
     first, last = match.groups()
     if not first:
-        return range(max(found.size - int(last), 0), found.size)
+        return range(max(found.size - int(last), 0), found.size) if last else None
     if last and int(last) < int(first):
         return None
     return range(int(first), min(int(last) + 1, found.size) if last else found.size)
-
-
-def _http_date(seconds: float) -> str:
-    return email.utils.formatdate(seconds, usegmt=True)
-
-
-def _from_http_date(text: bytes) -> float:
-    """Long ago for what is no date."""
-    fields = email.utils.parsedate_tz(text.decode("latin-1"))
-    try:
-        return -1.0 if fields is None else email.utils.mktime_tz(fields)
-    except (ValueError, OverflowError):
-        return -1.0
 
 
 # ---- HTTP connections (RFC 9112)
@@ -355,20 +301,15 @@ class _Visit:
             response = _failure(exc.error_status_hint)
         else:
             response = await self._answer(request) if fits else _failure(413)
-        try:
+        with response.content:
             await self._send(response, bodyless=request is not None and request.method == b"HEAD")
-        finally:
-            if response.content is not None:
-                response.content.close()
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
             return True
-        if response.status in (413, 431):
-            await self._linger()
         return False
 
     async def _receive(self) -> None:
-        self._http.receive_data(await self._stream.receive_some(CHUNK))
+        self._http.receive_data(bytes(await self._stream.receive_some(CHUNK)))
 
     async def _read_head(self, idle: float) -> h11.Request | None:
         """None where the visitor has gone, or has not begun. Raises h11.RemoteProtocolError for what cannot be answered otherwise."""
@@ -409,10 +350,10 @@ class _Visit:
         if request.method not in (b"GET", b"HEAD"):
             return _failure(405, ("Allow", "GET, HEAD"))
         try:
-            target = Target.parse(request.target)
-        except ValueError:
+            parts = _parts(request.target)
+        except (ValueError, IndexError):
             return _failure(400)
-        found = await self._site(target)
+        found = await self._site(parts)
         if isinstance(found, Response):
             return found
         response = _select(request, found)
@@ -422,7 +363,7 @@ class _Visit:
 
     async def _send(self, response: Response, *, bodyless: bool) -> None:
         headers = [("Date", _http_date(time.time())), *response.headers]
-        if response.content is not None:
+        if response.status != 304:
             headers.append(("Content-Length", str(response.length)))
         if self._http.their_state is not h11.DONE:  # what comes next cannot be understood, or is not wanted
             headers.append(("Connection", "close"))
@@ -430,7 +371,7 @@ class _Visit:
         data = self._http.send(h11.Response(status_code=response.status, headers=headers, reason=reason)) or b""
         left = 0 if bodyless else response.length
         while left:
-            chunk = await _read(response.content, min(left, CHUNK))
+            chunk = await trio.to_thread.run_sync(response.content.read, min(left, CHUNK))
             if not chunk:
                 return  # the file has shrunk: the connection ends before the announced length
             left -= len(chunk)
@@ -444,40 +385,16 @@ class _Visit:
         with trio.fail_after(WRITE_TIMEOUT):
             await self._stream.send_all(data)
 
-    async def _linger(self) -> None:
-        """Closing while the visitor still sends would destroy our answer on its way."""
-        with trio.move_on_after(LINGER):
-            while await self._stream.receive_some(CHUNK):
-                pass
 
-
-async def _read(content: BinaryIO | None, size: int) -> bytes:
-    """Nothing where the disk fails."""
-    assert content is not None, "a length without content"
-    with contextlib.suppress(OSError):
-        return await trio.to_thread.run_sync(content.read, size)
-    return b""
-
-
-_INDEX = b"""<!doctype html>
+_PAGE = b"""<!doctype html>
 <html lang="en">
-<head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Coming soon</title>
-<link rel="stylesheet" href="/style.css">
-</head>
-<body>
-<main>
+<style>
+body { margin: 18vh auto 0; max-width: 34rem; padding: 0 1.5rem; background: #f6f4ef; color: #333; font: 1.1rem/1.6 Georgia, serif }
+h1 { font-weight: normal; border-bottom: 1px solid #d8d2c4; padding-bottom: 0.4rem }
+</style>
 <h1>Coming soon</h1>
 <p>These pages are being written. Please look in again in a while.</p>
-</main>
-</body>
-</html>
 """
-_STYLE = b"""body { margin: 0; background: #f6f4ef; color: #333; font: 1.1rem/1.6 Georgia, serif; }
-main { max-width: 34rem; margin: 18vh auto 0; padding: 0 1.5rem; }
-h1 { font-weight: normal; border-bottom: 1px solid #d8d2c4; padding-bottom: 0.4rem; }
-"""
-#: Path -> content type and content.
-_PAGE = {"": ("text/html; charset=utf-8", _INDEX), "style.css": ("text/css; charset=utf-8", _STYLE)}

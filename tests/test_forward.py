@@ -534,6 +534,7 @@ async def test_a_client_that_resets_its_idle_connection_ends_the_site_too(world:
     await world.app.send(get(b"http://a/"))
     site = await world.site()
     await site.until(END)
+    await wait_all_tasks_blocked()
     assert isinstance(world.local, trio.StapledStream)
     world.local.receive_stream.receive_some_hook = broken  # for the next wait, not the one that is under way
     await site.send(OK)

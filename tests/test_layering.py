@@ -29,7 +29,7 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.http_proxy",
     },
     {"proxy.config", "proxy.config_file", "proxy.share", "proxy.keys"},
-    {"proxy.tls", "proxy.session", "proxy.relay", "proxy.dialer"},
+    {"proxy.acceptor", "proxy.tls", "proxy.session", "proxy.relay", "proxy.dialer"},
     {"proxy.tunnel", "proxy.listener", "proxy.forward", "proxy.exit", "proxy.website"},
     {"proxy.app", "proxy.cli", "proxy.qr", "proxy.__main__"},
 ]

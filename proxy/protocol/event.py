@@ -18,6 +18,7 @@ class Code(enum.IntEnum):
     REVOKED = 2
     EXPIRED = 3
     INTERNAL_ERROR = 4
+    CLOSED = 5
 
 
 @dataclass(frozen=True, slots=True)

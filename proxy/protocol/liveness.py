@@ -12,7 +12,9 @@ ACK_DELAY = 0.05
 ACK_BYTES = 1_048_576
 SILENCE = 2.0  # with something unacknowledged and nothing heard: ask
 ANSWER = 5.0  # nothing heard for so long after asking: dead
-IDLE = 30.0  # the local side asks: middleboxes forget connections that are silent for longer
+#: A carrier that was silent for so long is asked. The local side does it before middleboxes forget the connection; the exit, only where
+#: the local side should have done so twice: it was switched off, or moved away without a word.
+IDLE, IDLE_AT_EXIT = 30.0, 75.0
 PROBE = 1.0  # while data flows, a round trip is measured so often
 
 
@@ -22,9 +24,9 @@ class Liveness:
     __slots__ = (
         "_acked",
         "_asked_at",
-        "_asks_when_idle",
         "_awaiting",
         "_heard_at",
+        "_idle",
         "_owed_since",
         "_received",
         "_unacked_since",
@@ -32,8 +34,8 @@ class Liveness:
         "round_trip",
     )
 
-    def __init__(self, *, asks_when_idle: bool) -> None:
-        self._asks_when_idle = asks_when_idle
+    def __init__(self, *, idle: float) -> None:
+        self._idle = idle
         self.round_trip = 0.1  # seconds, smoothed; a guess until the first answer
         self._unmeasured = True
         self.carrier_made(-math.inf, 0)
@@ -113,5 +115,4 @@ class Liveness:
     def _ping_at(self) -> float:
         if self._awaiting:
             return math.inf
-        silent = max(self._unacked_since, self._heard_at) + SILENCE
-        return min(silent, self._heard_at + IDLE) if self._asks_when_idle else silent
+        return min(max(self._unacked_since, self._heard_at) + SILENCE, self._heard_at + self._idle)

@@ -19,7 +19,7 @@ from proxy.errors import LocalProtocolError, OpenError, Reason, RemoteProtocolEr
 from .event import Code, Event, GoneAway, StreamAccepted, StreamOpened, StreamReadable, StreamReset
 from .frame import Frame, Type, encode, payload_text, text_payload
 from .inbox import Inbox
-from .liveness import Liveness
+from .liveness import IDLE, IDLE_AT_EXIT, Liveness
 from .outbox import Outbox
 from .stream import LOW_WATER, Reset, Stream
 
@@ -54,7 +54,7 @@ class Mux:
         self._last_id = 0
         self._inbox = Inbox()
         self._outbox = Outbox()
-        self._liveness = Liveness(asks_when_idle=opens)
+        self._liveness = Liveness(idle=IDLE if opens else IDLE_AT_EXIT)
         self._liveness.carrier_made(now, 0)
         self._events: list[Event] = []
         self.gone_away = False  # no new streams, by the peer's word or ours
