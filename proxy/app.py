@@ -13,7 +13,7 @@ import trio
 
 from . import telemetry
 from .address import Address
-from .config import Config, ExitSettings, Listen, LocalSettings, Server, User, Website, parse
+from .config import Config, ExitSettings, Listen, LocalSettings, Server, Website
 from .config import Folder as FolderSetting
 from .dialer import Dialer
 from .errors import CarrierError, ConfigError, OpenError, Reason
@@ -61,11 +61,11 @@ def run_exit(config: Config) -> None:
     _run(_serve_exit, config.exit)
 
 
-def run_demo(port: int, allow_private: bool) -> None:
+def run_demo(config: Config, port: int, allow_private: bool) -> None:
     """An exit and a local side on loopback, with keys that are forgotten at the end. Raises ConfigError."""
-    telemetry.configure()
+    _configure(config)
     with tempfile.TemporaryDirectory(prefix="ropeway-demo-") as folder_name:
-        _run(_serve_demo, Path(folder_name), port, allow_private)
+        _run(_serve_demo, config.local, Path(folder_name), port, allow_private)
 
 
 def _configure(config: Config) -> None:
@@ -176,34 +176,29 @@ def _website(setting: Website) -> ServeWebsite:
 # ---- both in one
 
 
-async def _serve_demo(where: Path, port: int, allow_private: bool) -> None:
-    """The exit's port is free to choose, so two demos get along."""
+async def _serve_demo(settings: LocalSettings, where: Path, port: int, allow_private: bool) -> None:
+    """The exit takes any port, so two demos get along."""
+    listeners = await _listen(Listen("127.0.0.1", port), "--port")
+    exit_listeners = await _listen(Listen("127.0.0.1", 0), "exit.listen")
     certificate, key = new_certificate("localhost")
-    (where / "exit-cert.pem").write_bytes(certificate)
-    (where / "exit-key.pem").touch(mode=0o600)
-    (where / "exit-key.pem").write_bytes(key)
-    user = User("demo", UserKey.new())
-    tables = {
-        "local": {"listen": f"127.0.0.1:{port}"},
-        "exit": {"listen": "127.0.0.1:0", "allow_private": allow_private},
-    }
-    config = parse(tables, where / "config.toml")
-    listeners = await _listen(config.local.listen, "--port")
-    exit_listeners = await _listen(config.exit.listen, "exit.listen")
+    (where / "cert.pem").write_bytes(certificate)
+    (where / "key.pem").touch(mode=0o600)
+    (where / "key.pem").write_bytes(key)
+    der, user = der_of(certificate), UserKey.new()
     exit_port = exit_listeners[0].socket.getsockname()[1]
-    link = Link("127.0.0.1", exit_port, user.key, pin_of(der_of(certificate)), server_name="localhost")
+    link = Link("127.0.0.1", exit_port, user, pin_of(der), server_name="localhost")
     serving = Exit(
-        {user.key.key_id: user.key.secret},
-        channel_binding(der_of(certificate)),
+        {user.key_id: user.secret},
+        channel_binding(der),
         website=page(),
         connect=Dialer(allow_private=allow_private).connect,
         limits=Limits(),
     )
-    tunnel = Tunnel(_carrier_opener(link), link.key, connect_wait=config.local.connect_wait)
+    tunnel = Tunnel(_carrier_opener(link), user, connect_wait=settings.connect_wait)
     async with trio.open_nursery() as nursery:
-        await nursery.start(serving.serve, exit_listeners, exit_context(config.exit.certificate, config.exit.key))
+        await nursery.start(serving.serve, exit_listeners, exit_context(where / "cert.pem", where / "key.pem"))
         nursery.start_soon(tunnel.run)
-        await nursery.start(_serve_port, config.local, listeners, tunnel)
+        await nursery.start(_serve_port, settings, listeners, tunnel)
         log.info("ready: SOCKS and HTTP proxy on %s", _shown_listeners(listeners))
         sys.stdout.write(_DEMO.format(port=listeners[0].socket.getsockname()[1]))
         sys.stdout.flush()

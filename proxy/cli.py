@@ -163,11 +163,13 @@ def join(
 
 
 @program.command()
-def demo(port: LocalPortOption = 1080, allow_private: AllowPrivateOption = False) -> None:
-    """Try it on this computer, with nothing to set up."""
+def demo(port: LocalPortOption = 1080, allow_private: AllowPrivateOption = False, config: ConfigOption = None) -> None:
+    """Try it on this computer, with nothing to set up. From a configuration it takes what stands in [log] and the local credentials."""
     from . import app
+    from .config import load, parse
 
-    _until_interrupted(app.run_demo, port, allow_private)
+    settings = load(config) if config else parse({}, Path("demo.toml"))
+    _until_interrupted(app.run_demo, settings, port, allow_private)
 
 
 # --- The exit. -----------------------------------------------------------------------------------------------------
