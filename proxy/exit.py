@@ -75,16 +75,15 @@ class ServedSession:
         self.waiting_since = math.inf
         return self._turn
 
-    async def run(self, turn: int, carrier: TLSStream, first: bytes, waiting_time: float) -> None:
-        """Until the carrier breaks or the next one comes. When none comes in `waiting_time` seconds, the session is over."""
-        if turn != self._turn:
-            return  # another carrier came while the welcome was on its way
-        next_turn = self._next_turn
-        why = await self.session.run_carrier(carrier, first)
-        if not next_turn.is_set() and not self.session.over.is_set():
-            log.debug("a carrier ended: %s; its session waits for the next", why)
+    def has_turn(self, turn: int) -> bool:
+        """Whether no later carrier took over."""
+        return turn == self._turn
+
+    def wait(self, turn: int, waiting_time: float) -> None:
+        """Call when this carrier has ended: when none comes in `waiting_time` seconds, the session is over."""
+        if self.has_turn(turn) and not self.session.over.is_set():
             self.waiting_since = trio.current_time()
-            self._tasks.start_soon(self._wait, next_turn, waiting_time)
+            self._tasks.start_soon(self._wait, self._next_turn, waiting_time)
 
     async def _wait(self, next_turn: trio.Event, waiting_time: float) -> None:
         with trio.move_on_after(waiting_time) as scope:
@@ -164,13 +163,20 @@ class Exit:
             await self._welcome(carrier, hello, Welcome(nonce, status))
             return
         turn = served.take_turn()
-        await self._welcome(carrier, hello, Welcome(nonce, status, served.token, served.session.mux.received))
-        await served.run(turn, carrier, first, self._limits.waiting_time)
+        try:
+            await self._welcome(carrier, hello, Welcome(nonce, status, served.token, served.session.mux.received))
+            if served.has_turn(turn):  # no other carrier came while the welcome was on its way
+                why = await served.session.run_carrier(carrier, first)
+                log.debug("a carrier ended: %s", why)
+        finally:
+            served.wait(turn, self._limits.waiting_time)
 
     async def _welcome(self, carrier: TLSStream, hello: Hello, welcome: Welcome) -> None:
         padding = secrets.token_bytes(random.choice(PADDING))  # noqa: S311  (the length is no secret)
-        with trio.fail_after(WELCOME_TIMEOUT):
+        with trio.move_on_after(WELCOME_TIMEOUT) as scope:
             await carrier.send_all(welcome.encode(self._secrets_of[hello.key_id], self._binding, padding, hello))
+        if scope.cancelled_caught:
+            raise trio.BrokenResourceError("nobody takes the welcome")
 
     async def _new_session(self, hello: Hello, nursery: trio.Nursery) -> tuple[Status, ServedSession | None]:
         mine = [served for served in self._sessions.values() if served.key_id == hello.key_id]
@@ -213,6 +219,7 @@ class Exit:
                 await served.session.over.wait()
             finally:
                 del self._sessions[served.token]
+                served.session.lost("the exit was stopped")  # where it is not over yet
                 log.debug("a session has ended")
             nursery.cancel_scope.cancel()
 

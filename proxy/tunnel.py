@@ -30,18 +30,22 @@ log = logger("tunnel")
 OpenCarrier: TypeAlias = Callable[[], Awaitable[tuple[TLSStream, bytes]]]
 
 # Our choices; seconds.
-CONNECT_TIMEOUT = 15.0  # TCP, TLS and welcome; three round trips of the worst links, and time for a lost packet
+CONNECT_TIMEOUT = 15.0  # TCP and TLS: two round trips of the worst links, and time for lost packets
+WELCOME_TIMEOUT = (
+    10.0  # one more; an exit that does not know the key is a web server, and waits for the rest of a request
+)
 ACCEPT_TIMEOUT = (
     30.0  # for the exit to connect: its own limit is 10 s for each destination, and a carrier may break meanwhile
 )
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 60.0  # between attempts, with full jitter
-STEADY = 5.0  # a carrier that lived as long was no accident: the next attempt comes at once
+STEADY = 0.5  # a carrier that lived as long was no failed attempt: the next one comes at once
 GOODBYE = 1.0  # what the exit is told at the end may not hold up a stop for longer
 WAITING_TIME = 600.0  # streams wait for the exit as long as it waits for them
 KNOWN_GOOD = 300.0  # a destination that connected within this time is expected to do so again
 MAX_KNOWN_GOOD = 1024
 PADDING = range(100, 701)  # docs/protocol.md, section 3
 
+SILENT = "the exit does not answer: it is off, or its address is blocked on the way; it is tried again"
 UNKNOWN_KEY = (
     "what listens there does not accept this key: the user was removed, or it is not a Ropeway exit; "
     "ask for a new link and join again"
@@ -163,13 +167,9 @@ class Tunnel:
         self._down_since = trio.current_time()
         while not self._stopping:
             try:
-                with trio.fail_after(CONNECT_TIMEOUT):
-                    carrier, first = await self._connect()
-            except (CarrierError, trio.TooSlowError) as exc:
-                self._tell(
-                    str(exc)
-                    or "the exit does not answer: it is off, or its address is blocked on the way; it is tried again"
-                )
+                carrier, first = await self._connect()
+            except CarrierError as exc:
+                self._tell(str(exc))
                 self._give_up_waiting()
                 await trio.sleep(pause.next())
                 continue
@@ -213,12 +213,17 @@ class Tunnel:
 
     async def _connect(self) -> tuple[TLSStream, bytes]:
         """A carrier that has proved itself, with its session resumed or new, and what came behind the welcome."""
-        carrier, binding = await self._open_carrier()
         try:
-            return carrier, await self._shake_hands(carrier, binding)
+            with trio.fail_after(CONNECT_TIMEOUT):
+                carrier, binding = await self._open_carrier()
+        except trio.TooSlowError as exc:
+            raise CarrierError(SILENT) from exc
+        try:
+            with trio.fail_after(WELCOME_TIMEOUT):
+                return carrier, await self._shake_hands(carrier, binding)
         except BaseException as exc:
             await trio.aclose_forcefully(carrier)
-            if isinstance(exc, trio.BrokenResourceError | NotAWelcomeError):
+            if isinstance(exc, trio.BrokenResourceError | trio.TooSlowError | NotAWelcomeError):
                 raise CarrierError(UNKNOWN_KEY) from exc
             raise
 

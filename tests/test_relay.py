@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -10,7 +10,12 @@ import trio.testing
 
 from proxy.relay import READ_SIZE, abort, relay
 
-virtual_time = pytest.mark.usefixtures("autojump_clock")
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from trio.testing import MockClock
+
+    Close = Callable[[], Coroutine[None, None, None]]
 
 
 class Side(trio.abc.HalfCloseableStream):
@@ -83,8 +88,9 @@ async def test_both_ways_at_once() -> None:
 
 
 @pytest.mark.parametrize("app_first", [True, False])
-@virtual_time
-async def test_half_close_leaves_the_other_direction(app_first: bool, nursery: trio.Nursery) -> None:
+async def test_half_close_leaves_the_other_direction(
+    autojump_clock: MockClock, app_first: bool, nursery: trio.Nursery
+) -> None:
     joined = Joined()
     first, second = (joined.app, joined.site) if app_first else (joined.site, joined.app)
     done = trio.Event()
@@ -111,8 +117,7 @@ async def test_half_close_leaves_the_other_direction(app_first: bool, nursery: t
 
 
 @pytest.mark.parametrize("broken_side", ["a", "b"])
-@virtual_time
-async def test_a_side_that_cannot_be_written_to_ends_both(broken_side: str) -> None:
+async def test_a_side_that_cannot_be_written_to_ends_both(autojump_clock: MockClock, broken_side: str) -> None:
     joined = Joined()
     broken, sender = (joined.app, joined.site) if broken_side == "a" else (joined.site, joined.app)
     with trio.fail_after(1):
@@ -125,8 +130,7 @@ async def test_a_side_that_cannot_be_written_to_ends_both(broken_side: str) -> N
 
 @pytest.mark.parametrize("error", [trio.BrokenResourceError, trio.ClosedResourceError])
 @pytest.mark.parametrize("side", ["a", "b"])
-@virtual_time
-async def test_a_side_that_breaks_ends_both(side: str, error: type[Exception]) -> None:
+async def test_a_side_that_breaks_ends_both(autojump_clock: MockClock, side: str, error: type[Exception]) -> None:
     joined = Joined()
     getattr(joined, side).fault = error("reset")
     peer, other = (joined.app, joined.site) if side == "a" else (joined.site, joined.app)
@@ -152,8 +156,7 @@ async def test_an_error_of_ours_comes_out_alone(sides: str) -> None:
     assert joined.closed == ("aborted", "aborted")
 
 
-@virtual_time
-async def test_cancellation_aborts_both_and_goes_on() -> None:
+async def test_cancellation_aborts_both_and_goes_on(autojump_clock: MockClock) -> None:
     joined = Joined()
     caught: list[BaseException] = []
     with trio.move_on_after(5) as scope:
@@ -181,7 +184,7 @@ async def test_a_cancelled_close_still_closes_the_other() -> None:
         await joined.b.inner.receive_some()
 
 
-def cancelling(scope: trio.CancelScope, call: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+def cancelling(scope: trio.CancelScope, call: Close) -> Close:
     async def wrapped() -> None:
         await call()
         scope.cancel()
@@ -202,8 +205,7 @@ async def test_errors_of_a_clean_close_are_nobodys_concern() -> None:
     assert joined.b.closed == "closed"
 
 
-@virtual_time
-async def test_a_reader_that_has_stopped_stops_its_sender_only() -> None:
+async def test_a_reader_that_has_stopped_stops_its_sender_only(autojump_clock: MockClock) -> None:
     app, a = trio.testing.lockstep_stream_pair()
     b, site = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:

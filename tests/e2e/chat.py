@@ -26,7 +26,17 @@ class Chat:
 
     def listen(self, name: str) -> Program:
         """Somebody who waits for one message, and is known to the broker when this returns."""
-        argv = [program("mosquitto_sub"), *self._words, "-k", str(KEEPALIVE_SECONDS), "-i", f"sub-{name}"]
+        # Into a file it would write in blocks, and say nothing for long.
+        argv = [
+            program("stdbuf"),
+            "--output=L",
+            program("mosquitto_sub"),
+            *self._words,
+            "-k",
+            str(KEEPALIVE_SECONDS),
+            "-i",
+            f"sub-{name}",
+        ]
         listening = self._programs.start(f"sub-{name}", [*argv, "-t", f"chat/{name}", "-C", "1", "-d"])
         listening.wait_for("suback")
         return listening

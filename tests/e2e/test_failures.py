@@ -114,7 +114,7 @@ def test_a_port_in_use(programs: Programs, pair: Pair) -> None:
 
 
 BROKEN = {
-    "no TOML": ("[local", "line"),
+    "no TOML": ("[local\nlisten\n", "line 1"),
     "an unknown setting": ('[local]\nlitsen = "127.0.0.1:1080"\n', "litsen"),
     "a wrong type": ("[local]\nlisten = 5\n", "local.listen"),
     "a broken link": ('[local]\nexit = "ropeway://nothing"\n', "local.exit"),
