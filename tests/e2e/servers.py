@@ -45,6 +45,7 @@ http {{
     client_max_body_size 0;
     client_header_timeout {header_seconds};
     keepalive_timeout 300;
+    send_timeout 300;
     sendfile on;
     server {{
         listen 127.0.0.1:{http_port} backlog=2048;

@@ -33,9 +33,18 @@ class Stall:
     growth: list[int] = field(default_factory=list)
     digest: str = ""
     lasted: float = 0.0
+    failure: str = ""
 
 
 def stall(pair: Pair, nginx: Nginx, seen: Stall) -> None:
+    """For a thread: what goes wrong is kept for the test that collects."""
+    try:
+        watch(pair, nginx, seen)
+    except (OSError, EOFError, AssertionError) as exc:
+        seen.failure = repr(exc)
+
+
+def watch(pair: Pair, nginx: Nginx, seen: Stall) -> None:
     fetch(pair, nginx, BIG)  # the windows, the allocator and the code are warm now
     before = [program.resident() for program in pair.programs]
     reply, stalled = connect_by_socks(pair.port, "127.0.0.1", nginx.http_port)

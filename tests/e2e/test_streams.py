@@ -80,6 +80,7 @@ def test_an_app_that_stops_reading_for_a_minute_slows_nobody(
     seen, thread = stalled
     thread.join(STALL_SECONDS + 60)
     assert not thread.is_alive()
+    assert seen.failure == ""
     assert seen.lasted >= STALL_SECONDS
     assert max(seen.waits) < SLOW_SECONDS
     assert max(seen.growth) < WINDOW + SLACK
