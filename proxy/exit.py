@@ -124,7 +124,9 @@ class Exit:
             await nursery.start(Acceptor(handle, MAX_CONNECTIONS).run, listeners)
             task_status.started()
 
-    async def _handle(self, transport: trio.abc.Stream, context: ssl.SSLContext, nursery: trio.Nursery) -> None:
+    async def _handle(
+        self, transport: trio.abc.HalfCloseableStream, context: ssl.SSLContext, nursery: trio.Nursery
+    ) -> None:
         stream = TLSStream(transport, context, server_side=True)
         try:
             with trio.fail_after(HANDSHAKE_TIMEOUT):

@@ -120,8 +120,8 @@ def pin_of(certificate_der: bytes) -> bytes:
     """
     try:
         key = x509.load_der_x509_certificate(certificate_der).public_key()
-    except UnsupportedAlgorithm as error:
-        raise ValueError(f"the certificate's key cannot be read: {error}") from error
+    except (UnsupportedAlgorithm, x509.InvalidVersion) as error:
+        raise ValueError(f"the certificate cannot be read: {error}") from error
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 # Our choices.
 #: How much is chosen at once: little while the carrier is slow, so that what comes next is chosen late; much while it is fast.
 LEAST_BATCH, MOST_BATCH = 16_384, 262_144
-#: A batch that takes longer than this to be taken over by the kernel was too large, in seconds.
-SLOW_BATCH = 0.005
+#: A batch is what the kernel takes over in so many seconds: that is how long a chat message may wait for one.
+BATCH_TIME = 0.01
 #: How long a GO_AWAY may take to be sent, in seconds.
 LAST_WORD = 1.0
 READ_SIZE = 262_144
@@ -161,13 +161,14 @@ class SessionStream(trio.abc.HalfCloseableStream):
         limit = max_bytes or READ_SIZE
         receiver = self._stream.receiver
         waited = False
+        await trio.lowlevel.checkpoint_if_cancelled()  # before anything is taken that a cancellation would lose
         while True:
             self._check()
             if receiver.buffered:
                 data = self._session.mux.read(self._stream, limit, trio.current_time())
                 self._session.wake_writer()
                 if not waited:
-                    await trio.lowlevel.checkpoint()
+                    await trio.lowlevel.cancel_shielded_checkpoint()
                 return data
             if receiver.ended:
                 await trio.lowlevel.checkpoint()
@@ -289,7 +290,7 @@ class Session:
                 self._carrier = None
                 self._carrier_gone.set()
         await trio.aclose_forcefully(carrier)
-        return why[0] if why else "it was given up for another one"
+        return self._last_word() or (why[0] if why else "it was given up for another one")
 
     async def _run_part(
         self,
@@ -317,13 +318,13 @@ class Session:
             if self.mux.over is not None:
                 with trio.move_on_after(LAST_WORD if self.mux.wants_to_send else 0):
                     await trio.sleep_forever()  # the writer ends the carrier when it has said why
-                return self._last_word()
+                return ""
 
     def _last_word(self) -> str:
         return f"the session has ended: {self.mux.over.text}" if self.mux.over is not None else ""
 
     async def _write(self, carrier: trio.abc.Stream) -> str:
-        batch = LEAST_BATCH
+        batch, pace = LEAST_BATCH, 0.0  # bytes; seconds for a byte, smoothed
         while True:
             while not self.mux.wants_to_send:
                 await self._output.wait()
@@ -333,11 +334,10 @@ class Session:
             self._arm()
             await carrier.send_all(data)
             if self.mux.over is not None and not self.mux.wants_to_send:
-                return self._last_word()
-            if trio.current_time() - start > SLOW_BATCH:
-                batch = max(batch // 2, LEAST_BATCH)
-            elif len(data) >= batch:
-                batch = min(batch * 2, MOST_BATCH)
+                return ""
+            if len(data) >= batch:
+                pace += ((trio.current_time() - start) / len(data) - pace) / 4
+                batch = int(min(max(BATCH_TIME / max(pace, 1e-12), LEAST_BATCH), MOST_BATCH))
 
     async def _keep_time(self, _carrier: trio.abc.Stream) -> str:
         while True:

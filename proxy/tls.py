@@ -7,6 +7,7 @@ Chromium's, and the exit the standard library, which looks like any server on Op
 from __future__ import annotations
 
 import contextlib
+import hmac
 import operator
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -40,15 +41,20 @@ WEBSITE_ALPN = ["http/1.1"]
 looks_like_a_browser = utls is not None
 
 
-class TLSStream(trio.abc.Stream):
-    """One TLS connection over `transport`. One task may send while another receives.
+class TLSStream(trio.abc.HalfCloseableStream):
+    """One TLS connection over `transport`. One task may send while another receives; `send_eof` is close_notify, as TLS 1.3 has it.
 
     `receive_some` returns b"" after the peer's close_notify; a transport that ends without one raises BrokenResourceError. A cancelled or
     failed `send_all` leaves the connection of no use. Raises trio.BrokenResourceError for every error of TLS.
     """
 
     def __init__(
-        self, transport: trio.abc.Stream, context: Any, *, server_side: bool, server_name: str | None = None
+        self,
+        transport: trio.abc.HalfCloseableStream,
+        context: Any,
+        *,
+        server_side: bool,
+        server_name: str | None = None,
     ) -> None:
         # utls takes the standard library's buffers too, but copies everything once more then; its context claims to be one of the library's.
         bio = utls.MemoryBIO if utls is not None and isinstance(context, utls.SSLContext) else ssl.MemoryBIO
@@ -59,7 +65,7 @@ class TLSStream(trio.abc.Stream):
             self._tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         else:
             self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
-        self._closed = False
+        self._closed = self._ended = False
 
     async def do_handshake(self) -> None:
         """Raises ssl.SSLError where TLS fails, trio.BrokenResourceError where the transport does."""
@@ -77,19 +83,39 @@ class TLSStream(trio.abc.Stream):
                 return
 
     @property
+    def version(self) -> str:
+        """What was agreed, such as TLSv1.3."""
+        return str(self._tls.version())
+
+    @property
     def peer_certificate(self) -> bytes:
         """DER."""
         return bytes(self._tls.getpeercert(binary_form=True))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        if self._closed:
-            raise trio.ClosedResourceError("this TLS stream is closed")
+        if self._closed or self._ended:
+            raise trio.ClosedResourceError("the end of this TLS stream was sent")
         if data:
             try:
                 self._tls.write(data)
             except ssl.SSLError as exc:
                 raise trio.BrokenResourceError(f"TLS: {exc}") from exc
         await self.transport.send_all(self._outgoing.read())
+
+    async def send_eof(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this TLS stream is closed")
+        if self._ended:
+            await trio.lowlevel.checkpoint()
+            return
+        self._end()
+        await self._flush()
+        await self.transport.send_eof()
+
+    def _end(self) -> None:
+        self._ended = True
+        with contextlib.suppress(ssl.SSLError):  # it waits for the peer's, which nobody needs, or is broken already
+            self._tls.unwrap()
 
     async def wait_send_all_might_not_block(self) -> None:
         await self.transport.wait_send_all_might_not_block()
@@ -100,9 +126,10 @@ class TLSStream(trio.abc.Stream):
             raise trio.ClosedResourceError("this TLS stream is closed")
         if max_bytes is not None and operator.index(max_bytes) < 1:
             raise ValueError("max_bytes must be >= 1")
+        await trio.lowlevel.checkpoint_if_cancelled()  # before anything is taken that a cancellation would lose
         data = self._decrypt(max_bytes or READ_SIZE)
         if data is not None:
-            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.cancel_shielded_checkpoint()
             return data
         while data is None:
             await self._fill()
@@ -147,8 +174,8 @@ class TLSStream(trio.abc.Stream):
             await trio.lowlevel.checkpoint()
             return
         self._closed = True
-        with contextlib.suppress(ssl.SSLError):  # it waits for the peer's, which nobody needs, or is broken already
-            self._tls.unwrap()
+        if not self._ended:
+            self._end()
         try:
             with trio.move_on_after(GOODBYE):
                 await self._flush()
@@ -165,8 +192,9 @@ def exit_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.set_alpn_protocols(WEBSITE_ALPN)
     try:
         context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as exc:
-        reason = exc.strerror or "the certificate and the key do not belong together, or are not PEM"
+    except OSError as exc:  # ssl.SSLError is one, and its words are for nobody
+        library = isinstance(exc, ssl.SSLError)
+        reason = "they do not belong together, or are not PEM" if library else exc.strerror or "they cannot be read"
         raise ConfigError("exit.certificate", f"{certificate} and {key} cannot be used: {reason}") from exc
     return context
 
@@ -175,45 +203,68 @@ def local_context(*, roots: bool) -> Any:
     """For the carriers of the local side. `roots`: the system's roots must vouch for the certificate, besides the pin."""
     library: Any = utls if looks_like_a_browser else ssl
     context = library.SSLContext(library.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = library.TLSVersion.TLSv1_3
     context.check_hostname = roots
     context.verify_mode = library.CERT_REQUIRED if roots else library.CERT_NONE
     if roots:
         context.load_default_certs()
     if looks_like_a_browser:
+        # With a lowest version of TLS 1.3 the old ciphers would be missing that Chromium still offers: `connect_tls` looks at what was agreed.
         context.set_fingerprint("chrome:stable")
+    else:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols(BROWSER_ALPN)
     return context
 
 
+#: What a failed connection to the exit means for its user; the first that fits.
+_MEANINGS: list[tuple[type[Exception], str]] = [
+    (
+        ssl.SSLCertVerificationError,
+        "the exit's certificate is not vouched for by this system's roots, as the link demands: "
+        "renew it at the exit, or look at this computer's clock",
+    ),
+    (
+        ssl.SSLError,
+        "the TLS handshake with the exit failed: no Ropeway exit listens there, or somebody cuts the connection",
+    ),
+    (
+        trio.BrokenResourceError,
+        "the exit, or somebody on the way to it, cut the connection within the TLS handshake",
+    ),
+    (
+        ValueError,
+        "the exit's certificate cannot be read, so nothing was sent to it: somebody may stand in between",
+    ),
+]
+
+
 async def connect_tls(
-    transport: trio.abc.Stream, context: Any, server_name: str, pin: bytes
+    transport: trio.abc.HalfCloseableStream, context: Any, server_name: str, pin: bytes
 ) -> tuple[TLSStream, bytes]:
     """The TLS connection to the exit whose public key has this SHA-256, and its channel binding. Nothing was said inside it yet.
 
-    `server_name` is empty where the exit has an address only: then none is sent.
-
-    Raises CarrierError; `transport` is closed then.
+    `server_name` is empty where the exit has an address only: then none is sent. Raises CarrierError; `transport` is closed then.
     """
     stream = TLSStream(transport, context, server_side=False, server_name=server_name or None)
     try:
         await stream.do_handshake()
-        certificate = stream.peer_certificate
-        if pin_of(certificate) != pin:
-            raise CarrierError(
-                "the exit shows another certificate than the link says, so nothing was sent to it: somebody may stand in between, "
-                "or the exit was set up again; then join with its new link"
-            )
+        return stream, _binding_of(stream, pin)
     except BaseException as exc:
         await trio.aclose_forcefully(transport)
-        if isinstance(exc, ssl.SSLCertVerificationError):
-            raise CarrierError(
-                "the exit's certificate is not vouched for by this system's roots, as the link demands: "
-                "renew it at the exit, or look at this computer's clock"
-            ) from exc
-        if isinstance(exc, ssl.SSLError | trio.BrokenResourceError):
-            raise CarrierError(
-                "the TLS handshake with the exit failed: no Ropeway exit listens there, or somebody cuts the connection"
-            ) from exc
+        for kind, meaning in _MEANINGS:
+            if isinstance(exc, kind):
+                raise CarrierError(meaning) from exc
         raise
-    return stream, channel_binding(certificate)
+
+
+def _binding_of(stream: TLSStream, pin: bytes) -> bytes:
+    """The channel binding. Raises CarrierError where the peer is not the exit, ValueError where its certificate cannot be read."""
+    if stream.version != "TLSv1.3":
+        raise CarrierError("what listens at the exit's address speaks an older TLS than 1.3: nothing was sent to it")
+    certificate = stream.peer_certificate
+    if not hmac.compare_digest(pin_of(certificate), pin):
+        raise CarrierError(
+            "the exit shows another certificate than the link says, so nothing was sent to it: somebody may stand in between, "
+            "or the exit was set up again; then join with its new link"
+        )
+    return channel_binding(certificate)

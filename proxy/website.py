@@ -308,15 +308,12 @@ class _Visit:
             return True
         return False
 
-    async def _receive(self) -> None:
-        self._http.receive_data(bytes(await self._stream.receive_some(CHUNK)))
-
     async def _read_head(self, idle: float) -> h11.Request | None:
         """None where the visitor has gone, or has not begun. Raises h11.RemoteProtocolError for what cannot be answered otherwise."""
         begun = bool(self._http.trailing_data[0])
         with trio.move_on_after(HEAD_TIMEOUT if begun else idle) as scope:
             while (event := self._http.next_event()) is h11.NEED_DATA:
-                await self._receive()
+                self._http.receive_data(bytes(await self._stream.receive_some(CHUNK)))
                 if not begun:
                     begun, scope.deadline = True, trio.current_time() + HEAD_TIMEOUT
         if scope.cancelled_caught:
@@ -338,7 +335,7 @@ class _Visit:
             while size <= BODY_LIMIT and not self._http.they_are_waiting_for_100_continue:
                 event = self._http.next_event()
                 if event is h11.NEED_DATA:
-                    await self._receive()
+                    self._http.receive_data(bytes(await self._stream.receive_some(CHUNK)))
                 elif isinstance(event, h11.Data):
                     size += len(event.data)
                 else:
@@ -371,7 +368,8 @@ class _Visit:
         data = self._http.send(h11.Response(status_code=response.status, headers=headers, reason=reason)) or b""
         left = 0 if bodyless else response.length
         while left:
-            chunk = await trio.to_thread.run_sync(response.content.read, min(left, CHUNK))
+            read = functools.partial(response.content.read, min(left, CHUNK))
+            chunk = read() if isinstance(response.content, io.BytesIO) else await trio.to_thread.run_sync(read)
             if not chunk:
                 return  # the file has shrunk: the connection ends before the announced length
             left -= len(chunk)

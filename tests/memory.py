@@ -1,17 +1,29 @@
-"""Transports made of memory, which a test can watch, narrow, silence and cut."""
+"""A world made of memory: cables that a test can watch, narrow, silence and cut, an exit, and what lies behind it."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import trio
 from trio.testing import memory_stream_pair
 
+from proxy.errors import CarrierError, OpenError, Reason
+from proxy.exit import Exit, Limits
+from proxy.keys import UserKey, channel_binding, der_of, pin_of
+from proxy.tls import TLSStream, connect_tls, exit_context, local_context
+from proxy.tunnel import Tunnel
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import ssl
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from trio.testing import MemoryReceiveStream, MemorySendStream
+
+    from proxy.address import Address
 
 
 class End(trio.abc.HalfCloseableStream):
@@ -33,15 +45,19 @@ class End(trio.abc.HalfCloseableStream):
         if not self._cable.silent:
             await self._cable.carry(self, bytes(data))
 
-    async def deliver(self, data: bytes) -> None:
-        """From this end to the other; waits while that one has no room."""
-        other = self._cable.other(self)
-        await self._stream.send_all(data)
-        other.unread += len(data)
-        while other.unread > self._cable.room and not self._cable.broken:
+    async def deliver(self, data: bytes) -> int:
+        """From this end to the other, as much as there is room for at once; waits while there is none."""
+        cable, other = self._cable, self._cable.other(self)
+        while (room := cable.room - other.unread) <= 0 and not (self.closed or other.closed or cable.broken):
             await other._room.park()
-            if self.closed:
-                raise trio.ClosedResourceError
+        if self.closed:
+            raise trio.ClosedResourceError
+        if cable.broken:
+            return 0
+        size = min(max(int(min(room, len(data))), 1), len(data))
+        other.unread += size
+        await self._stream.send_all(data[:size])
+        return size
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
@@ -92,10 +108,9 @@ class Cable:
         """Raises trio.BrokenResourceError where it is cut, before or meanwhile."""
         passes = data if len(data) < self.lasts else data[: int(self.lasts)]
         while passes and not self.broken:
-            size = len(passes) if self.room == math.inf else max(int(self.room), 1)
-            piece, passes = passes[:size], passes[size:]
-            self.lasts -= len(piece)
-            await end.deliver(piece)
+            size = await end.deliver(passes)
+            passes = passes[size:]
+            self.lasts -= size
         if self.lasts <= 0:
             self.cut()
         if self.broken:
@@ -126,3 +141,179 @@ class MemoryListener(trio.abc.Listener[trio.abc.HalfCloseableStream]):
     async def aclose(self) -> None:
         self.closed = True
         await trio.lowlevel.checkpoint()
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A server's certificate and what it needs to show it."""
+
+    der: bytes
+    context: ssl.SSLContext
+
+    @property
+    def pin(self) -> bytes:
+        return pin_of(self.der)
+
+    @property
+    def binding(self) -> bytes:
+        return channel_binding(self.der)
+
+
+def identity(folder: Path, certificate: bytes, key: bytes) -> Identity:
+    (folder / "cert.pem").write_bytes(certificate)
+    (folder / "key.pem").write_bytes(key)
+    return Identity(der_of(certificate), exit_context(folder / "cert.pem", folder / "key.pem"))
+
+
+class Destinations:
+    """What the exit connects to. The name decides: `echo` answers with what it gets, `held` is left to the test, `slow` never answers,
+    `bug` is our own fault, and the name of a reason is why there is no connection.
+    """
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self.asked: list[Address] = []
+        self.held: list[trio.abc.HalfCloseableStream] = []
+        self.waiting = 0
+        self.open = 0
+
+    async def connect(self, address: Address) -> trio.abc.HalfCloseableStream:
+        self.asked.append(address)
+        kind = address.host.partition(".")[0]
+        if kind == "slow":
+            self.waiting += 1
+            try:
+                await trio.sleep_forever()
+            finally:
+                self.waiting -= 1
+        if kind == "bug":
+            raise RuntimeError("a bug")
+        if kind.upper() in Reason.__members__:
+            raise OpenError(Reason[kind.upper()], f"a word about {kind}")
+        ours, theirs = memory_stream_pair()
+        if kind == "held":
+            self.held.append(theirs)
+        else:
+            self._nursery.start_soon(self._echo, theirs)
+        await trio.lowlevel.checkpoint()
+        return ours
+
+    async def _echo(self, stream: trio.abc.HalfCloseableStream) -> None:
+        self.open += 1
+        try:
+            while data := await stream.receive_some(65_536):
+                await stream.send_all(bytes(data))
+            await stream.send_eof()
+        except trio.BrokenResourceError:
+            pass
+        finally:
+            self.open -= 1
+            await trio.aclose_forcefully(stream)
+
+
+class Visits:
+    """A website that writes down what its visitors say, and says `answer` to whoever has said something."""
+
+    def __init__(self) -> None:
+        self.answer = b""
+        self.closes = False
+        self.seen: list[bytearray] = []
+        self.begun: list[float] = []
+
+    async def __call__(self, stream: trio.abc.Stream, first: bytes) -> None:
+        self.begun.append(trio.current_time())
+        self.seen.append(seen := bytearray(first))
+        if self.answer:
+            await stream.send_all(self.answer)
+        while not self.closes and (data := await stream.receive_some()):
+            seen += data
+        await stream.aclose()
+
+
+class World:
+    """An exit, what lies behind it, and ways to it."""
+
+    def __init__(self, nursery: trio.Nursery, server: Identity) -> None:
+        self._nursery = nursery
+        self.server = server
+        self.key = UserKey.new()
+        self.other_key = UserKey.new()
+        self.destinations = Destinations(nursery)
+        self.website = Visits()
+        self.cables: list[Cable] = []
+        self.make_cable: Callable[[], Cable] = Cable
+        self.reachable = True
+        self.attempts: list[float] = []
+        self._context = local_context(roots=False)
+        self._exit_scope = trio.CancelScope()
+
+    async def start_exit(self, limits: Limits = Limits()) -> None:  # noqa: B008  (it is frozen)
+        """A new one, with no memory of the last."""
+        self.listener = MemoryListener()
+        users = {key.key_id: key.secret for key in (self.key, self.other_key)}
+        self.exit = Exit(
+            users, self.server.binding, website=self.website, connect=self.destinations.connect, limits=limits
+        )
+        self._exit_scope = trio.CancelScope()
+        await self._nursery.start(self._serve)
+
+    async def _serve(self, *, task_status: trio.TaskStatus[None]) -> None:
+        listeners = cast("list[trio.SocketListener]", [self.listener])
+        with self._exit_scope:
+            await self.exit.serve(listeners, self.server.context, task_status=task_status)
+
+    async def restart_exit(self) -> None:
+        self._exit_scope.cancel()
+        while not self.listener.closed:
+            await trio.lowlevel.checkpoint()
+        await self.start_exit()
+
+    @property
+    def sessions(self) -> int:
+        return int(repr(self.exit).split()[2])
+
+    async def open_carrier(self) -> tuple[TLSStream, bytes]:
+        self.attempts.append(trio.current_time())
+        await trio.lowlevel.checkpoint()
+        if not self.reachable:
+            raise CarrierError("there is no way to the exit")
+        cable = self.make_cable()
+        self.cables.append(cable)
+        return await connect_tls(self.listener.lay(cable), self._context, "", self.server.pin)
+
+    def cut(self) -> None:
+        self.cables[-1].cut()
+
+    def new_tunnel(self, key: UserKey | None = None, connect_wait: float = 10.0) -> Tunnel:
+        return Tunnel(self.open_carrier, key or self.key, connect_wait=connect_wait)
+
+    def run(self, tunnel: Tunnel) -> trio.CancelScope:
+        """Runs it until the scope is cancelled."""
+        scope = trio.CancelScope()
+
+        async def run() -> None:
+            with scope:
+                await tunnel.run()
+
+        self._nursery.start_soon(run)
+        return scope
+
+
+@asynccontextmanager
+async def world(server: Identity, limits: Limits = Limits()) -> AsyncIterator[World]:  # noqa: B008  (it is frozen)
+    with trio.fail_after(7200):  # of virtual time: pings would keep a test alive that waits for nothing
+        async with trio.open_nursery() as nursery:
+            made = World(nursery, server)
+            await made.start_exit(limits)
+            yield made
+            nursery.cancel_scope.cancel()
+
+
+async def exchange(stream: trio.abc.Stream, data: bytes = b"hello") -> None:
+    """Sends it to an echo, and takes it back."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.send_all, data)
+        got = bytearray()
+        while len(got) < len(data):
+            got += await stream.receive_some()
+    assert got == data

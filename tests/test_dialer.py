@@ -450,6 +450,11 @@ class TestOwn:
         assert not is_own(ipaddress.ip_address(FOUR_TOO))
         assert is_own(ipaddress.ip_address(FOUR))
 
+    def test_where_no_packet_could_go(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The kernel refuses to connect a plain socket to a broadcast address."""
+        monkeypatch.setattr(proxy.dialer, "_binds", bound_to())
+        assert not is_own(ipaddress.ip_address("255.255.255.255"))
+
     def test_no_descriptors_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def none_left(*_args: object) -> None:
             raise OSError(errno.EMFILE, "too many open files")

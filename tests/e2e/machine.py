@@ -27,6 +27,8 @@ FORBIDDEN_IN_LOGS = ("Traceback", "Exception ignored", "ResourceWarning", "never
 PORTS = range(20_000, 32_000)
 ESTABLISHED = "01"  # include/net/tcp_states.h
 
+_given: set[int] = set()
+
 
 def program(name: str) -> str:
     """Where the program is. Without it a test fails in CI, and elsewhere is skipped with the reason."""
@@ -44,14 +46,18 @@ def missing(reason: str) -> NoReturn:
 
 
 def free_port() -> int:
+    """One that nobody listens on, and that was not asked for before: it may be used later than it is given."""
     while True:
         port = random.choice(PORTS)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+        _given.add(port)
+        return port
 
 
 def wait_until(true: Callable[[], object], what: str, *, seconds: float = 20) -> None:
