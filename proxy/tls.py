@@ -161,7 +161,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
         data = await self.transport.receive_some(READ_SIZE)
         if not data:
             raise trio.BrokenResourceError("the connection ended without a word")
-        self._incoming.write(data)
+        self._incoming.write(bytes(data))  # utls takes nothing else
 
     async def _flush(self) -> None:
         data = self._outgoing.read()
@@ -216,26 +216,17 @@ def local_context(*, roots: bool) -> Any:
     return context
 
 
+_NO_HANDSHAKE = "the TLS handshake with the exit failed: no Ropeway exit listens there, or somebody cuts the connection"
 #: What a failed connection to the exit means for its user; the first that fits.
-_MEANINGS: list[tuple[type[Exception], str]] = [
-    (
-        ssl.SSLCertVerificationError,
+_MEANINGS: dict[type[Exception], str] = {
+    ssl.SSLCertVerificationError: (
         "the exit's certificate is not vouched for by this system's roots, as the link demands: "
-        "renew it at the exit, or look at this computer's clock",
+        "renew it at the exit, or look at this computer's clock"
     ),
-    (
-        ssl.SSLError,
-        "the TLS handshake with the exit failed: no Ropeway exit listens there, or somebody cuts the connection",
-    ),
-    (
-        trio.BrokenResourceError,
-        "the exit, or somebody on the way to it, cut the connection within the TLS handshake",
-    ),
-    (
-        ValueError,
-        "the exit's certificate cannot be read, so nothing was sent to it: somebody may stand in between",
-    ),
-]
+    ssl.SSLError: _NO_HANDSHAKE,
+    trio.BrokenResourceError: _NO_HANDSHAKE,
+    ValueError: "the exit's certificate cannot be read, so nothing was sent to it: somebody may stand in between",
+}
 
 
 async def connect_tls(
@@ -250,8 +241,9 @@ async def connect_tls(
         await stream.do_handshake()
         return stream, _binding_of(stream, pin)
     except BaseException as exc:
-        await trio.aclose_forcefully(transport)
-        for kind, meaning in _MEANINGS:
+        with trio.CancelScope(shield=True):  # or a cancellation from outside would replace the error
+            await trio.aclose_forcefully(transport)
+        for kind, meaning in _MEANINGS.items():
             if isinstance(exc, kind):
                 raise CarrierError(meaning) from exc
         raise

@@ -222,7 +222,8 @@ class Tunnel:
             with trio.fail_after(WELCOME_TIMEOUT):
                 return carrier, await self._shake_hands(carrier, binding)
         except BaseException as exc:
-            await trio.aclose_forcefully(carrier)
+            with trio.CancelScope(shield=True):  # or a cancellation from outside would replace the error
+                await trio.aclose_forcefully(carrier)
             if isinstance(exc, trio.BrokenResourceError | trio.TooSlowError | NotAWelcomeError):
                 raise CarrierError(UNKNOWN_KEY) from exc
             raise

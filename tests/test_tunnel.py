@@ -1,0 +1,631 @@
+"""The tunnel and the exit over cables of memory, in virtual time: starts, cuts, silence, restarts, wrong keys, and what apps are told."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from proxy import tunnel as tunnel_module
+from proxy.address import Address
+from proxy.errors import OpenError, Reason
+from proxy.exit import Limits
+from proxy.keys import UserKey, channel_binding, der_of, new_certificate
+from proxy.tunnel import FIRST_PAUSE, KNOWN_GOOD, LONGEST_PAUSE, MAX_KNOWN_GOOD, KnownGood, Tunnel
+from tests.memory import Cable, Identity, exchange, identity, world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trio.testing import MockClock
+
+    from proxy.tls import TLSStream
+
+ECHO = Address("echo.example", 443)
+HELD = Address("held.example", 443)
+SLOW = Address("slow.example", 443)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    return identity(tmp_path_factory.mktemp("server"), *new_certificate("exit.example"))
+
+
+@pytest.fixture(autouse=True)
+def _virtual_time(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """A bug would be logged as an error: no test here has one."""
+    caplog.set_level(logging.DEBUG, "ropeway")
+    yield
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What a user reads of the tunnel."""
+    return [record.getMessage() for record in caplog.records if record.name == "ropeway.tunnel"]
+
+
+def streams_of(tunnel: Tunnel) -> int:
+    """How many it counts as open."""
+    return int(repr(tunnel).split(" streams")[0].split()[-1])
+
+
+async def until(tunnel: Tunnel, state: str) -> None:
+    while f"<Tunnel {state}," not in repr(tunnel):
+        await trio.sleep(0.01)
+
+
+# ---- open
+
+
+async def test_it_connects_at_its_start_and_opens_streams(server: Identity, caplog: pytest.LogCaptureFixture) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        await wait_all_tasks_blocked()
+        assert len(around.cables) == 1
+        assert told(caplog) == ["connected to the exit"]
+        one, two = await tunnel.open(ECHO), await tunnel.open(ECHO)
+        await exchange(one, b"one" * 100_000)
+        await exchange(two)
+        assert around.destinations.asked == [ECHO, ECHO]
+        assert len(around.cables) == 1
+        for stream in (one, two):
+            await stream.send_eof()
+            assert await stream.receive_some() == b""
+            await stream.aclose()
+        await wait_all_tasks_blocked()
+        assert (streams_of(tunnel), around.destinations.open) == (0, 0)
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason is not Reason.CANCELLED])
+async def test_the_exits_errors_come_through(server: Identity, reason: Reason) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        with pytest.raises(OpenError, match=f"a word about {reason.name.lower()}") as caught:
+            await tunnel.open(Address(f"{reason.name.lower()}.example", 80))
+        assert caught.value.reason is reason
+        assert streams_of(tunnel) == 0
+
+
+async def test_an_open_waits_for_the_tunnel(server: Identity) -> None:
+    async with world(server) as around:
+        around.reachable = False
+        tunnel = around.new_tunnel(connect_wait=5)
+        around.run(tunnel)
+        start = trio.current_time()
+        with pytest.raises(OpenError) as caught:
+            await tunnel.open(ECHO)
+        assert caught.value.reason is Reason.TUNNEL_DOWN
+        assert trio.current_time() - start == pytest.approx(5)
+        assert not around.destinations.asked
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def open_and_use() -> None:
+                await exchange(await tunnel.open(ECHO))
+
+            around.reachable = True
+
+
+async def test_an_open_that_is_cancelled_is_cancelled_at_the_exit(server: Identity) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        with trio.move_on_after(1) as scope:
+            await tunnel.open(SLOW)
+        assert scope.cancelled_caught
+        await wait_all_tasks_blocked()
+        assert around.destinations.asked == [SLOW]
+        assert (around.destinations.waiting, streams_of(tunnel)) == (0, 0)
+
+
+async def test_an_exit_that_never_says_whether_it_connected(server: Identity) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        await until(tunnel, "up")
+        start = trio.current_time()
+        with pytest.raises(OpenError) as caught:
+            await tunnel.open(SLOW)
+        assert caught.value.reason is Reason.TIMED_OUT
+        assert trio.current_time() - start == pytest.approx(tunnel_module.ACCEPT_TIMEOUT)
+        await wait_all_tasks_blocked()
+        assert (around.destinations.waiting, streams_of(tunnel)) == (0, 0)
+
+
+async def test_more_streams_than_the_exit_takes(server: Identity) -> None:
+    async with world(server, Limits(max_streams=2)) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        first, _ = await tunnel.open(ECHO), await tunnel.open(ECHO)
+        third = await tunnel.open(ECHO)  # it is known to be good, so this is heard of later
+        with pytest.raises(trio.BrokenResourceError, match="busy"):
+            await third.receive_some()
+        with pytest.raises(OpenError) as caught:
+            await tunnel.open(HELD)
+        assert caught.value.reason is Reason.BUSY
+        await exchange(first)
+        await trio.aclose_forcefully(first)
+        await exchange(await tunnel.open(ECHO))
+
+
+async def test_more_streams_than_the_local_side_takes(server: Identity) -> None:
+    async with world(server) as around:
+        tunnel = Tunnel(around.open_carrier, around.key, connect_wait=1, max_streams=1)
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        with pytest.raises(OpenError) as caught:
+            await tunnel.open(ECHO)
+        assert caught.value.reason is Reason.BUSY
+        await exchange(stream)
+
+
+# ---- destinations that have connected lately
+
+
+async def test_a_known_destination_answers_at_once(server: Identity) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        await tunnel.open(ECHO)
+        around.cables[-1].silent = True  # nobody could have asked the exit
+        with trio.fail_after(0.001):
+            stream = await tunnel.open(ECHO)
+            await stream.send_all(b"first words")
+        assert await stream.receive_some() == b"first words"  # over the next carrier
+        assert len(around.cables) > 1
+
+
+async def test_a_known_destination_that_refuses_is_not_known_any_more(server: Identity) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        await tunnel.open(ECHO)
+        around.destinations.connect = refuse  # type: ignore[method-assign]
+        await around.restart_exit()
+        stream = await tunnel.open(ECHO)
+        with pytest.raises(trio.BrokenResourceError, match="refused"):
+            await stream.receive_some()
+        with pytest.raises(OpenError) as caught:
+            await tunnel.open(ECHO)
+        assert caught.value.reason is Reason.REFUSED
+
+
+async def refuse(address: Address) -> trio.abc.HalfCloseableStream:
+    raise OpenError(Reason.REFUSED)
+
+
+def test_what_is_known_to_be_good_is_forgotten() -> None:
+    known = KnownGood()
+    assert not known.has(ECHO, 0)
+    known.add(ECHO, 0)
+    assert known.has(ECHO, KNOWN_GOOD - 1)
+    assert not known.has(ECHO, KNOWN_GOOD)
+    assert not known.has(Address(ECHO.host, 80), 1)
+    known.add(ECHO, 100)
+    assert known.has(ECHO, KNOWN_GOOD + 99)
+    known.discard(ECHO)
+    known.discard(ECHO)
+    assert not known.has(ECHO, 101)
+
+
+def test_what_is_known_to_be_good_is_bounded() -> None:
+    known = KnownGood()
+    for port in range(1, MAX_KNOWN_GOOD + 1):
+        known.add(Address("a.example", port), 0)
+    known.add(Address("a.example", 1), 0)  # used again, so it is not the oldest
+    known.add(ECHO, 0)
+    assert known.has(Address("a.example", 1), 1)
+    assert not known.has(Address("a.example", 2), 1)
+
+
+# ---- carriers that break
+
+
+async def transfer(tunnel: Tunnel, data: bytes) -> None:
+    """Through an echo, to its end, and equal."""
+    stream = await tunnel.open(ECHO)
+    digest = hashlib.sha256()
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def send() -> None:
+            await stream.send_all(data)
+            await stream.send_eof()
+
+        while got := await stream.receive_some():
+            digest.update(got)
+    await stream.aclose()
+    assert digest.digest() == hashlib.sha256(data).digest()
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_transfers_survive_carriers_that_break_anywhere(server: Identity, seed: int) -> None:
+    rng = random.Random(seed)
+    async with world(server) as around:
+        around.make_cable = lambda: Cable(lasts=rng.randint(1, 150_000))
+        tunnel = around.new_tunnel(connect_wait=600)
+        around.run(tunnel)
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(transfer, tunnel, rng.randbytes(rng.choice((0, 1, 100_000, 300_000))))
+            nursery.start_soon(transfer, tunnel, rng.randbytes(300_000))
+        assert len(around.cables) > 5
+        around.make_cable = Cable
+        await until(tunnel, "up")
+        await trio.sleep(1)
+        assert (streams_of(tunnel), around.destinations.open, around.sessions) == (0, 0, around.sessions)
+        assert "0 streams, 0 kept" in repr(tunnel)
+
+
+async def test_a_carrier_that_falls_silent_is_replaced(server: Identity, caplog: pytest.LogCaptureFixture) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        await exchange(stream)
+        await trio.sleep(10)
+        around.cables[-1].silent = True
+        start = trio.current_time()
+        await exchange(stream, b"over the next carrier")
+        assert 5 <= trio.current_time() - start <= 10
+        assert len(around.cables) == 2
+        assert around.sessions == 1
+        assert [line for line in told(caplog) if "nothing was heard" in line]
+        assert told(caplog)[-1] == "connected to the exit again"
+
+
+async def test_an_idle_tunnel_notices_that_its_carrier_has_gone(server: Identity) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        await until(tunnel, "up")
+        around.cables[-1].silent = True
+        await trio.sleep(60)
+        assert len(around.cables) == 2
+
+
+# ---- attempts
+
+
+async def test_attempts_back_off_with_jitter(
+    server: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bounds = []
+
+    def longest(low: float, high: float) -> float:
+        bounds.append((low, high))
+        return high
+
+    monkeypatch.setattr(tunnel_module.random, "uniform", longest)
+    async with world(server) as around:
+        around.reachable = False
+        around.run(around.new_tunnel())
+        await trio.sleep(600)
+        pauses = [after - before for before, after in zip(around.attempts, around.attempts[1:], strict=False)]
+        assert pauses[:9] == pytest.approx([min(FIRST_PAUSE * 2**n, LONGEST_PAUSE) for n in range(9)])
+        assert set(map(round, pauses[9:])) == {LONGEST_PAUSE}
+        assert {low for low, _ in bounds} == {0}
+    assert told(caplog) == ["there is no way to the exit"], "once, however often it happens"
+
+
+async def test_pauses_are_random_and_bounded(server: Identity) -> None:
+    pauses: list[float] = []
+    for _ in range(5):
+        async with world(server) as around:
+            around.reachable = False
+            around.run(around.new_tunnel())
+            await trio.sleep(30)
+            firsts = zip(around.attempts, around.attempts[1:5], strict=False)
+            pauses += [after - before for before, after in firsts]
+    assert all(0 <= pause <= FIRST_PAUSE * 8 + 0.001 for pause in pauses)
+    assert len(set(pauses)) > 10
+
+
+async def test_a_carrier_that_has_worked_is_replaced_at_once(server: Identity) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        for _ in range(20):
+            await trio.sleep(10)
+            around.cut()
+            start = trio.current_time()
+            await exchange(stream)
+            assert trio.current_time() == start
+
+
+async def test_an_exit_that_does_not_answer(server: Identity, caplog: pytest.LogCaptureFixture) -> None:
+    async with world(server) as around:
+
+        async def open_carrier() -> tuple[TLSStream, bytes]:
+            around.attempts.append(trio.current_time())
+            return await trio.sleep_forever()
+
+        around.run(Tunnel(open_carrier, around.key, connect_wait=1))
+        await trio.sleep(100)
+        assert around.attempts[1] - around.attempts[0] >= tunnel_module.CONNECT_TIMEOUT
+        assert len(around.attempts) >= 4
+    (line,) = told(caplog)
+    assert "does not answer" in line
+
+
+# ---- who else may listen there
+
+
+@pytest.mark.parametrize(
+    ("answer", "closes"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n" + bytes(100), False),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", True),
+        (b"", True),
+        (b"", False),
+        (random.Random(0).randbytes(5000), False),
+    ],
+    ids=["an error", "a short error and the end", "the end", "nothing", "noise"],
+)
+@pytest.mark.parametrize("whose", ["a wrong key", "a wrong key id"])
+async def test_an_exit_that_does_not_know_the_key(
+    server: Identity, caplog: pytest.LogCaptureFixture, answer: bytes, closes: bool, whose: str
+) -> None:
+    async with world(server) as around:
+        around.website.answer, around.website.closes = answer, closes
+        key = UserKey(around.key.key_id if whose == "a wrong key" else UserKey.new().key_id, UserKey.new().secret)
+        around.run(tunnel := around.new_tunnel(key, connect_wait=3))
+        with pytest.raises(OpenError) as caught:
+            await tunnel.open(ECHO)
+        assert caught.value.reason is Reason.TUNNEL_DOWN
+        await trio.sleep(100)
+        assert len(around.website.seen) > 2, "it is tried again"
+        assert not around.destinations.asked
+        assert around.sessions == 0
+    (line,) = told(caplog)
+    assert "key" in line
+    assert "link" in line
+
+
+async def test_a_carrier_that_is_cut_before_the_welcome_is_not_the_keys_fault(
+    server: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody should ask for a new link because a network broke."""
+    async with world(server) as around:
+        cables = [Cable(lasts=4500), Cable()]
+        around.make_cable = lambda: cables[len(around.cables)]
+        around.run(tunnel := around.new_tunnel())
+        await exchange(await tunnel.open(ECHO))
+        assert len(cables[0].near.sent) > 2000, "the hello was sent"
+    assert not [line for line in told(caplog) if "key" in line or "link" in line]
+
+
+async def test_somebody_in_between_gets_no_session(server: Identity, caplog: pytest.LogCaptureFixture) -> None:
+    """Even with the pin's private key: the channel binding is that of another certificate."""
+    other = channel_binding(der_of(new_certificate("exit.example")[0]))
+    async with world(server) as around:
+
+        async def open_carrier() -> tuple[TLSStream, bytes]:
+            carrier, _ = await around.open_carrier()
+            return carrier, other
+
+        around.run(Tunnel(open_carrier, around.key, connect_wait=1))
+        await trio.sleep(30)
+        assert around.sessions == 0
+        assert around.website.seen[0].startswith(around.key.key_id), "to the exit it is a visitor"
+    assert len(told(caplog)) == 1
+
+
+async def test_too_many_devices_with_one_key(server: Identity, caplog: pytest.LogCaptureFixture) -> None:
+    async with world(server, Limits(max_sessions=1)) as around:
+        first, second = around.new_tunnel(), around.new_tunnel()
+        running = around.run(first)
+        await until(first, "up")
+        around.run(second)
+        await trio.sleep(5)
+        assert "too many devices" in told(caplog)[-1]
+        stranger = around.new_tunnel(around.other_key)
+        around.run(stranger)
+        await exchange(await stranger.open(ECHO))
+        running.cancel()
+        await until(second, "up")
+        await exchange(await second.open(ECHO))
+
+
+# ---- the exit forgets
+
+
+async def test_an_exit_that_was_restarted(server: Identity, caplog: pytest.LogCaptureFixture) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        await exchange(stream)
+        await around.restart_exit()
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.receive_some()
+        await exchange(await tunnel.open(ECHO))
+        assert streams_of(tunnel) == 1
+        assert around.sessions == 1
+
+
+async def test_an_exit_that_crashed(server: Identity, caplog: pytest.LogCaptureFixture) -> None:
+    """It says no good-bye; its connections end with it."""
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        around.cut()
+        await around.restart_exit()
+        with pytest.raises(trio.BrokenResourceError, match="tunnel_down"):
+            await stream.receive_some()
+        await exchange(await tunnel.open(ECHO))
+        assert [line for line in told(caplog) if "restarted" in line]
+
+
+async def test_an_exit_that_is_back_after_a_long_time_works_at_once(
+    server: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it has forgotten the session is no failure to be paused after."""
+    monkeypatch.setattr(tunnel_module.random, "uniform", lambda _low, high: high)
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        await until(tunnel, "up")
+        around.reachable = False
+        around.cut()
+        await trio.sleep(500)
+        await around.restart_exit()
+        around.reachable = True
+        attempts = len(around.attempts)
+        while len(around.attempts) == attempts:
+            await trio.sleep(0.1)
+        start = trio.current_time()
+        await exchange(await tunnel.open(ECHO))
+        assert trio.current_time() - start < 1
+
+
+async def test_a_forgotten_session_with_much_to_say_is_noticed(server: Identity) -> None:
+    """The exit says so and closes while the local side still sends what it has kept."""
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        stream = await tunnel.open(HELD)
+        around.cables[-1].silent = True
+        await stream.send_all(bytes(60_000))
+        around.make_cable = lambda: Cable(room=4000)
+        around.cut()
+        await around.restart_exit()
+        with trio.fail_after(60):
+            with pytest.raises(trio.BrokenResourceError, match="tunnel_down"):
+                await stream.receive_some()
+            await exchange(await tunnel.open(ECHO))
+
+
+async def test_the_exit_waits_no_longer_than_it_should(server: Identity) -> None:
+    async with world(server, Limits(waiting_time=100)) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        around.reachable = False
+        around.cut()
+        await trio.sleep(99)
+        assert (around.sessions, around.destinations.open) == (1, 1)
+        await trio.sleep(2)
+        assert (around.sessions, around.destinations.open) == (0, 0)
+        around.reachable = True
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.receive_some()
+        await exchange(await tunnel.open(ECHO))
+
+
+async def test_a_session_is_resumed_after_minutes(server: Identity) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        around.reachable = False
+        around.cut()
+        await trio.sleep(500)
+        around.reachable = True
+        await exchange(stream, b"still here")
+
+
+async def test_streams_do_not_wait_for_an_exit_for_ever(server: Identity, caplog: pytest.LogCaptureFixture) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        around.reachable = False
+        around.cut()
+        start = trio.current_time()
+        with pytest.raises(trio.BrokenResourceError, match="not reached for too long"):
+            await stream.receive_some()
+        waited = trio.current_time() - start
+        assert tunnel_module.WAITING_TIME <= waited <= tunnel_module.WAITING_TIME + LONGEST_PAUSE
+        around.reachable = True
+        await trio.sleep(LONGEST_PAUSE)
+        await exchange(await tunnel.open(ECHO))
+
+
+# ---- the end
+
+
+async def test_the_exit_is_told_of_a_stop(server: Identity) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        running = around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        running.cancel()
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.receive_some()
+        await trio.sleep(2)
+        assert (around.sessions, around.destinations.open) == (0, 0)
+        assert around.cables[-1].near.closed
+
+
+@pytest.mark.parametrize("trouble", ["silent", "clogged", "unreachable", "waiting"])
+async def test_a_stop_takes_no_longer_than_a_good_bye(server: Identity, trouble: str) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        running = around.run(tunnel)
+        stream = await tunnel.open(HELD)
+        cable = around.cables[-1]
+        if trouble == "silent":
+            cable.silent = True
+        elif trouble == "clogged":
+            cable.room = 0
+            await stream.send_all(b"what nobody takes")
+        else:
+            around.reachable = trouble == "waiting"
+            around.make_cable = silent_cable
+            around.cut()
+            await trio.sleep(3)
+        await wait_all_tasks_blocked()
+        start = trio.current_time()
+        running.cancel()
+        while any(not each.near.closed for each in around.cables):
+            await trio.sleep(0.05)
+            assert trio.current_time() - start <= tunnel_module.GOODBYE + 0.6, "transports are left open"
+
+
+def silent_cable() -> Cable:
+    cable = Cable()
+    cable.silent = True
+    return cable
+
+
+# ---- what is written down
+
+
+async def test_no_log_line_holds_a_destination_or_a_secret(server: Identity, caplog: pytest.LogCaptureFixture) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        await exchange(stream, b"a canary sings")
+        with pytest.raises(OpenError):
+            await tunnel.open(Address("refused.example", 4711))
+        around.cut()
+        await exchange(stream)
+        await around.restart_exit()
+        await exchange(await tunnel.open(ECHO))
+        key = around.key
+        shown = [*(record.getMessage() for record in caplog.records), repr(tunnel), repr(around.exit), repr(stream)]
+    assert len(caplog.records) > 5
+    for text in shown[:-1]:
+        assert not any(word in text for word in ("example", "4711", "canary"))
+    for text in shown:
+        assert all(part.hex() not in text and repr(part) not in text for part in (key.key_id, key.secret))
+
+
+async def test_it_does_not_hide_a_bug(server: Identity) -> None:
+    async def open_carrier() -> tuple[TLSStream, bytes]:
+        raise ZeroDivisionError
+
+    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+        await Tunnel(open_carrier, UserKey.new(), connect_wait=1).run()
