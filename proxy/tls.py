@@ -97,7 +97,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
             raise trio.ClosedResourceError("the end of this TLS stream was sent")
         if data:
             try:
-                self._tls.write(data)
+                self._tls.write(bytes(data))  # utls takes nothing else
             except ssl.SSLError as exc:
                 raise trio.BrokenResourceError(f"TLS: {exc}") from exc
         await self.transport.send_all(self._outgoing.read())
