@@ -55,8 +55,8 @@ def streams_of(tunnel: Tunnel) -> int:
 
 
 async def until(tunnel: Tunnel, state: str) -> None:
-    while f"<Tunnel {state}," not in repr(tunnel):
-        await trio.sleep(0.01)
+    while f"<Tunnel {state}," not in repr(tunnel):  # noqa: ASYNC110
+        await trio.sleep(0.01)  # noqa: ASYNC110  (virtual time)
 
 
 # ---- open
@@ -303,7 +303,7 @@ async def test_attempts_back_off_with_jitter(
         bounds.append((low, high))
         return high
 
-    monkeypatch.setattr(tunnel_module.random, "uniform", longest)
+    monkeypatch.setattr(random, "uniform", longest)
     async with world(server) as around:
         around.reachable = False
         around.run(around.new_tunnel())
@@ -470,7 +470,7 @@ async def test_an_exit_that_is_back_after_a_long_time_works_at_once(
     server: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That it has forgotten the session is no failure to be paused after."""
-    monkeypatch.setattr(tunnel_module.random, "uniform", lambda _low, high: high)
+    monkeypatch.setattr(random, "uniform", lambda _low, high: high)
     async with world(server) as around:
         tunnel = around.new_tunnel()
         around.run(tunnel)
@@ -482,7 +482,7 @@ async def test_an_exit_that_is_back_after_a_long_time_works_at_once(
         around.reachable = True
         attempts = len(around.attempts)
         while len(around.attempts) == attempts:
-            await trio.sleep(0.1)
+            await trio.sleep(0.1)  # noqa: ASYNC110
         start = trio.current_time()
         await exchange(await tunnel.open(ECHO))
         assert trio.current_time() - start < 1
