@@ -35,7 +35,7 @@ LAYERS: list[set[str]] = [
 ]
 ALLOWED_BESIDE = {
     "proxy.protocol.stream": {"proxy.protocol.frame"},
-    "proxy.protocol.schedule": {"proxy.protocol.frame", "proxy.protocol.stream"},
+    "proxy.protocol.schedule": {"proxy.protocol.stream"},
     "proxy.protocol.event": {"proxy.protocol.stream"},
     "proxy.protocol.inbox": {"proxy.protocol.frame"},
     "proxy.protocol.outbox": {f"proxy.protocol.{name}" for name in ("event", "frame", "replay", "schedule", "stream")},

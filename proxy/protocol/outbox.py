@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from .event import Event, StreamWritable
-from .frame import HEADER_SIZE, Type, encode, header
+from .frame import HEADER_SIZE, MAX_PAYLOAD, Type, encode, header
 from .replay import ReplayLog
 from .schedule import Schedule
 from .stream import LOW_WATER, Stream
@@ -66,7 +66,11 @@ class Outbox:
         return b"".join(parts)
 
     def take_reliable(self, limit: int, now: float, events: list[Event]) -> bytes | memoryview:
-        """Whole frames, about `limit` bytes of them; empty where there are none. They are kept in the log from here on."""
+        """Whole frames, about `limit` bytes of them; empty where there are none. They are kept in the log from here on.
+
+        A stream's turn is as long as all of it: on a fast carrier that is what one read of its app gives, and few streams have to be woken at the
+        other side for many bytes; on a slow one it is little, and turns are short.
+        """
         if not self._reliable_ready:
             return b""
         again = self.log.next_unsent()
@@ -75,8 +79,8 @@ class Outbox:
         parts: list[bytes | memoryview] = list(self.control)
         self.control.clear()
         left = limit - sum(map(len, parts))
-        while left > 0 and (stream := self.schedule.pop()) is not None:
-            left -= self._take_from(stream, min(left, stream.turn), now, parts, events)
+        while left > 0 and (stream := self.schedule.pop(limit)) is not None:
+            left -= self._take_from(stream, min(left, stream.turn, MAX_PAYLOAD), now, parts, events)
         chunk = b"".join(parts)
         if chunk:
             self.log.append(chunk)

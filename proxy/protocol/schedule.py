@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from .frame import MAX_PAYLOAD
 
 if TYPE_CHECKING:
     from .stream import Stream
 
 # Our choices.
-#: What a stream may send in its turn: one full frame, as shorter ones cost more steps for each byte.
-TURN = MAX_PAYLOAD
 #: Up to here a stream is a chat message, a request or the beginning of a page, and goes before bulk.
 LITTLE = 32_768
 #: After this many seconds half of what a stream has sent is forgotten.
@@ -40,13 +37,13 @@ class Schedule:
         stream.recent_at = now
         (self._little if stream.recent < LITTLE else self._bulk).append(stream)
 
-    def pop(self) -> Stream | None:
-        """The stream whose turn it is. It stands here no more: `sent` puts it back."""
+    def pop(self, turn: int) -> Stream | None:
+        """The stream whose turn it is, of at most `turn` bytes. It stands here no more: `sent` puts it back."""
         while self._little or self._bulk:
             stream = (self._little or self._bulk).popleft()
             stream.scheduled = False
             if stream.sender.ready:  # a reset may have emptied it since
-                stream.turn = stream.turn or TURN
+                stream.turn = stream.turn or turn
                 return stream
         return None
 

@@ -21,8 +21,6 @@ MAX_CREDIT = 2**31 - 1
 MAX_WINDOW = 16_777_216  # 100 Mbit/s over 300 ms and a fourfold margin; section 6
 #: A sender with less than this queued asks its app for more: one full frame goes out while the next is fetched.
 LOW_WATER = MAX_PAYLOAD
-#: From here on handing a frame on by itself costs less than a copy.
-LARGE = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +109,12 @@ class ReceiveHalf:
         self.ended = True
 
     def read(self, limit: int) -> bytes:
-        """At most `limit` bytes; empty where nothing is buffered. Small frames are joined, a large one comes as it is, without a copy."""
+        """At most `limit` bytes, as many as there are; empty where nothing is buffered."""
         chunks = self._chunks
         if not chunks:
             return b""
-        if (len(chunks) == 1 or len(chunks[0]) >= LARGE) and len(chunks[0]) <= limit:
-            data = chunks.popleft()
+        if len(chunks) == 1 and self.buffered <= limit:  # one frame, one read: no copy
+            data = chunks.pop()
         else:
             data = self._join(limit)
         self.buffered -= len(data)

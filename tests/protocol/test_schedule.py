@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -164,7 +165,7 @@ def test_what_was_sent_is_half_forgotten_after_the_half_life() -> None:
         schedule.add(stream, NOW + lives * HALF_LIFE)
         turns = [send(schedule) for _ in range(2)]
         assert [turn[0] for turn in turns if turn] == row
-        assert stream.recent == LITTLE * 2 * 0.5**lives + 10
+        assert stream.recent == pytest.approx(LITTLE * 2 * 0.5**lives + 10)
 
 
 @given(

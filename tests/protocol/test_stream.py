@@ -21,7 +21,7 @@ from proxy.protocol.stream import (
 )
 
 BIG = 1 << 30
-ROUND_TRIP = 0.1
+ROUND_TRIP = 0.125  # a binary fraction: sums of it are exact
 SLOW = 60.0  # seconds: much more than two round trips
 
 
@@ -191,16 +191,17 @@ def test_a_large_frame_is_cut_by_a_small_limit() -> None:
 
 @given(payloads=st.lists(st.binary(min_size=1, max_size=40), max_size=12), limits=st.lists(st.integers(1, 70)))
 def test_what_is_fed_is_read(payloads: list[bytes], limits: list[int]) -> None:
-    half, data = ReceiveHalf(0.0), b""
+    half, data, fed = ReceiveHalf(0.0), b"", 0
     reads = iter(limits)
     for payload in payloads:
         half.feed(payload)
+        fed += len(payload)
         limit = next(reads, 0)
         if limit:
             piece = half.read(limit)
             assert 0 < len(piece) <= limit
             data += piece
-        assert half.buffered == len(b"".join(payloads[: payloads.index(payload) + 1])) - len(data) or half.buffered >= 0
+        assert half.buffered == fed - len(data)
     assert data + read_all(half) == b"".join(payloads)
     assert half.buffered == 0
 
@@ -295,7 +296,7 @@ def test_the_credits_of_both_halves_agree(steps: list[tuple[int, int, float]]) -
         while sender.ready:
             receiver.feed(bytes(sender.take(MAX_PAYLOAD)))
         assert receiver.buffered <= receiver.window <= MAX_WINDOW
-        receiver.read(limit) if limit else None
+        receiver.read(limit)
         now += pause
         if credit := receiver.credit_due(now, ROUND_TRIP):
             sender.grant(credit)

@@ -1,0 +1,310 @@
+"""What is sent, in which order, and when nothing may be sent."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.address import Address
+from proxy.errors import Reason
+from proxy.protocol.event import Event, StreamWritable
+from proxy.protocol.frame import HEADER_SIZE, MAX_PAYLOAD, Frame, FrameDecoder, Type, encode
+from proxy.protocol.outbox import MAX_KEPT, Outbox
+from proxy.protocol.schedule import LITTLE
+from proxy.protocol.stream import LOW_WATER, MAX_CREDIT, Reset, Stream
+
+NOW = 10.0
+BIG = 1 << 30
+BULK = LITTLE * 4
+
+
+def stream_with(outbox: Outbox, *pieces: bytes, number: int = 1, end: bool = False) -> Stream:
+    stream = Stream(number, Address("example.com", 443), NOW)
+    stream.sender.credit = MAX_CREDIT
+    for piece in pieces:
+        stream.sender.write(piece)
+    stream.sender.ending = end
+    outbox.schedule.add(stream, NOW)
+    return stream
+
+
+def take(outbox: Outbox, limit: int = BIG, events: list[Event] | None = None) -> list[Frame]:
+    """The next reliable frames. They must be whole."""
+    decoder = FrameDecoder()
+    data = bytes(outbox.take_reliable(limit, NOW, [] if events is None else events))
+    frames = list(decoder.feed(data))
+    assert sum(frame.size for frame in frames) == len(data)
+    return frames
+
+
+def data_frame(payload: bytes, number: int = 1) -> Frame:
+    return Frame(Type.DATA, number, payload)
+
+
+END = Frame(Type.END, 1, b"")
+
+
+def test_a_new_outbox_has_nothing_to_say() -> None:
+    outbox = Outbox()
+    assert not outbox.ready
+    assert outbox.take_reliable(BIG, NOW, []) == b""
+    assert outbox.take_unreliable(None) == b""
+    assert outbox.log.end == 0
+
+
+# ---- unreliable frames
+
+
+def test_unreliable_frames_are_taken_once() -> None:
+    outbox = Outbox()
+    outbox.ack = outbox.ping = True
+    outbox.pong = b"question"
+    assert outbox.ready
+    frames = list(FrameDecoder().feed(outbox.take_unreliable(2**63)))
+    assert frames == [
+        Frame(Type.ACK, 0, struct.pack("!Q", 2**63)),
+        Frame(Type.PONG, 0, b"question"),
+        Frame(Type.PING, 0, bytes(8)),
+    ]
+    assert not outbox.ready
+    assert outbox.take_unreliable(None) == b""
+
+
+@pytest.mark.parametrize("what", ["ack", "ping", "pong"])
+def test_each_unreliable_frame_is_reason_enough_to_send(what: str) -> None:
+    outbox = Outbox()
+    setattr(outbox, what, bytes(8) if what == "pong" else True)
+    assert outbox.ready
+    outbox.held = True
+    assert outbox.ready
+    outbox.carrier_made(held=False)
+    assert not outbox.ready
+
+
+def test_an_ack_of_zero_is_an_ack() -> None:
+    assert Outbox().take_unreliable(0) == encode(Type.ACK, 0, bytes(8))
+
+
+def test_unreliable_frames_are_not_kept() -> None:
+    outbox = Outbox()
+    outbox.ping = True
+    outbox.take_unreliable(5)
+    assert outbox.log.end == 0
+
+
+# ---- reliable frames
+
+
+def test_control_goes_before_data_and_both_in_order() -> None:
+    outbox = Outbox()
+    stream_with(outbox, b"hello", end=True)
+    outbox.control += [encode(Type.OPENED, 3), encode(Type.OPENED, 4)]
+    assert outbox.ready
+    assert take(outbox) == [(Type.OPENED, 3, b""), (Type.OPENED, 4, b""), data_frame(b"hello"), END]
+    assert not outbox.ready
+
+
+def test_control_is_never_left_behind() -> None:
+    outbox = Outbox()
+    outbox.control += [encode(Type.OPENED, number) for number in range(1, 101)]
+    stream_with(outbox, b"data")
+    assert len(take(outbox, limit=10)) == 100
+    assert take(outbox, limit=10) == [data_frame(b"data")]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100, MAX_PAYLOAD, BIG])
+def test_no_payload_is_longer_than_the_limit_or_than_a_frame(limit: int) -> None:
+    outbox = Outbox()
+    stream_with(outbox, bytes(3 * MAX_PAYLOAD))
+    frames = take(outbox, limit)
+    assert max(len(frame.payload) for frame in frames) == min(limit, MAX_PAYLOAD)
+    assert sum(len(frame.payload) for frame in frames) == min(limit, 3 * MAX_PAYLOAD)
+
+
+def test_headers_count_towards_the_limit() -> None:
+    outbox = Outbox()
+    for number in range(1, 1001):
+        stream_with(outbox, b"x", number=number)
+    assert len(take(outbox, limit=90)) == 10
+
+
+def test_a_limit_cuts_data_and_the_end_follows_the_last_byte() -> None:
+    outbox = Outbox()
+    stream = stream_with(outbox, b"abcdef", end=True)
+    assert take(outbox, limit=4) == [data_frame(b"abcd")]
+    assert (stream.sender.ended, outbox.ended) == (False, [])
+    assert take(outbox, limit=4) == [data_frame(b"ef"), END]
+    assert (stream.sender.ended, outbox.ended) == (True, [stream])
+    assert not outbox.ready
+
+
+def test_an_end_without_data() -> None:
+    outbox = Outbox()
+    stream = stream_with(outbox, end=True)
+    assert take(outbox) == [END]
+    assert outbox.ended == [stream]
+    outbox.schedule.add(stream, NOW)
+    assert take(outbox) == []
+
+
+def test_the_end_waits_for_credit_that_its_data_needs() -> None:
+    outbox = Outbox()
+    stream = stream_with(outbox, b"abc", end=True)
+    stream.sender.credit = 2
+    assert take(outbox) == [data_frame(b"ab")]
+    assert not outbox.ready
+    stream.sender.grant(1)
+    outbox.schedule.add(stream, NOW)
+    assert take(outbox) == [data_frame(b"c"), END]
+
+
+def test_a_reset_stream_sends_nothing() -> None:
+    outbox = Outbox()
+    stream = stream_with(outbox, b"abc")
+    stream.drop(Reset(Reason.CANCELLED, ""))
+    assert take(outbox) == []
+    assert outbox.log.end == 0
+
+
+def test_a_message_goes_before_a_download_that_was_queued_earlier() -> None:
+    outbox = Outbox()
+    stream_with(outbox, bytes(BULK), number=1)
+    take(outbox, limit=LITTLE + 1)
+    stream_with(outbox, b"now", number=2)
+    assert take(outbox, limit=1000)[0] == data_frame(b"now", 2)
+
+
+def test_writable_is_said_once_when_little_is_left() -> None:
+    outbox, events = Outbox(), list[Event]()
+    stream = stream_with(outbox, bytes(LOW_WATER + 100))
+    take(outbox, 99, events)
+    assert events == []
+    take(outbox, 1, events)
+    assert events == [StreamWritable(stream)]
+    take(outbox, BIG, events)
+    assert events == [StreamWritable(stream)]
+
+
+def test_writable_is_not_said_where_little_was_queued() -> None:
+    outbox, events = Outbox(), list[Event]()
+    stream_with(outbox, bytes(LOW_WATER))
+    take(outbox, BIG, events)
+    assert events == []
+
+
+# ---- carriers
+
+
+def test_what_was_sent_is_kept_and_sent_again_before_anything_new() -> None:
+    outbox = Outbox()
+    stream = stream_with(outbox, b"old")
+    first = outbox.take_reliable(BIG, NOW, [])
+    outbox.control.append(encode(Type.OPENED, 7))
+    second = outbox.take_reliable(BIG, NOW, [])
+    outbox.log.rewind(0)
+    outbox.carrier_made(held=False)
+    stream.sender.write(b"new")
+    outbox.schedule.add(stream, NOW)
+    outbox.control.append(encode(Type.OPENED, 8))
+    assert [outbox.take_reliable(BIG, NOW, []) for _ in range(2)] == [first, second]
+    assert take(outbox) == [(Type.OPENED, 8, b""), data_frame(b"new")]
+    assert outbox.log.size == outbox.log.sent == outbox.log.end
+
+
+def test_unreliable_frames_belong_to_their_carrier() -> None:
+    outbox = Outbox()
+    outbox.ack = outbox.ping = True
+    outbox.pong = bytes(8)
+    outbox.carrier_made(held=False)
+    assert not outbox.ready
+    assert outbox.take_unreliable(None) == b""
+
+
+def test_control_and_data_outlive_their_carrier() -> None:
+    outbox = Outbox()
+    outbox.control.append(encode(Type.OPENED, 7))
+    stream_with(outbox, b"data")
+    outbox.carrier_made(held=False)
+    assert take(outbox) == [(Type.OPENED, 7, b""), data_frame(b"data")]
+
+
+def test_nothing_reliable_goes_while_it_is_held() -> None:
+    outbox = Outbox()
+    stream_with(outbox, b"old")
+    old = outbox.take_reliable(BIG, NOW, [])
+    outbox.carrier_made(held=True)
+    outbox.log.rewind(0)
+    outbox.control.append(encode(Type.OPENED, 7))
+    stream_with(outbox, b"new", number=2)
+    assert not outbox.ready
+    assert take(outbox) == []
+    outbox.held = False
+    assert outbox.ready
+    assert outbox.take_reliable(BIG, NOW, []) == old
+    assert take(outbox) == [(Type.OPENED, 7, b""), data_frame(b"new", 2)]
+
+
+def test_sending_stops_when_too_much_is_kept_but_not_sending_again() -> None:
+    outbox = Outbox()
+    outbox.log.append(bytes(MAX_KEPT - 1))
+    outbox.control.append(encode(Type.OPENED, 1))
+    assert outbox.ready
+    outbox.control.clear()
+    outbox.log.append(b"x")
+    outbox.control.append(encode(Type.OPENED, 1))
+    stream_with(outbox, b"data")
+    assert not outbox.ready
+    assert take(outbox) == []
+    outbox.ping = True
+    assert outbox.ready
+    outbox.ping = False
+    outbox.log.rewind(1)
+    assert outbox.ready
+    assert len(outbox.take_reliable(BIG, NOW, [])) == MAX_KEPT - 2
+    assert len(outbox.take_reliable(BIG, NOW, [])) == 1
+    assert take(outbox) == [(Type.OPENED, 1, b""), data_frame(b"data")]
+
+
+@given(
+    pieces=st.lists(st.tuples(st.integers(1, 3), st.binary(min_size=1, max_size=60)), max_size=12),
+    limits=st.lists(st.integers(1, 120), min_size=1),
+    lost=st.integers(0, 400),
+)
+def test_every_stream_says_what_was_written_and_then_ends(
+    pieces: list[tuple[int, bytes]], limits: list[int], lost: int
+) -> None:
+    """Whatever the limits, and with a second carrier that gets again what the first lost after so many bytes."""
+    outbox = Outbox()
+    written = {number: b"".join(data for to, data in pieces if to == number) for number in (1, 2, 3)}
+    for number in written:
+        stream_with(outbox, *(data for to, data in pieces if to == number), number=number, end=True)
+    sent: list[bytes] = []
+    while outbox.ready:
+        sent.append(bytes(outbox.take_reliable(limits[len(sent) % len(limits)], NOW, [])))
+    kept = lost // 100 % (len(sent) + 1)  # chunks that arrived
+    outbox.log.rewind(len(b"".join(sent[:kept])))
+    again = []
+    while outbox.ready:
+        again.append(bytes(outbox.take_reliable(BIG, NOW, [])))
+    assert again == sent[kept:]
+    said: dict[int, bytes] = dict.fromkeys(written, b"")
+    ended: list[int] = []
+    for frame in FrameDecoder().feed(b"".join(sent[:kept] + again)):
+        assert frame.stream_id not in ended
+        if frame.type == Type.END:
+            ended.append(frame.stream_id)
+        else:
+            said[frame.stream_id] += frame.payload
+    assert said == written
+    assert sorted(ended) == [1, 2, 3]
+    assert sorted(stream.id for stream in outbox.ended) == [1, 2, 3]
+
+
+def test_a_header_precedes_each_payload() -> None:
+    outbox = Outbox()
+    stream_with(outbox, b"abc", number=0x01020304)
+    assert outbox.take_reliable(BIG, NOW, []) == bytes([3, 0, 0, 3, 1, 2, 3, 4]) + b"abc"
+    assert outbox.log.end == HEADER_SIZE + 3
