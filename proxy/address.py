@@ -22,6 +22,9 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 _NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215
 _IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")  # RFC 4291, deprecated
 _SITE_LOCAL = ipaddress.IPv6Network("fec0::/10")  # RFC 3879, deprecated
+#: Special by the registries of IANA, whatever the version of Python knows of them. Nobody's service stands in one of these.
+_SPECIAL_IPV4 = ipaddress.IPv4Network("192.0.0.0/24")  # RFC 6890
+_SPECIAL_IPV6 = [ipaddress.IPv6Network(text) for text in ("2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16")]
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291: all that IANA has given out
 
 
@@ -122,10 +125,10 @@ def encoded_size(data: bytes) -> int | None:
 def is_public(ip: IPAddress) -> bool:
     """Whether an exit may connect to it: globally reachable unicast, also inside every form that embeds an IPv4 address.
 
-    Stricter than `is_global`: transition addresses (6to4, Teredo, NAT64, mapped) are judged by the IPv4 address that they lead to.
+    Stricter than `is_global`: transition addresses (6to4, NAT64, mapped) are judged by the IPv4 address that they lead to.
     """
     if isinstance(ip, ipaddress.IPv4Address):
-        return ip.is_global and not ip.is_multicast and not ip.is_reserved
+        return ip.is_global and not ip.is_multicast and not ip.is_reserved and ip not in _SPECIAL_IPV4
     if ip.ipv4_mapped is not None:
         return is_public(ip.ipv4_mapped)
     if ip in _NAT64:
@@ -134,6 +137,4 @@ def is_public(ip: IPAddress) -> bool:
         return False
     if ip.sixtofour is not None:
         return is_public(ip.sixtofour)
-    if ip.teredo is not None:
-        return False
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not any(ip in network for network in _SPECIAL_IPV6)

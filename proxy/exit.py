@@ -163,6 +163,11 @@ class Exit:
         nonce = secrets.token_bytes(NONCE_SIZE)
         if served is None:
             await self._welcome(carrier, hello, Welcome(nonce, status))
+            with trio.move_on_after(
+                WELCOME_TIMEOUT
+            ):  # what is behind the hello is read, or a reset overtakes the welcome
+                while await carrier.receive_some():
+                    pass
             return
         turn = served.take_turn()
         try:

@@ -289,7 +289,8 @@ class Session:
             finally:
                 self._carrier = None
                 self._carrier_gone.set()
-        await trio.aclose_forcefully(carrier)
+                with trio.CancelScope(shield=True):
+                    await trio.aclose_forcefully(carrier)
         return self._last_word() or (why[0] if why else "it was given up for another one")
 
     async def _run_part(

@@ -46,11 +46,46 @@ MAX_KNOWN_GOOD = 1024
 PADDING = range(100, 701)  # docs/protocol.md, section 3
 
 SILENT = "the exit does not answer: it is off, or its address is blocked on the way; it is tried again"
+CUT = "the connection to the exit was cut before it could answer: somebody on the way may do that; it is tried again"
 UNKNOWN_KEY = (
     "what listens there does not accept this key: the user was removed, or it is not a Ropeway exit; "
     "ask for a new link and join again"
 )
+NO_WELCOME = (
+    "what listens there took the greeting and does not answer: it does not know this key, and then a new link helps, "
+    "or the connection went silent; it is tried again"
+)
 REFUSED = "the exit refuses another session of this user: too many devices use the same link; give each its own"
+FORGOTTEN = "the exit was restarted or waited too long: connections that were open are lost, new ones work"
+
+#: What ends a handshake, and what it means for the user.
+_MEANINGS: dict[type[Exception], str] = {
+    trio.BrokenResourceError: CUT,
+    trio.TooSlowError: NO_WELCOME,
+    NotAWelcomeError: UNKNOWN_KEY,
+}
+
+
+class _ForgottenError(CarrierError):
+    """The exit is there, and the session is not: a new one can be made at once."""
+
+
+class _News:
+    """Tells the user of changes, and each trouble once, however often it happens in a row."""
+
+    def __init__(self) -> None:
+        self._trouble = ""
+        self._connected_before = False
+
+    def connected(self) -> None:
+        log.info("connected to the exit again" if self._connected_before else "connected to the exit")
+        self._connected_before = True
+        self._trouble = ""
+
+    def trouble(self, text: str) -> None:
+        if text != self._trouble:
+            log.warning(text)
+            self._trouble = text
 
 
 @dataclass
@@ -87,20 +122,16 @@ class KnownGood:
 class Tunnel:
     """`run` keeps it up; `open` may be called at any time while it runs."""
 
-    def __init__(
-        self, open_carrier: OpenCarrier, key: UserKey, *, connect_wait: float, max_streams: int = 8192
-    ) -> None:
+    def __init__(self, open_carrier: OpenCarrier, key: UserKey, *, connect_wait: float) -> None:
         self._open_carrier = open_carrier
         self._key = key
         self._connect_wait = connect_wait
-        self._max_streams = max_streams
         self._known_good = KnownGood()
         self._session = self._new_session()
         self._token = NO_TOKEN
         self._up = trio.Event()
         self._down_since = -math.inf
-        self._connected_before = False
-        self._trouble = ""  # what was last told to the user
+        self._news = _News()
         self._shield = trio.CancelScope(shield=True)  # around what the goodbye needs
         self._stopping = False
         self._stopped = trio.Event()
@@ -109,7 +140,7 @@ class Tunnel:
         return f"<Tunnel {'up' if self._up.is_set() else 'down'}, {self._session!r}>"
 
     def _new_session(self) -> Session:
-        mux = Mux(opens=True, now=trio.current_time(), max_streams=self._max_streams)
+        mux = Mux(opens=True, now=trio.current_time())
         return Session(mux, refused=self._known_good.discard)
 
     # ---- streams
@@ -168,8 +199,12 @@ class Tunnel:
         while not self._stopping:
             try:
                 carrier, first = await self._connect()
+            except _ForgottenError as exc:
+                self._news.trouble(str(exc))
+                self._start_over(str(exc))
+                continue
             except CarrierError as exc:
-                self._tell(str(exc))
+                self._news.trouble(str(exc))
                 self._give_up_waiting()
                 await trio.sleep(pause.next())
                 continue
@@ -181,9 +216,7 @@ class Tunnel:
                 await trio.sleep(pause.next())
 
     async def _run_carrier(self, carrier: TLSStream, first: bytes) -> None:
-        log.info("connected to the exit" if not self._connected_before else "connected to the exit again")
-        self._connected_before = True
-        self._trouble = ""
+        self._news.connected()
         self._up.set()
         try:
             why = await self._session.run_carrier(carrier, first)
@@ -192,22 +225,17 @@ class Tunnel:
             self._down_since = trio.current_time()
         if self._stopping:
             return
-        self._tell(f"the connection to the exit is gone, and is made again: {why}")
+        self._news.trouble(f"the connection to the exit is gone, and is made again: {why}")
         if self._session.mux.over is not None:
-            self._start_over()
-
-    def _tell(self, trouble: str) -> None:
-        """Once, however often it happens in a row."""
-        if trouble != self._trouble:
-            log.warning(trouble)
-            self._trouble = trouble
+            self._start_over(why)
 
     def _give_up_waiting(self) -> None:
         if trio.current_time() - self._down_since > WAITING_TIME and self._session.mux.streams:
-            self._session.lost("the exit was not reached for too long")
-            self._start_over()
+            self._start_over("the exit was not reached for too long")
 
-    def _start_over(self) -> None:
+    def _start_over(self, why: str) -> None:
+        """Resets the streams of the session, and makes another one for those that come."""
+        self._session.lost(why)
         self._session = self._new_session()
         self._token = NO_TOKEN
 
@@ -224,8 +252,9 @@ class Tunnel:
         except BaseException as exc:
             with trio.CancelScope(shield=True):  # or a cancellation from outside would replace the error
                 await trio.aclose_forcefully(carrier)
-            if isinstance(exc, trio.BrokenResourceError | trio.TooSlowError | NotAWelcomeError):
-                raise CarrierError(UNKNOWN_KEY) from exc
+            for kind, meaning in _MEANINGS.items():
+                if isinstance(exc, kind):
+                    raise CarrierError(meaning) from exc
             raise
 
     async def _shake_hands(self, carrier: TLSStream, binding: bytes) -> bytes:
@@ -243,17 +272,11 @@ class Tunnel:
         if welcome.status is Status.REFUSED:
             raise CarrierError(REFUSED)
         if welcome.status is Status.UNKNOWN:
-            self._session.lost("the exit has forgotten this session: it was restarted, or waited too long")
-            self._start_over()
-            raise CarrierError(
-                "the exit was restarted or waited too long: connections that were open are lost, new ones work"
-            )
+            raise _ForgottenError(FORGOTTEN)
         try:
             mux.welcomed(welcome.received, trio.current_time())
         except RemoteProtocolError as exc:
-            self._session.lost("the exit does not know how far this session went")
-            self._start_over()
-            raise CarrierError("the exit answered with an impossible offset: a new session is made") from exc
+            raise _ForgottenError(FORGOTTEN) from exc
         self._token = welcome.token
         return rest
 
@@ -263,6 +286,8 @@ class Tunnel:
             answer = read_welcome(data, self._key.secret, binding, hello)
             if answer is not None:
                 welcome, size = answer
+                if welcome.status is Status.UNKNOWN and self._token == NO_TOKEN:
+                    raise NotAWelcomeError  # there was nothing to know
                 return welcome, data[size:]
             more = await carrier.receive_some()
             if not more:

@@ -172,6 +172,7 @@ class Destinations:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
+        self.refuse_all = False
         self.asked: list[Address] = []
         self.held: list[trio.abc.HalfCloseableStream] = []
         self.waiting = 0
@@ -180,6 +181,8 @@ class Destinations:
     async def connect(self, address: Address) -> trio.abc.HalfCloseableStream:
         self.asked.append(address)
         kind = address.host.partition(".")[0]
+        if self.refuse_all:
+            raise OpenError(Reason.REFUSED)
         if kind == "slow":
             self.waiting += 1
             try:

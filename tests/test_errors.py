@@ -62,5 +62,3 @@ def test_a_configuration_error_of_the_whole_file_names_none() -> None:
     error = ConfigError("", "the file is empty")
     assert str(error) == "the file is empty"
     assert error.field == ""
-
-

@@ -74,7 +74,7 @@ def decode(*pieces: bytes) -> list[Frame]:
 
 def cut(data: bytes, sizes: list[int]) -> list[bytes]:
     """Pieces of these sizes, over and over."""
-    pieces, position = [], 0
+    pieces, position = list[bytes](), 0
     while position < len(data):
         size = sizes[len(pieces) % len(sizes)]
         pieces.append(data[position : position + size])

@@ -81,7 +81,13 @@ def is_visitor(data: bytes) -> bool:
 
 def test_hello_byte_for_byte() -> None:
     head = (
-        KEY_ID + b"n" * 16 + b"\x01\x02" + TOKEN + (5).to_bytes(8, "big") + b"\xff" * 8 + len(PADDING).to_bytes(2, "big")
+        KEY_ID
+        + b"n" * 16
+        + b"\x01\x02"
+        + TOKEN
+        + (5).to_bytes(8, "big")
+        + b"\xff" * 8
+        + len(PADDING).to_bytes(2, "big")
     )
     assert hello_wire(RESUME) == sealed_hello(head + PADDING)
     head = KEY_ID + b"n" * 16 + b"\x01\x01" + bytes(16 + 8 + 8) + b"\0\0"
@@ -195,8 +201,14 @@ def test_a_wrong_head_is_a_visitors_even_with_the_right_mac(hello: Hello, where:
 @pytest.mark.xfail(reason="a head is judged when all of its 60 bytes are there, not at the first wrong one")
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("version 2", 25), ("wanted 3", 26), ("new with a token", 27), ("resume without a token", 42)]
-    + [("new with received", 50), ("new with sending", 51)],
+    [
+        ("version 2", 25),
+        ("wanted 3", 26),
+        ("new with a token", 27),
+        ("resume without a token", 42),
+        ("new with received", 50),
+        ("new with sending", 51),
+    ],
 )
 def test_a_wrong_head_is_known_at_its_first_wrong_byte(name: str, size: int) -> None:
     hello, where, what = WRONG_HEADS[name]

@@ -44,7 +44,7 @@ def test_a_frame_counts_when_it_is_handed_out() -> None:
 
 
 def test_byte_by_byte() -> None:
-    inbox, data, found = Inbox(), wire(ONE, PING, TWO), []
+    inbox, data, found = Inbox(), wire(ONE, PING, TWO), list[Frame]()
     for position in range(len(data)):
         found += inbox.feed(data[position : position + 1])
         if position < ONE.size - 1:

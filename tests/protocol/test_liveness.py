@@ -237,7 +237,9 @@ def test_a_new_carrier_begins_with_a_clean_slate_and_the_old_measurement() -> No
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["data_sent", "heard", "asked", "answered", "received", "some", "all"]), st.floats(0, 40))
+        st.tuples(
+            st.sampled_from(["data_sent", "heard", "asked", "answered", "received", "some", "all"]), st.floats(0, 40)
+        )
     )
 )
 def test_the_timer_never_comes_late(facts: list[tuple[str, float]]) -> None:

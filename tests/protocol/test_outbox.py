@@ -286,7 +286,7 @@ def test_every_stream_says_what_was_written_and_then_ends(
         sent.append(bytes(outbox.take_reliable(limits[len(sent) % len(limits)], NOW, [])))
     kept = lost // 100 % (len(sent) + 1)  # chunks that arrived
     outbox.log.rewind(len(b"".join(sent[:kept])))
-    again = []
+    again: list[bytes] = []
     while outbox.ready:
         again.append(bytes(outbox.take_reliable(BIG, NOW, [])))
     assert again == sent[kept:]

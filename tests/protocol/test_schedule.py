@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from proxy.address import Address
 from proxy.errors import Reason
-from proxy.protocol.schedule import HALF_LIFE, LITTLE, TURN, Schedule
+from proxy.protocol.schedule import HALF_LIFE, LITTLE, Schedule
 from proxy.protocol.stream import MAX_CREDIT, Reset, Stream
 
 NOW = 50.0
+TURN = 65_536
 PLENTY = 10_000_000
 QUEUE = memoryview(bytearray(PLENTY))
 
@@ -39,9 +40,13 @@ def scheduled(*streams: Stream) -> Schedule:
     return schedule
 
 
+def pop(schedule: Schedule, turn: int = TURN) -> Stream | None:
+    return schedule.pop(turn)
+
+
 def send(schedule: Schedule, limit: int = TURN, now: float = NOW) -> tuple[int, int] | None:
     """The next turn, as the outbox takes it: which stream, and how much it sent."""
-    stream = schedule.pop()
+    stream = pop(schedule)
     if stream is None:
         return None
     size = len(stream.sender.take(min(limit, stream.turn)))
@@ -52,7 +57,7 @@ def send(schedule: Schedule, limit: int = TURN, now: float = NOW) -> tuple[int, 
 def test_empty() -> None:
     schedule = Schedule()
     assert not schedule
-    assert schedule.pop() is None
+    assert pop(schedule) is None
 
 
 def test_only_what_is_ready_stands_here() -> None:
@@ -64,14 +69,14 @@ def test_only_what_is_ready_stands_here() -> None:
     no_credit.sender.grant(1)
     schedule.add(no_credit, NOW)
     assert schedule
-    assert schedule.pop() is no_credit
+    assert pop(schedule) is no_credit
 
 
 def test_a_stream_that_ends_without_data_has_its_turn() -> None:
     stream = stream_with(0)
     stream.sender.ending = True
     schedule = scheduled(stream)
-    assert schedule.pop() is stream
+    assert pop(schedule) is stream
     stream.sender.ended = True
     schedule.sent(stream, 0, NOW)
     assert not schedule
@@ -81,25 +86,25 @@ def test_a_stream_that_ends_without_data_has_its_turn() -> None:
 def test_each_stands_here_once() -> None:
     stream = stream_with(10)
     schedule = scheduled(stream, stream, stream)
-    assert schedule.pop() is stream
-    assert schedule.pop() is None
+    assert pop(schedule) is stream
+    assert pop(schedule) is None
 
 
 def test_a_popped_stream_stands_here_no_more_and_can_come_back() -> None:
     stream = stream_with(10)
     schedule = scheduled(stream)
-    schedule.pop()
+    pop(schedule)
     assert not schedule
     schedule.add(stream, NOW)
-    assert schedule.pop() is stream
+    assert pop(schedule) is stream
 
 
 def test_a_stream_that_was_reset_is_passed_over() -> None:
     gone, other = stream_with(10, 1), stream_with(10, 2)
     schedule = scheduled(gone, other)
     gone.drop(Reset(Reason.CANCELLED, ""))
-    assert schedule.pop() is other
-    assert schedule.pop() is None
+    assert pop(schedule) is other
+    assert pop(schedule) is None
     assert not gone.scheduled
 
 
@@ -138,6 +143,19 @@ def test_a_turn_that_was_cut_short_goes_on() -> None:
     assert send(schedule) == (2, TURN)
 
 
+def test_a_turn_is_as_long_as_the_caller_says_when_it_begins() -> None:
+    stream = bulk(1)
+    schedule = scheduled(stream)
+    assert pop(schedule, 1000) is stream
+    assert stream.turn == 1000
+    schedule.sent(stream, 400, NOW)
+    assert pop(schedule, 5000) is stream
+    assert stream.turn == 600
+    schedule.sent(stream, 600, NOW)
+    assert pop(schedule, 5000) is stream
+    assert stream.turn == 5000
+
+
 def test_a_cut_turn_lets_a_message_through() -> None:
     schedule = scheduled(bulk(1), bulk(2))
     send(schedule, 1000)
@@ -169,7 +187,8 @@ def test_what_was_sent_is_half_forgotten_after_the_half_life() -> None:
 
 
 @given(
-    sizes=st.lists(st.integers(1, 4 * TURN), min_size=1, max_size=6), limits=st.lists(st.integers(500, TURN), min_size=1)
+    sizes=st.lists(st.integers(1, 4 * TURN), min_size=1, max_size=6),
+    limits=st.lists(st.integers(500, TURN), min_size=1),
 )
 def test_everything_is_sent(sizes: list[int], limits: list[int]) -> None:
     schedule = scheduled(*[stream_with(size, number) for number, size in enumerate(sizes)])
