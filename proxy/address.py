@@ -45,6 +45,8 @@ class Address:
             raise ValueError(f"port {port} is not between 1 and 65535")
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         try:
+            if "%" in bare:  # a zone means something on one machine only, and may hold any character
+                raise ValueError
             return cls(str(ipaddress.ip_address(bare)), port)
         except ValueError:
             if not _NAME.fullmatch(host) or _NOT_IN_NAME.search(host):

@@ -185,7 +185,7 @@ def run_exit(config: ConfigOption = None) -> None:
 
 
 @exit_commands.command("init")
-def set_up_exit(
+def set_up_exit(  # over the budget of parameters: each is an option of the command line
     host: HostOption,
     port: PortOption = 443,
     user: UsersOption = None,

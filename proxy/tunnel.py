@@ -43,6 +43,7 @@ GOODBYE = 1.0  # what the exit is told at the end may not hold up a stop for lon
 WAITING_TIME = 600.0  # streams wait for the exit as long as it waits for them
 KNOWN_GOOD = 300.0  # a destination that connected within this time is expected to do so again
 MAX_KNOWN_GOOD = 1024
+MAX_STREAMS = 8192  # as many as the local port takes connections
 PADDING = range(100, 701)  # docs/protocol.md, section 3
 
 SILENT = "the exit does not answer: it is off, or its address is blocked on the way; it is tried again"
@@ -140,7 +141,7 @@ class Tunnel:
         return f"<Tunnel {'up' if self._up.is_set() else 'down'}, {self._session!r}>"
 
     def _new_session(self) -> Session:
-        mux = Mux(opens=True, now=trio.current_time())
+        mux = Mux(opens=True, now=trio.current_time(), max_streams=MAX_STREAMS)
         return Session(mux, refused=self._known_good.discard)
 
     # ---- streams

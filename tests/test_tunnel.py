@@ -168,9 +168,12 @@ async def test_more_streams_than_the_exit_takes(server: Identity, autojump_clock
         await exchange(await tunnel.open(ECHO))
 
 
-async def test_more_streams_than_the_local_side_takes(server: Identity, autojump_clock: MockClock) -> None:
+async def test_more_streams_than_the_local_side_takes(
+    server: Identity, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    monkeypatch.setattr(tunnel_module, "MAX_STREAMS", 1)
     async with world(server) as around:
-        tunnel = Tunnel(around.open_carrier, around.key, connect_wait=1, max_streams=1)
+        tunnel = around.new_tunnel(connect_wait=1)
         around.run(tunnel)
         stream = await tunnel.open(ECHO)
         with pytest.raises(OpenError) as caught:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-
 if TYPE_CHECKING:
     from .stream import Stream
 

@@ -113,10 +113,8 @@ class ReceiveHalf:
         chunks = self._chunks
         if not chunks:
             return b""
-        if len(chunks) == 1 and self.buffered <= limit:  # one frame, one read: no copy
-            data = chunks.pop()
-        else:
-            data = self._join(limit)
+        # One frame, one read: no copy.
+        data = chunks.pop() if len(chunks) == 1 and self.buffered <= limit else self._join(limit)
         self.buffered -= len(data)
         self._used += len(data)
         return data

@@ -1,0 +1,64 @@
+"""The program put together, on loopback with real sockets: the demo, and what stops it before it starts."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from proxy import app
+from proxy.config import Listen, parse
+from proxy.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def echo(stream: trio.SocketStream) -> None:
+    async for data in stream:
+        await stream.send_all(data)
+
+
+async def socks_echo(port: int, target: int) -> bytes:
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(b"\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01" + target.to_bytes(2, "big") + b"hello")
+        got = b""
+        while len(got) < 2 + 10 + 5:
+            got += bytes(await stream.receive_some())
+    return got
+
+
+async def test_the_demo_carries_bytes(
+    tmp_path: Path, nursery: trio.Nursery, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (target,) = await nursery.start(trio.serve_tcp, echo, 0, host="127.0.0.1")  # type: ignore[type-var]
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    settings = parse({}, tmp_path / "config.toml").local
+    nursery.start_soon(app._serve_demo, settings, tmp_path, port, True)
+    with trio.fail_after(20):
+        while str(port) not in capsys.readouterr().out:
+            await trio.sleep(0.02)
+        got = await socks_echo(port, target.socket.getsockname()[1])
+    assert got == b"\x05\x00" + b"\x05\x00\x00\x01" + bytes(6) + b"hello"
+
+
+async def test_a_port_in_use_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match="in use") as caught:
+            await app._listen(Listen("127.0.0.1", port), "local.listen")
+    assert str(port) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_local_side_without_an_exit(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="ropeway join"):
+        app.run_local(parse({}, tmp_path / "config.toml"))
+
+
+async def test_an_exit_without_users(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="user add"):
+        await app._serve_exit(parse({}, tmp_path / "config.toml").exit)
