@@ -176,7 +176,14 @@ def _website(setting: Website) -> ServeWebsite:
 # ---- both in one
 
 
-async def _serve_demo(settings: LocalSettings, where: Path, port: int, allow_private: bool) -> None:
+async def _serve_demo(
+    settings: LocalSettings,
+    where: Path,
+    port: int,
+    allow_private: bool,
+    *,
+    task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+) -> None:
     """The exit takes any port, so two demos get along."""
     listeners = await _listen(Listen("127.0.0.1", port), "--port")
     exit_listeners = await _listen(Listen("127.0.0.1", 0), "exit.listen")
@@ -202,6 +209,7 @@ async def _serve_demo(settings: LocalSettings, where: Path, port: int, allow_pri
         log.info("ready: SOCKS and HTTP proxy on %s", _shown_listeners(listeners))
         sys.stdout.write(_DEMO.format(port=listeners[0].socket.getsockname()[1]))
         sys.stdout.flush()
+        task_status.started(listeners)
 
 
 _DEMO = """

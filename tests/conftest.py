@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import hypothesis
+import pytest
 
-if TYPE_CHECKING:
-    import pytest
+from proxy.keys import new_certificate
+from tests.memory import Identity, identity
 
 # Times depend on the machine, and two cores may be busy: no example fails for being slow.
 hypothesis.settings.register_profile("default", deadline=None)
@@ -32,3 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Unit tests, end-to-end tests, and then those that wait for minutes anyway (the sort is stable)."""
     items.sort(key=rank)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    """What the exit of a world of memory shows to everybody."""
+    return identity(tmp_path_factory.mktemp("server"), *new_certificate("exit.example"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import trio
 from trio.testing import memory_stream_pair
 
+from proxy.address import Address
 from proxy.errors import CarrierError, OpenError, Reason
 from proxy.exit import Exit, Limits
 from proxy.keys import UserKey, channel_binding, der_of, pin_of
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
     from trio.testing import MemoryReceiveStream, MemorySendStream
 
-    from proxy.address import Address
+# What `Destinations` does for each is in its name.
+ECHO = Address("echo.example", 443)
+HELD = Address("held.example", 443)
+SLOW = Address("slow.example", 443)
 
 
 class End(trio.abc.HalfCloseableStream):

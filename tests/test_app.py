@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 from typing import TYPE_CHECKING
 
@@ -33,15 +34,14 @@ async def socks_echo(port: int, target: int) -> bytes:
 async def test_the_demo_carries_bytes(
     tmp_path: Path, nursery: trio.Nursery, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (target,) = await nursery.start(trio.serve_tcp, echo, 0, host="127.0.0.1")  # type: ignore[type-var]
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    serve = functools.partial(trio.serve_tcp, echo, 0, host="127.0.0.1")
+    (target,) = await nursery.start(serve)
     settings = parse({}, tmp_path / "config.toml").local
-    nursery.start_soon(app._serve_demo, settings, tmp_path, port, True)
     with trio.fail_after(20):
-        while str(port) not in capsys.readouterr().out:
-            await trio.sleep(0.02)
+        (local,) = await nursery.start(app._serve_demo, settings, tmp_path, 0, True)
+        port = local.socket.getsockname()[1]
         got = await socks_echo(port, target.socket.getsockname()[1])
+    assert str(port) in capsys.readouterr().out
     assert got == b"\x05\x00" + b"\x05\x00\x00\x01" + bytes(6) + b"hello"
 
 

@@ -18,7 +18,7 @@ from proxy.errors import OpenError, Reason
 from proxy.exit import Limits
 from proxy.keys import UserKey, channel_binding, der_of, new_certificate
 from proxy.tunnel import FIRST_PAUSE, KNOWN_GOOD, LONGEST_PAUSE, MAX_KNOWN_GOOD, KnownGood, Tunnel
-from tests.memory import Cable, Identity, exchange, identity, world
+from tests.memory import ECHO, HELD, SLOW, Cable, Identity, exchange, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,15 +26,6 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from proxy.tls import TLSStream
-
-ECHO = Address("echo.example", 443)
-HELD = Address("held.example", 443)
-SLOW = Address("slow.example", 443)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Identity:
-    return identity(tmp_path_factory.mktemp("server"), *new_certificate("exit.example"))
 
 
 @pytest.fixture(autouse=True)
