@@ -208,7 +208,8 @@ async def test_a_handshake_cut_anywhere_is_a_clear_failure(ours: Identity, conte
     whole = Cable()
     await over_cable(context, ours, whole)
     early, late = 0, 0
-    for lasts in range(1, len(whole.near.sent) + len(whole.far.sent), 97):
+    # Two handshakes differ in length: a browser's hello by up to 96 bytes (its decoy of ECH), signatures by a few.
+    for lasts in range(1, len(whole.near.sent) + len(whole.far.sent) - 110, 97):
         cable = Cable(lasts=lasts)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(breaks, TLSStream(cable.far, ours.context, server_side=True).do_handshake)

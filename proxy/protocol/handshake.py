@@ -22,6 +22,10 @@ _HELLO = struct.Struct("!8s16sBB16sQQH")
 _WELCOME = struct.Struct("!16sB16sQH")
 _HELLO_LABEL = b"ropeway hello 1"
 _WELCOME_LABEL = b"ropeway welcome 1"
+#: A head of each kind that is right from any of its bytes on, so that the beginning of one can be judged.
+_HEADS = tuple(
+    _HELLO.pack(bytes(8), bytes(16), VERSION, wanted, 16 * bytes([wanted - 1]), 0, 0, 0) for wanted in (1, 2)
+)
 
 
 class Wanted(enum.IntEnum):
@@ -98,20 +102,25 @@ def read_hello(data: bytes, secrets: Mapping[bytes, bytes], binding: bytes) -> t
         if len(key_id) < KEY_ID_SIZE and any(known.startswith(key_id) for known in secrets):
             return None
         raise NotAHelloError
+    heads = [data + head[len(data) :] for head in _HEADS] if len(data) < _HELLO.size else [data]
+    if not any(map(_is_head, heads)):
+        raise NotAHelloError
     if len(data) < _HELLO.size:
         return None
-    key_id, nonce, version, wanted, token, received, sending, padding = _HELLO.unpack_from(data)
-    hello = Hello(key_id, nonce, token, received, sending)
-    if version != VERSION or wanted != hello.wanted or padding > MAX_PADDING:
-        raise NotAHelloError
-    if hello.wanted is Wanted.NEW and (received or sending):
-        raise NotAHelloError
+    key_id, nonce, _, _, token, received, sending, padding = _HELLO.unpack_from(data)
     size = _HELLO.size + padding + MAC_SIZE
     if len(data) < size:
         return None
     if not _is_sealed(data[:size], secrets[key_id], _HELLO_LABEL + binding):
         raise NotAHelloError
-    return hello, size
+    return Hello(key_id, nonce, token, received, sending), size
+
+
+def _is_head(data: bytes) -> bool:
+    _, _, version, wanted, token, received, sending, padding = _HELLO.unpack_from(data)
+    if version != VERSION or padding > MAX_PADDING:
+        return False
+    return wanted == Wanted.RESUME if token != NO_TOKEN else wanted == Wanted.NEW and not (received or sending)
 
 
 def read_welcome(data: bytes, secret: bytes, binding: bytes, hello: Hello) -> tuple[Welcome, int] | None:
