@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import sys
 import tempfile
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from . import telemetry
+from . import heap, telemetry
 from .address import Address
 from .config import Config, ExitSettings, Listen, LocalSettings, Server, Website
 from .config import Folder as FolderSetting
@@ -34,8 +33,6 @@ log = telemetry.logger("app")
 
 # Our choices.
 BACKLOG = 1024  # a browser that starts again opens dozens of connections at once; the kernel has its own bound
-#: Almost nothing here is part of a cycle, so the collector's default of a look after every 700 objects finds work and no garbage.
-GC_THRESHOLD = 50_000
 
 #: Why the exit cannot be reached, in the words of the one who wants to reach it.
 _UNREACHABLE = {
@@ -73,8 +70,7 @@ def _configure(config: Config) -> None:
 
 
 def _run(serve: Callable[..., Awaitable[None]], *args: object) -> None:
-    gc.set_threshold(GC_THRESHOLD)
-    gc.freeze()
+    heap.tune()
     trio.run(_until_signal, serve, args)
 
 

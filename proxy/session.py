@@ -24,6 +24,7 @@ from .protocol.event import (
     StreamReset,
     StreamWritable,
 )
+from .protocol.frame import HEADER_SIZE, MAX_PAYLOAD
 
 if TYPE_CHECKING:
     from .protocol.mux import Mux
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 
 # Our choices.
 #: How much is chosen at once: little while the carrier is slow, so that what comes next is chosen late; much while it is fast.
-LEAST_BATCH, MOST_BATCH = 16_384, 262_144
+LEAST_BATCH, MOST_BATCH = (
+    16_384,
+    4 * (MAX_PAYLOAD + HEADER_SIZE),
+)  # the most is what one read of an app gives, in frames
 #: A batch is what the kernel takes over in so many seconds: that is how long a chat message may wait for one.
 BATCH_TIME = 0.01
 #: How long a GO_AWAY may take to be sent, in seconds.

@@ -147,7 +147,10 @@ class TLSStream(trio.abc.HalfCloseableStream):
                     break
                 pieces.append(piece)
                 limit -= len(piece)
-        except ssl.SSLWantReadError:
+        except ssl.SSLWantReadError as exc:
+            exc.__traceback__ = (
+                None  # utls ties it into a cycle, and with it every frame up to here and the data in them
+            )
             if not pieces:
                 return None
         except ssl.SSLZeroReturnError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import random
 import ssl
@@ -100,6 +101,23 @@ async def read_all(stream: trio.abc.ReceiveStream) -> tuple[bytes, bool]:
 
 
 # ---- a stream like any other
+
+
+async def test_what_was_read_is_not_kept_by_a_cycle(ours: Identity, context: Any) -> None:
+    """Or megabytes of a download stay until the collector looks, which is after thousands of reads."""
+    one, other = await over_cable(context, ours, Cable())
+    gc.collect()
+    gc.disable()
+    try:
+        async with trio.open_nursery() as nursery:
+            for size in [40_000] * 20:
+                nursery.start_soon(other.send_all, bytes(size))
+                got = 0
+                while got < size:
+                    got += len(await one.receive_some())
+        assert gc.collect() < 20  # a cycle for each read would be thousands of objects
+    finally:
+        gc.enable()
 
 
 async def test_it_keeps_trios_contract(ours: Identity, context: Any) -> None:
