@@ -200,13 +200,15 @@ class Exit:
         if served is None or served.key_id != hello.key_id:
             return Status.UNKNOWN, None
         session = served.session
-        await session.detach()  # the old carrier may seem alive here
-        if session.over.is_set():
-            return Status.UNKNOWN, None
         try:
+            # A hello that was stuck on the way for longer than its carrier lived is no reason to end what has gone on since.
+            session.mux.check_resumable(hello.received, hello.sending)
+            await session.detach()  # the old carrier may seem alive here
+            if session.over.is_set():
+                return Status.UNKNOWN, None
             session.mux.resumed(hello.received, hello.sending, trio.current_time())
         except RemoteProtocolError as exc:
-            session.lost(str(exc))
+            log.debug("a session cannot be resumed from this hello: %s", exc)
             return Status.UNKNOWN, None
         return Status.RESUMED, served
 

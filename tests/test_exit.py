@@ -10,6 +10,7 @@ import trio
 from proxy.errors import CarrierError, OpenError, Reason
 from proxy.exit import HANDSHAKE_TIMEOUT, Limits
 from proxy.keys import UserKey
+from proxy.protocol.handshake import Hello, Status, read_welcome
 from tests.memory import ECHO, Identity, exchange, world
 
 if TYPE_CHECKING:
@@ -55,6 +56,26 @@ async def test_one_user_takes_no_more_sessions_than_allowed(server: Identity, au
             await second.open(ECHO)
         assert around.sessions == 1
         await exchange(await first.open(ECHO))
+
+
+@pytest.mark.parametrize(("received", "sending"), [(10**6, 0), (0, 10**6), (0, 0)], ids=["future", "gap", "stale"])
+async def test_a_hello_with_offsets_that_cannot_be_ends_no_session(
+    server: Identity, autojump_clock: MockClock, received: int, sending: int
+) -> None:
+    """It may have been stuck on the way for longer than the carrier lived that it was meant to replace."""
+    async with world(server) as around:
+        around.run(tunnel := around.new_tunnel())
+        stream = await tunnel.open(ECHO)
+        await exchange(stream, b"before" * 1000)
+        await trio.sleep(1)  # everything is acknowledged
+        carrier, binding = await around.open_carrier()
+        hello = Hello(around.key.key_id, bytes(16), tunnel._token, received, sending)
+        await carrier.send_all(hello.encode(around.key.secret, binding, b""))
+        answer = read_welcome(await carrier.receive_some(), around.key.secret, binding, hello)
+        assert answer is not None
+        assert answer[0].status is Status.UNKNOWN
+        await exchange(stream, b"after" * 1000)
+        assert len(around.attempts) == 2  # the tunnel never had to connect again
 
 
 def test_a_carrier_error_is_one_line() -> None:

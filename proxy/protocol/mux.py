@@ -102,14 +102,18 @@ class Mux:
         self._liveness.heard(now)
         self._outbox.ping = True  # the first round trip is measured at once
 
-    def resumed(self, received: int, sending: int, now: float) -> None:
-        """At the exit: what the hello says. Raises RemoteProtocolError, and changes nothing, where the session cannot go on from there."""
-        if sending == AFTER_WELCOME:
-            sending = self.received
-        if sending > self.received:
+    def check_resumable(self, received: int, sending: int) -> None:
+        """At the exit: raises RemoteProtocolError where the session cannot go on from what the hello says. Changes nothing."""
+        if sending > self.received and sending != AFTER_WELCOME:
             raise RemoteProtocolError("the peer has forgotten what did not arrive")
+        if not self._outbox.log.start <= received <= self._outbox.log.end:
+            raise RemoteProtocolError("the peer's offset is outside of what is kept")
+
+    def resumed(self, received: int, sending: int, now: float) -> None:
+        """At the exit: what the hello says. Raises RemoteProtocolError as `check_resumable` does."""
+        self.check_resumable(received, sending)
         self._outbox.log.rewind(received)
-        self._begin(now, held=False, skip=self.received - sending)
+        self._begin(now, held=False, skip=0 if sending == AFTER_WELCOME else self.received - sending)
         self._outbox.ping = True
 
     def _begin(self, now: float, *, held: bool, skip: int) -> None:
