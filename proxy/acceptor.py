@@ -17,6 +17,8 @@ Listener: TypeAlias = trio.abc.Listener[trio.abc.HalfCloseableStream]
 # The process or the machine has no room for one more socket; it may have in a moment. trio's own loop logs a traceback for each.
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _SHORTAGE_PAUSE = 0.1  # seconds
+#: Ours to mend. All else is about one connection that came and went, or the network's state (accept(2), "treat them like EAGAIN").
+_FATAL = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK}
 
 _log = telemetry.logger("acceptor")
 
@@ -61,11 +63,11 @@ class Acceptor:
             try:
                 return await listener.accept()
             except OSError as exc:
-                if exc.errno not in _SHORTAGES:
+                if exc.errno in _FATAL:
                     raise
-                if not told:
+                if exc.errno in _SHORTAGES and not told:
                     _log.warning("no room for new connections, they wait: %s", exc.strerror)
-                told = True
+                    told = True
             await trio.sleep(_SHORTAGE_PAUSE)
 
     async def _serve_one(self, stream: trio.abc.HalfCloseableStream) -> None:

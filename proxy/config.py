@@ -40,7 +40,7 @@ class Listen:
     def parse(cls, text: str) -> Self:
         """`127.0.0.1:1080`, `[::1]:1080`, `localhost:1080` or `:443`. Raises ValueError with a text for people."""
         host, colon, port = text.rpartition(":")
-        if not colon or not (port.isascii() and port.isdigit() and int(port[:6]) < 65536):
+        if not colon or not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
             raise ValueError("there is no port; write 127.0.0.1:1080, or :443 for all addresses")
         if ":" in host and not (host.startswith("[") and host.endswith("]")):
             raise ValueError("an IPv6 address needs brackets, as in [::1]:1080")

@@ -165,7 +165,7 @@ def replace_file(path: Path, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(descriptor)
-            _keep_owner(target, name)
+                _keep_owner(target, descriptor)
             Path(name).replace(target)
         except BaseException:
             Path(name).unlink(missing_ok=True)
@@ -174,12 +174,14 @@ def replace_file(path: Path, content: bytes) -> None:
         raise ConfigError("", f"{path} cannot be written: {error.strerror}") from None
 
 
-def _keep_owner(target: Path, name: str) -> None:
-    """Where root changes the file of the user under whom the exit runs, that user goes on owning it."""
+def _keep_owner(target: Path, descriptor: int) -> None:
+    """Where root changes the file of the user under whom the exit runs, that user goes on owning it. By descriptor: in that user's folder
+    the name may mean another file by now.
+    """
     if sys.platform != "win32" and os.geteuid() == 0:
         with contextlib.suppress(FileNotFoundError):
             status = target.stat()
-            os.chown(name, status.st_uid, status.st_gid)
+            os.fchown(descriptor, status.st_uid, status.st_gid)
 
 
 def example() -> str:

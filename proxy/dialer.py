@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -304,8 +305,9 @@ def _attempt_failure(error: OSError, ip: IPAddress) -> OpenError:
     if error.errno == errno.EADDRNOTAVAIL and ip.version == 4:
         reason = Reason.BUSY  # every local port towards that destination is in use
     text = ""
-    if reason is Reason.FAILED and error.strerror:
-        text = f"the exit could not connect to the destination: {error.strerror}"
+    if reason is Reason.FAILED and error.errno:
+        # Not the error's own text: trio puts the destination into it, and this goes into the log.
+        text = f"the exit could not connect to the destination: {os.strerror(error.errno)}"
     elif reason is Reason.FORBIDDEN:
         text = "the exit's own firewall does not let it connect to the destination"
     return OpenError(reason, text)

@@ -188,8 +188,12 @@ class Exit:
     async def _new_session(self, hello: Hello, nursery: trio.Nursery) -> tuple[Status, ServedSession | None]:
         mine = [served for served in self._sessions.values() if served.key_id == hello.key_id]
         if len(mine) >= self._limits.max_sessions:
-            oldest = min(mine, key=lambda served: served.waiting_since)
-            if oldest.waiting_since == math.inf:
+            waiting = [served for served in mine if served.waiting_since < math.inf]
+            # One without streams is nobody's loss: its first welcome never arrived, or its apps have closed.
+            oldest = min(
+                waiting, key=lambda served: (bool(served.session.mux.streams), served.waiting_since), default=None
+            )
+            if oldest is None:
                 return Status.REFUSED, None
             oldest.session.lost("the user has made too many others")
         served = await nursery.start(self._run_session, hello.key_id)
@@ -236,6 +240,7 @@ class Exit:
         """One stream, from OPEN to its end; its error boundary."""
         try:
             with stream.until_reset():
+                await trio.lowlevel.checkpoint()  # one that was reset at once costs no system call
                 destination = await self._connect(stream.address)
                 stream.accept()
                 await relay(stream, destination)

@@ -263,7 +263,9 @@ class Session:
         self.wake_writer()
 
     def lost(self, text: str) -> None:
-        """The session has ended without the peer: resets its streams."""
+        """The session has ended without the peer: resets its streams. Where it is over already, the carrier ends when the peer was told why."""
+        if self.mux.over is not None:
+            return
         self.mux.session_lost(text)
         self._handle(self.mux.take_events())
         if self._carrier is not None:

@@ -109,7 +109,7 @@ class Link:
 def check_server_name(name: str) -> None:
     """Raises ValueError where TLS cannot ask for this name."""
     address = Address.make(name, 443)
-    if address.ip or address.host != name:
+    if address.ip or address.host != name or not all(0 < len(label) < 64 for label in name.split(".")):
         raise ValueError("a server name is a name in small letters, not an IP address")
 
 

@@ -38,6 +38,9 @@ BROWSER_ALPN = ["h2", "http/1.1"]
 #: The website speaks nothing else, and visitors must get what was agreed.
 WEBSITE_ALPN = ["http/1.1"]
 
+#: The peer is gone, or a sender was cut off in the middle of a record.
+_NOT_SENT = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
+
 looks_like_a_browser = utls is not None
 
 
@@ -127,14 +130,24 @@ class TLSStream(trio.abc.HalfCloseableStream):
         if max_bytes is not None and operator.index(max_bytes) < 1:
             raise ValueError("max_bytes must be >= 1")
         await trio.lowlevel.checkpoint_if_cancelled()  # before anything is taken that a cancellation would lose
-        data = self._decrypt(max_bytes or READ_SIZE)
-        if data is not None:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return data
-        while data is None:
-            await self._fill()
+        try:
             data = self._decrypt(max_bytes or READ_SIZE)
+            if data is not None:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return data
+            while data is None:
+                await self._fill()
+                data = self._decrypt(max_bytes or READ_SIZE)
+        except trio.BrokenResourceError as exc:
+            if isinstance(exc.__cause__, ssl.SSLError):
+                await self._send_alert()
+            raise
         return data
+
+    async def _send_alert(self) -> None:
+        """What the library has to say about what it was sent: every server on OpenSSL says it, so silence would tell us from them."""
+        with trio.move_on_after(GOODBYE), contextlib.suppress(*_NOT_SENT):
+            await self._flush()
 
     def _decrypt(self, limit: int) -> bytes | None:
         """None where more of the transport is needed."""
@@ -182,8 +195,8 @@ class TLSStream(trio.abc.HalfCloseableStream):
         try:
             with trio.move_on_after(GOODBYE):
                 await self._flush()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            pass  # the peer is gone, or a sender was cut off in the middle of a record
+        except _NOT_SENT:
+            pass
         finally:
             await self.transport.aclose()
 
