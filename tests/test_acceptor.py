@@ -80,6 +80,17 @@ async def test_a_shortage_is_told_once_and_passes(
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
+@pytest.mark.parametrize("number", [errno.ECONNABORTED, errno.ECONNRESET, errno.EPROTO, errno.EPERM, errno.ENETDOWN])
+async def test_a_connection_that_ended_in_the_queue_ends_nothing_else(
+    nursery: trio.Nursery, number: int, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    listener = MemoryListener()
+    listener.faults = [OSError(number, "it came and went")]
+    await nursery.start(Acceptor(echo, 10).run, [listener])
+    assert await answers(listener.connect())
+    assert not caplog.records
+
+
 async def test_a_listener_that_fails_is_the_end() -> None:
     listener = MemoryListener()
     listener.faults = [OSError(errno.EBADF, "Bad file descriptor")]

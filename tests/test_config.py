@@ -136,6 +136,7 @@ def test_listen(text: str, listen: Listen, loopback: bool) -> None:
         "::1",
         "[::1]",
         ":65536",
+        "127.0.0.1:00000099999",
         ":-1",
         ":x",
         ":٣",

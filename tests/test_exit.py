@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ import trio
 from proxy.errors import CarrierError, OpenError, Reason
 from proxy.exit import HANDSHAKE_TIMEOUT, Limits
 from proxy.keys import UserKey
+from proxy.protocol.frame import Type, encode
 from proxy.protocol.handshake import Hello, Status, read_welcome
 from tests.memory import ECHO, Identity, exchange, world
 
@@ -76,6 +78,39 @@ async def test_a_hello_with_offsets_that_cannot_be_ends_no_session(
         assert answer[0].status is Status.UNKNOWN
         await exchange(stream, b"after" * 1000)
         assert len(around.attempts) == 2  # the tunnel never had to connect again
+
+
+async def test_at_the_limit_sessions_without_streams_go_first(server: Identity, autojump_clock: MockClock) -> None:
+    """The welcomes of another device get lost, again and again, while this one has no network."""
+    async with world(server, Limits(max_sessions=3)) as around:
+        around.run(tunnel := around.new_tunnel())
+        stream = await tunnel.open(ECHO)
+        await exchange(stream)
+        around.reachable = False
+        around.cut()
+        for _ in range(5):
+            around.reachable = True
+            carrier, binding = await around.open_carrier()
+            around.reachable = False
+            await carrier.send_all(Hello(around.key.key_id, bytes(16)).encode(around.key.secret, binding, b""))
+            await carrier.receive_some()
+            around.cut()
+            await trio.sleep(1)
+        assert around.sessions == 3
+        around.reachable = True
+        await exchange(stream)
+
+
+async def test_who_breaks_the_protocol_is_told_so(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        carrier, binding = await around.open_carrier()
+        hello = Hello(around.key.key_id, bytes(16)).encode(around.key.secret, binding, b"")
+        await carrier.send_all(hello + encode(Type.OPENED, 7))
+        said = bytearray()
+        with suppress(trio.BrokenResourceError):
+            while data := await carrier.receive_some():
+                said += data
+        assert b"never opened" in said
 
 
 def test_a_carrier_error_is_one_line() -> None:

@@ -300,6 +300,17 @@ async def test_a_close_wakes_who_reads_and_who_sends(ours: Identity, context: An
 # ---- garbage
 
 
+async def test_a_forged_record_is_answered_with_an_alert(ours: Identity, context: Any) -> None:
+    """As by every server on OpenSSL, also before the first byte of the application."""
+    cable = Cable()
+    _, other = await over_cable(context, ours, cable)
+    before = len(cable.far.sent)
+    await cable.near.send_all(FORGED)
+    with pytest.raises(trio.BrokenResourceError):
+        await other.receive_some()
+    assert len(cable.far.sent) > before
+
+
 async def test_a_forged_record_breaks_it_for_good(ours: Identity, context: Any) -> None:
     """What came before it is delivered."""
     for side in (0, 1):
