@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from . import heap, telemetry
+from . import descriptors, heap, telemetry
 from .address import Address
 from .config import Config, ExitSettings, Listen, LocalSettings, Server, Website
 from .config import Folder as FolderSetting
@@ -71,6 +71,7 @@ def _configure(config: Config) -> None:
 
 def _run(serve: Callable[..., Awaitable[None]], *args: object) -> None:
     heap.tune()
+    descriptors.allow_many()
     trio.run(_until_signal, serve, args)
 
 

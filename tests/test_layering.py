@@ -31,7 +31,7 @@ LAYERS: list[set[str]] = [
     {"proxy.config", "proxy.config_file", "proxy.share", "proxy.keys"},
     {"proxy.acceptor", "proxy.tls", "proxy.session", "proxy.relay", "proxy.dialer"},
     {"proxy.tunnel", "proxy.listener", "proxy.forward", "proxy.exit", "proxy.website"},
-    {"proxy.app", "proxy.cli", "proxy.heap", "proxy.qr", "proxy.__main__"},
+    {"proxy.app", "proxy.cli", "proxy.descriptors", "proxy.heap", "proxy.qr", "proxy.__main__"},
 ]
 ALLOWED_BESIDE = {
     "proxy.protocol.stream": {"proxy.protocol.frame"},
@@ -46,7 +46,7 @@ ALLOWED_BESIDE = {
     "proxy.share": {"proxy.keys"},
     "proxy.listener": {"proxy.forward"},
     "proxy.exit": {"proxy.website"},
-    "proxy.app": {"proxy.heap"},
+    "proxy.app": {"proxy.descriptors", "proxy.heap"},
     "proxy.cli": {"proxy.app", "proxy.qr"},
     "proxy.__main__": {"proxy.cli"},
 }
