@@ -6,6 +6,8 @@ commands that need it, so that help comes at once.
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -90,6 +92,7 @@ UserName = Annotated[str, typer.Argument(metavar="NAME", help="The user's name."
 
 def main() -> None:
     """The program. Every way in which it can fail ends in one line and a status."""
+    _mend_streams()
     telemetry.configure()
     try:
         program(prog_name="ropeway")
@@ -100,6 +103,16 @@ def main() -> None:
     except Exception as error:
         telemetry.logger("cli").debug("the traceback of a bug", exc_info=error)
         _fail(f"this is a bug of Ropeway: {telemetry.described(error)}")
+
+
+def _mend_streams() -> None:
+    """A program started with a stream closed has none of that name, and one in another encoding must not fail for a user's name."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115  (it lives as long as the process)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(text: str) -> NoReturn:
@@ -201,6 +214,8 @@ def set_up_exit(  # over the budget of parameters: each is an option of the comm
     from .keys import UserKey, der_of, new_certificate, pin_of
 
     path = _path(config)
+    if not host.strip():
+        raise ConfigError("--host", "links need it: the name or address under which users reach this exit")
     text = read_text(path) or ""
     old = check(text, path).exit
     if not force:
@@ -253,6 +268,7 @@ def add_user(name: UserName, config: ConfigOption = None) -> None:
     from .keys import UserKey
 
     path = _path(config)
+    _check_name(name)
     settings = load(path).exit
     user = User(name, UserKey.new())
     link = settings.link(user, _pin(settings))
@@ -308,6 +324,13 @@ def _until_interrupted(part: Callable[..., None], *arguments: object) -> None:
         part(*arguments)
     except* KeyboardInterrupt:
         pass
+    except* OSError as group:  # of the nurseries: one clear line is for the first of them
+        raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[OSError]) -> OSError:
+    inner = group.exceptions[0]
+    return inner if isinstance(inner, OSError) else _first(inner)
 
 
 def _pin(settings: ExitSettings) -> bytes:
@@ -320,6 +343,15 @@ def _pin(settings: ExitSettings) -> bytes:
         raise ConfigError("exit.certificate", text) from None
     except ValueError:
         raise ConfigError("exit.certificate", f"there is no certificate in {settings.certificate}") from None
+
+
+def _check_name(name: str) -> None:
+    from .share import check_label
+
+    try:
+        check_label(name)
+    except ValueError as error:
+        raise ConfigError("NAME", str(error)) from None
 
 
 def _no_user(name: str, settings: ExitSettings) -> ConfigError:

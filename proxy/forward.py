@@ -50,6 +50,10 @@ class _SiteGoneError(StatusError):
         super().__init__(502, "the site closed the connection without a whole answer")
 
 
+def _open_fault(error: OpenError) -> StatusError:
+    return StatusError(http_proxy.STATUS[error.reason], str(error))
+
+
 async def answer_and_close(stream: trio.abc.HalfCloseableStream, answer: bytes) -> None:
     """Closes the stream so that the app gets the answer even where it is still sending.
 
@@ -106,19 +110,24 @@ class _Side:
         self.http = http
         self.sent = 0  # bytes
 
+    def _fault(self, error: trio.BrokenResourceError) -> Exception:
+        """What to tell: the exit's own reason, where it never connected and nobody had waited for that."""
+        cause = error.__cause__
+        return _open_fault(cause) if isinstance(cause, OpenError) else self.broken()
+
     async def receive(self) -> int:
         try:
             data = await self.stream.receive_some(CHUNK)
-        except trio.BrokenResourceError:
-            raise self.broken from None
+        except trio.BrokenResourceError as exc:
+            raise self._fault(exc) from exc
         self.http.receive_data(bytes(data))
         return len(data)
 
     async def send_all(self, data: bytes) -> None:
         try:
             await self.stream.send_all(data)
-        except trio.BrokenResourceError:
-            raise self.broken from None
+        except trio.BrokenResourceError as exc:
+            raise self._fault(exc) from exc
         self.sent += len(data)
 
     async def next_event(self) -> http_proxy.Event:
@@ -308,7 +317,7 @@ class _App:
         try:
             return await self._open_stream(address)
         except OpenError as exc:
-            raise StatusError(http_proxy.STATUS[exc.reason], str(exc)) from exc
+            raise _open_fault(exc) from exc
 
     async def _connect(self, address: Address) -> None:
         tunnel = await self._open(address)

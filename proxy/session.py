@@ -72,7 +72,8 @@ class Wakeup:
 class SessionStream(trio.abc.HalfCloseableStream):
     """One stream of a session. It stays whole while its session goes from carrier to carrier.
 
-    Raises trio.BrokenResourceError once the stream was reset; its text says by whom and why. What was given to a cancelled `send_all` may
+    Raises trio.BrokenResourceError once the stream was reset; its text says by whom and why, and where the exit never connected its cause is
+    the OpenError. What was given to a cancelled `send_all` may
     still be sent. `aclose` sends what is queued and END; where it is cancelled, or the app has left something unread, it resets.
     """
 
@@ -95,8 +96,9 @@ class SessionStream(trio.abc.HalfCloseableStream):
     def _check(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError("this stream is closed")
-        if self._stream.reset is not None:
-            raise trio.BrokenResourceError(_reset_text(self._stream.reset))
+        if (reset := self._stream.reset) is not None:
+            cause = None if self._stream.accepted else OpenError(reset.reason, reset.text)
+            raise trio.BrokenResourceError(_reset_text(reset)) from cause
 
     async def wait_accepted(self) -> None:
         """Until the exit is connected. Raises OpenError with the exit's reason."""

@@ -38,7 +38,7 @@ ACCEPT_TIMEOUT = (
     30.0  # for the exit to connect: its own limit is 10 s for each destination, and a carrier may break meanwhile
 )
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 60.0  # between attempts, with full jitter
-STEADY = 0.5  # a carrier that lived as long was no failed attempt: the next one comes at once
+STEADY = 0.5  # a carrier that lived as long was no failed attempt: the next one comes at once; after one that moved anything, soon
 GOODBYE = 1.0  # what the exit is told at the end may not hold up a stop for longer
 WAITING_TIME = 600.0  # streams wait for the exit as long as it waits for them
 KNOWN_GOOD = 300.0  # a destination that connected within this time is expected to do so again
@@ -209,11 +209,13 @@ class Tunnel:
                 self._give_up_waiting()
                 await trio.sleep(pause.next())
                 continue
-            made = trio.current_time()
+            made, before = trio.current_time(), self._session.mux.progress
             await self._run_carrier(carrier, first)
-            if trio.current_time() - made > STEADY:
+            # After a new session was made `progress` is less: its carrier had come far enough to be told so.
+            steady = trio.current_time() - made > STEADY
+            if steady or self._session.mux.progress != before:
                 pause = _Pause()
-            else:
+            if not steady:
                 await trio.sleep(pause.next())
 
     async def _run_carrier(self, carrier: TLSStream, first: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import shlex
 import stat
 import subprocess
@@ -391,3 +392,52 @@ def test_the_package_runs_as_a_program() -> None:
     command = [sys.executable, "-m", "proxy", "join", "nonsense"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert Done(done.returncode, done.stdout, done.stderr).failure.startswith("ropeway: link: ")
+
+
+# ---- what people type and pipe
+
+
+@pytest.mark.parametrize("host", ["", " "])
+def test_an_exit_needs_a_host(ropeway: Callable[..., Done], path: Path, host: str) -> None:
+    assert "--host" in ropeway("exit", "init", "--host", host, "--config", path).failure
+    assert not path.parent.exists()
+
+
+@pytest.mark.parametrize("name", ["n" * 65, "a\tb", " a", ""])
+def test_a_user_needs_a_name_that_can_be_shown(ropeway: Callable[..., Done], path: Path, name: str) -> None:
+    ropeway("exit", "init", "--host", "192.0.2.1", "--config", path)
+    before = path.read_bytes()
+    assert "1 to 64 characters" in ropeway("exit", "user", "add", name, "--config", path).failure
+    assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="redirections of a POSIX shell")
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("join - <&-", 1, "a link begins with"),
+        ("exit user list >&-", 0, ""),
+        ("exit link first >&-", 0, ""),
+        ("exit user list >/dev/full", 1, "No space left"),
+    ],
+)
+def test_streams_that_are_closed_or_full(
+    ropeway: Callable[..., Done], path: Path, command: str, code: int, said: str
+) -> None:
+    ropeway("exit", "init", "--host", "192.0.2.1", "--config", path)
+    words, _, redirection = command.rpartition(" ")
+    line = f"{shlex.quote(sys.executable)} -m proxy {words} --config {shlex.quote(str(path))} {redirection}"
+    done = subprocess.run(["/bin/sh", "-c", line], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "bug" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_name_that_the_output_cannot_show(ropeway: Callable[..., Done], path: Path) -> None:
+    ropeway("exit", "init", "--host", "192.0.2.1", "--user", "J\u00fcrg", "--config", path)
+    argv = [sys.executable, "-m", "proxy", "exit", "user", "list", "--config", str(path)]
+    done = subprocess.run(
+        argv, cwd=ROOT, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "J\\xfcrg\n")

@@ -427,6 +427,26 @@ async def test_open_errors_become_statuses_with_a_body_that_says_why(
     assert b"because of that" in answer
 
 
+@pytest.mark.parametrize("reason", [Reason.REFUSED, Reason.TIMED_OUT, Reason.FORBIDDEN])
+async def test_a_reason_that_comes_after_the_stream_was_opened_is_told_too(
+    world: World, reason: Reason, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tunnel does not wait for a destination that has connected lately."""
+
+    class Refused(forward._Site):
+        async def send_all(self, data: bytes) -> None:
+            await trio.lowlevel.checkpoint()
+            error = trio.BrokenResourceError("reset")
+            error.__cause__ = OpenError(reason, "because of that")
+            raise self._fault(error)
+
+    monkeypatch.setattr(forward, "_Site", Refused)
+    await world.app.send(get(b"http://a/"))
+    answer = await world.app.rest()
+    assert answer.startswith(b"HTTP/1.1 %d " % STATUS.get(reason, 502))
+    assert b"because of that" in answer
+
+
 async def test_connect_passes_early_bytes_and_half_closes(world: World) -> None:
     await world.app.send(get(b"a:443", b"Content-Length: 0", method=b"CONNECT") + b"\x16\x03early\n\n")
     site = await world.site()

@@ -190,6 +190,20 @@ async def test_a_known_destination_answers_at_once(server: Identity, autojump_cl
         assert len(around.cables) > 1
 
 
+async def test_carriers_that_are_cut_soon_after_they_moved_something_cost_no_long_pauses(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        around.run(tunnel := around.new_tunnel())
+        stream = await tunnel.open(ECHO)
+        start = trio.current_time()
+        for _ in range(50):
+            await exchange(stream, b"a few words")
+            around.cut()
+        await exchange(stream)
+        assert trio.current_time() - start < 50 * FIRST_PAUSE + 1
+
+
 async def test_a_known_destination_that_refuses_is_not_known_any_more(
     server: Identity, autojump_clock: MockClock
 ) -> None:
@@ -199,8 +213,10 @@ async def test_a_known_destination_that_refuses_is_not_known_any_more(
         await tunnel.open(ECHO)
         around.destinations.refuse_all = True
         stream = await tunnel.open(ECHO)
-        with pytest.raises(trio.BrokenResourceError, match="refused"):
+        with pytest.raises(trio.BrokenResourceError, match="refused") as broken:
             await stream.receive_some()
+        assert isinstance(broken.value.__cause__, OpenError)
+        assert broken.value.__cause__.reason is Reason.REFUSED
         with pytest.raises(OpenError) as caught:
             await tunnel.open(ECHO)
         assert caught.value.reason is Reason.REFUSED
@@ -648,7 +664,7 @@ async def test_no_log_line_holds_a_destination_or_a_secret(
         around.cut()
         await exchange(stream)
         await around.restart_exit()
-        await until(tunnel, "down")
+        await wait_all_tasks_blocked()  # the tunnel has noticed, and may be up again
         await exchange(await tunnel.open(ECHO))
         key = around.key
         shown = [*(record.getMessage() for record in caplog.records), repr(tunnel), repr(around.exit), repr(stream)]

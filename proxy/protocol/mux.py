@@ -70,6 +70,11 @@ class Mux:
         return self._inbox.received
 
     @property
+    def progress(self) -> int:
+        """Grows with every reliable byte that arrived, on either side."""
+        return self._inbox.received + self._outbox.log.start
+
+    @property
     def kept(self) -> int:
         """Bytes that wait for the peer's acknowledgement."""
         return self._outbox.log.size
