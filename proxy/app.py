@@ -89,11 +89,18 @@ async def _until_signal(serve: Callable[..., Awaitable[None]], args: tuple[objec
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(serve_and_stop)
+            nursery.start_soon(_give_back_memory)
             async for number in signals:
                 log.info("stopped by %s", signal.Signals(number).name)
                 nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+async def _give_back_memory() -> None:
+    while True:
+        await trio.sleep(heap.GIVE_BACK_EVERY)
+        heap.give_back()
 
 
 # ---- the local side

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from . import telemetry
 from .address import Address
-from .config_file import ExitTable, LocalTable, LogTable, UserTable, convert, read_tables, read_text, replace_file
+from .config_file import (
+    ExitTable,
+    LocalTable,
+    LogTable,
+    UserTable,
+    convert,
+    locked,
+    read_tables,
+    read_text,
+    replace_file,
+)
 from .errors import ConfigError
 from .keys import KEY_ID_SIZE, SECRET_SIZE, UserKey, from_base64, to_base64
 from .share import Link, check_label, check_server_name
@@ -166,11 +176,12 @@ def change(path: Path, edit: Callable[[str], str]) -> Config:
 
     Raises ConfigError, and leaves the file as it was, where it is not TOML or would not be a configuration any more.
     """
-    old = read_text(path) or ""
-    read_tables(old, path)
-    new = edit(old)
-    config = check(new, path)
-    replace_file(path, new.encode())
+    with locked(path):
+        old = read_text(path) or ""
+        read_tables(old, path)
+        new = edit(old)
+        config = check(new, path)
+        replace_file(path, new.encode())
     return config
 
 

@@ -24,7 +24,7 @@ from . import telemetry
 from .errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from tomlkit import TOMLDocument
 
@@ -149,6 +149,30 @@ def read_tables(text: str, path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError("", f"{path} is not TOML: {telemetry.one_line(str(error))}") from None
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Between reading a file and replacing it: one command at a time, or the last one undoes what the others did. Waits for its turn.
+
+    The folder is what is locked, as the file itself is replaced. On Windows, where only `join` changes it, nothing is. Raises ConfigError.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    folder = path.resolve().parent
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise ConfigError("", f"{folder} cannot be used: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -441,3 +441,17 @@ def test_a_name_that_the_output_cannot_show(ropeway: Callable[..., Done], path: 
         argv, cwd=ROOT, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "J\\xfcrg\n")
+
+
+def test_commands_at_the_same_time_lose_nobody(ropeway: Callable[..., Done], path: Path) -> None:
+    ropeway("exit", "init", "--host", "192.0.2.1", "--config", path)
+    names = [f"user{number}" for number in range(6)]
+    argv = [sys.executable, "-m", "proxy", "exit", "user", "add"]
+    running = [
+        subprocess.Popen([*argv, name, "--config", str(path)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for name in names
+    ]
+    for process in running:
+        process.communicate()
+        assert process.returncode == 0
+    assert {user.name for user in config.load(path).exit.users} == {"first", *names}

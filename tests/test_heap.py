@@ -31,6 +31,21 @@ def test_buffers_are_not_given_back_to_the_kernel_each_time() -> None:
     assert tuned < plain / 10  # 3,000 buffers of 74 pages each
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only there it asks the C library for anything")
+def test_what_a_burst_took_is_given_back() -> None:
+    """The last buffer stays, as something always does, and holds up the top of the heap."""
+    source = """
+from pathlib import Path
+from proxy import heap
+heap.tune()
+buffers = [bytes(200_000) + b"x" for _ in range(500)]
+del buffers[:-1]
+heap.give_back()
+print(Path("/proc/self/statm").read_text().split()[1])
+"""
+    assert run(source) * 4096 < 60_000_000  # 100 MB were in use
+
+
 def test_the_collector_looks_seldom() -> None:
     source = "import gc; from proxy import heap; heap.tune(); print(gc.get_threshold()[0])"
     assert run(source) == heap.GC_THRESHOLD
