@@ -42,8 +42,10 @@ Connect: TypeAlias = Callable[[Address], Awaitable[trio.abc.HalfCloseableStream]
 HANDSHAKE_TIMEOUT = 10.0  # TLS; and the hello (docs/protocol.md, section 3)
 WELCOME_TIMEOUT = 10.0
 PADDING = range(100, 701)
-#: Carriers and visitors at once; a visitor costs about 100 KB, most of it TLS.
+#: Carriers and strangers at once; a stranger costs about 100 KB, most of it TLS.
 MAX_CONNECTIONS = 1024
+#: Of those, who has not proved to hold a key. The one that came first goes when another one comes: users always find a place.
+MAX_STRANGERS = 768
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,27 @@ class Limits:
     waiting_time: float = 600.0
     max_sessions: int = 16
     max_streams: int = 8192
+
+
+class Strangers:
+    """Connections that are no carriers, or not yet. When there are too many, the oldest is cancelled."""
+
+    def __init__(self) -> None:
+        self._scopes: dict[trio.CancelScope, None] = {}  # in the order in which they came
+
+    def enter(self) -> trio.CancelScope:
+        """The scope to run in; `leave` it in the end."""
+        if len(self._scopes) >= MAX_STRANGERS:
+            oldest = next(iter(self._scopes))
+            self.leave(oldest)
+            oldest.cancel()
+        scope = trio.CancelScope()
+        self._scopes[scope] = None
+        return scope
+
+    def leave(self, scope: trio.CancelScope) -> None:
+        """Its connection has ended, or is a carrier. Twice is the same as once."""
+        self._scopes.pop(scope, None)
 
 
 class ServedSession:
@@ -92,6 +115,16 @@ class ServedSession:
             self.session.lost("it waited too long for its carrier")
 
 
+async def _shakes_hands(stream: TLSStream) -> bool:
+    """Whether it speaks our TLS."""
+    try:
+        with trio.fail_after(HANDSHAKE_TIMEOUT):
+            await stream.do_handshake()
+    except (ssl.SSLError, trio.TooSlowError):
+        return False
+    return True
+
+
 class Exit:
     """Serves connections that came to the exit's port. `secrets_of` maps the users' key ids to their keys."""
 
@@ -104,6 +137,7 @@ class Exit:
         self._connect = connect
         self._limits = limits
         self._sessions: dict[bytes, ServedSession] = {}
+        self._strangers = Strangers()
 
     def __repr__(self) -> str:
         return f"<Exit with {len(self._sessions)} sessions>"
@@ -128,14 +162,14 @@ class Exit:
         self, transport: trio.abc.HalfCloseableStream, context: ssl.SSLContext, nursery: trio.Nursery
     ) -> None:
         stream = TLSStream(transport, context, server_side=True)
-        try:
-            with trio.fail_after(HANDSHAKE_TIMEOUT):
-                await stream.do_handshake()
-        except (ssl.SSLError, trio.TooSlowError):
-            return  # it does not speak our TLS
-        await self._serve_connection(stream, nursery)
+        with self._strangers.enter() as scope:
+            try:
+                if await _shakes_hands(stream):
+                    await self._serve_connection(stream, nursery, scope)
+            finally:
+                self._strangers.leave(scope)
 
-    async def _serve_connection(self, stream: TLSStream, nursery: trio.Nursery) -> None:
+    async def _serve_connection(self, stream: TLSStream, nursery: trio.Nursery, scope: trio.CancelScope) -> None:
         data, hello, rest = b"", None, b""
         try:
             with trio.move_on_after(HANDSHAKE_TIMEOUT):
@@ -151,6 +185,7 @@ class Exit:
         if hello is None:
             await self._website(stream, data)
         else:
+            self._strangers.leave(scope)
             await self._serve_carrier(stream, hello, rest, nursery)
 
     # ---- sessions

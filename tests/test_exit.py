@@ -113,5 +113,31 @@ async def test_who_breaks_the_protocol_is_told_so(server: Identity, autojump_clo
         assert b"never opened" in said
 
 
+async def test_strangers_never_take_every_place(
+    server: Identity, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They keep their connections open for ever; the oldest goes, and carriers do not count."""
+    monkeypatch.setattr("proxy.exit.MAX_STRANGERS", 5)
+    async with world(server) as around:
+        around.run(tunnel := around.new_tunnel())
+        stream = await tunnel.open(ECHO)
+        visitors = []
+        for _ in range(12):
+            carrier, _ = await around.open_carrier()
+            await carrier.send_all(b"GET / HTTP/1.1\r\n\r\n")
+            visitors.append(carrier)
+            await trio.sleep(0.1)
+        for carrier in visitors[:7]:
+            with pytest.raises(trio.BrokenResourceError), trio.fail_after(1):
+                await carrier.receive_some()
+        for carrier in visitors[7:]:
+            with trio.move_on_after(1) as scope:
+                await carrier.receive_some()
+            assert scope.cancelled_caught
+        await exchange(stream)
+        around.run(second := around.new_tunnel())
+        await exchange(await second.open(ECHO))
+
+
 def test_a_carrier_error_is_one_line() -> None:
     assert "\n" not in str(CarrierError("one line"))
