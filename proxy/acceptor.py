@@ -16,7 +16,7 @@ Listener: TypeAlias = trio.abc.Listener[trio.abc.HalfCloseableStream]
 
 # The process or the machine has no room for one more socket; it may have in a moment. trio's own loop logs a traceback for each.
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_SHORTAGE_PAUSE = 0.1  # seconds
+_PAUSE = 0.1  # seconds
 #: Ours to mend. All else is about one connection that came and went, or the network's state (accept(2), "treat them like EAGAIN").
 _FATAL = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK}
 
@@ -68,7 +68,7 @@ class Acceptor:
                 if exc.errno in _SHORTAGES and not told:
                     _log.warning("no room for new connections, they wait: %s", exc.strerror)
                     told = True
-            await trio.sleep(_SHORTAGE_PAUSE)
+            await trio.sleep(_PAUSE)
 
     async def _serve_one(self, stream: trio.abc.HalfCloseableStream) -> None:
         """The error boundary of a connection: whatever happens in it, it ends here and disturbs no other."""

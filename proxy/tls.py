@@ -140,14 +140,11 @@ class TLSStream(trio.abc.HalfCloseableStream):
                 data = self._decrypt(max_bytes or READ_SIZE)
         except trio.BrokenResourceError as exc:
             if isinstance(exc.__cause__, ssl.SSLError):
-                await self._send_alert()
+                await (
+                    self._say_goodbye()
+                )  # the alert: every server on OpenSSL sends it, so silence would tell us from them
             raise
         return data
-
-    async def _send_alert(self) -> None:
-        """What the library has to say about what it was sent: every server on OpenSSL says it, so silence would tell us from them."""
-        with trio.move_on_after(GOODBYE), contextlib.suppress(*_NOT_SENT):
-            await self._flush()
 
     def _decrypt(self, limit: int) -> bytes | None:
         """None where more of the transport is needed."""
@@ -161,9 +158,8 @@ class TLSStream(trio.abc.HalfCloseableStream):
                 pieces.append(piece)
                 limit -= len(piece)
         except ssl.SSLWantReadError as exc:
-            exc.__traceback__ = (
-                None  # utls ties it into a cycle, and with it every frame up to here and the data in them
-            )
+            # utls ties it into a cycle, and with it every frame up to here and the data in them.
+            exc.__traceback__ = None
             if not pieces:
                 return None
         except ssl.SSLZeroReturnError:
@@ -184,6 +180,11 @@ class TLSStream(trio.abc.HalfCloseableStream):
         if data:
             await self.transport.send_all(data)
 
+    async def _say_goodbye(self) -> None:
+        """What the library has to say at the end, where that is possible at once."""
+        with trio.move_on_after(GOODBYE), contextlib.suppress(*_NOT_SENT):
+            await self._flush()
+
     async def aclose(self) -> None:
         """Says close_notify where that is possible at once. When it is cancelled the transport is closed all the same."""
         if self._closed:
@@ -193,10 +194,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
         if not self._ended:
             self._end()
         try:
-            with trio.move_on_after(GOODBYE):
-                await self._flush()
-        except _NOT_SENT:
-            pass
+            await self._say_goodbye()
         finally:
             await self.transport.aclose()
 

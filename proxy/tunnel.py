@@ -211,7 +211,7 @@ class Tunnel:
                 continue
             made, before = trio.current_time(), self._session.mux.progress
             await self._run_carrier(carrier, first)
-            # After a new session was made `progress` is less: its carrier had come far enough to be told so.
+            # A session that was made anew meanwhile counts too: the exit was there to say that the old one is over.
             steady = trio.current_time() - made > STEADY
             if steady or self._session.mux.progress != before:
                 pause = _Pause()

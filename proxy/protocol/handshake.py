@@ -22,10 +22,6 @@ _HELLO = struct.Struct("!8s16sBB16sQQH")
 _WELCOME = struct.Struct("!16sB16sQH")
 _HELLO_LABEL = b"ropeway hello 1"
 _WELCOME_LABEL = b"ropeway welcome 1"
-#: A head of each kind that is right from any of its bytes on, so that the beginning of one can be judged.
-_HEADS = tuple(
-    _HELLO.pack(bytes(8), bytes(16), VERSION, wanted, 16 * bytes([wanted - 1]), 0, 0, 0) for wanted in (1, 2)
-)
 
 
 class Wanted(enum.IntEnum):
@@ -114,6 +110,13 @@ def read_hello(data: bytes, secrets: Mapping[bytes, bytes], binding: bytes) -> t
     if not _is_sealed(data[:size], secrets[key_id], _HELLO_LABEL + binding):
         raise NotAHelloError
     return Hello(key_id, nonce, token, received, sending), size
+
+
+#: A head of each kind, to complete the beginning of one with: whichever right bytes it has so far, one of the two stays right.
+_HEADS = tuple(
+    _HELLO.pack(bytes(KEY_ID_SIZE), bytes(NONCE_SIZE), VERSION, wanted, token, 0, 0, 0)
+    for wanted, token in ((Wanted.NEW, NO_TOKEN), (Wanted.RESUME, b"t" * TOKEN_SIZE))
+)
 
 
 def _is_head(data: bytes) -> bool:

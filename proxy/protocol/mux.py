@@ -111,8 +111,7 @@ class Mux:
         """At the exit: raises RemoteProtocolError where the session cannot go on from what the hello says. Changes nothing."""
         if sending > self.received and sending != AFTER_WELCOME:
             raise RemoteProtocolError("the peer has forgotten what did not arrive")
-        if not self._outbox.log.start <= received <= self._outbox.log.end:
-            raise RemoteProtocolError("the peer's offset is outside of what is kept")
+        self._outbox.log.check_kept(received)
 
     def resumed(self, received: int, sending: int, now: float) -> None:
         """At the exit: what the hello says. Raises RemoteProtocolError as `check_resumable` does."""

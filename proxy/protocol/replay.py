@@ -59,13 +59,14 @@ class ReplayLog:
             self._chunks[0] = memoryview(self._chunks[0])[offset - self.start :]
             self.start = offset
 
-    def rewind(self, received: int) -> None:
-        """For a new carrier whose other end has everything before `received`: the rest is to be sent again.
-
-        Raises RemoteProtocolError where that was never sent or is not kept any more.
-        """
-        if not self.start <= received <= self.end:
+    def check_kept(self, offset: int) -> None:
+        """Raises RemoteProtocolError where what follows `offset` cannot be sent again: it was never sent, or is not kept any more."""
+        if not self.start <= offset <= self.end:
             raise RemoteProtocolError("the peer's offset is outside of what is kept")
+
+    def rewind(self, received: int) -> None:
+        """For a new carrier whose other end has everything before `received`: the rest is to be sent again. Raises as `check_kept` does."""
+        self.check_kept(received)
         self.acknowledge(received)
         self._unsent = deque(self._chunks)
         self.sent = self.start
