@@ -12,10 +12,11 @@ import trio
 
 from . import descriptors, heap, telemetry
 from .address import Address
+from .address_book import AddressBook
 from .config import Config, ExitSettings, Listen, LocalSettings, Server, Website
 from .config import Folder as FolderSetting
 from .dialer import Dialer
-from .errors import CarrierError, ConfigError, OpenError, Reason
+from .errors import ConfigError
 from .exit import Exit, Limits
 from .keys import UserKey, channel_binding, der_of, new_certificate, pin_of
 from .listener import serve_local
@@ -23,25 +24,19 @@ from .protocol.socks import Credentials
 from .share import Link
 from .tls import TLSStream, connect_tls, exit_context, local_context, looks_like_a_browser
 from .tunnel import Tunnel
+from .ways import PatientLookup, Ways
 from .website import Website as ServeWebsite
 from .website import folder, page, server
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from .tunnel import OpenCarrier
 
 log = telemetry.logger("app")
 
 # Our choices.
 BACKLOG = 1024  # a browser that starts again opens dozens of connections at once; the kernel has its own bound
-
-#: Why the exit cannot be reached, in the words of the one who wants to reach it.
-_UNREACHABLE = {
-    Reason.REFUSED: "nothing listens there: is `ropeway exit run` running, and does its firewall let this port through?",
-    Reason.NAME_NOT_FOUND: "its name cannot be resolved: is this computer on a network? The name may be blocked here",
-    Reason.TIMED_OUT: "it does not answer: it is off, or its address is blocked on the way",
-    Reason.HOST_UNREACHABLE: "there is no way to its address from this network",
-    Reason.NETWORK_UNREACHABLE: "this computer is on no network that leads there",
-}
 
 
 def run_local(config: Config) -> None:
@@ -112,7 +107,8 @@ async def _serve_local(settings: LocalSettings, link: Link) -> None:
         log.warning(
             "utls is not installed: carriers work, but they look like Python and not like a browser from outside"
         )
-    tunnel = Tunnel(_carrier_opener(link), link.key, connect_wait=settings.connect_wait)
+    opener = _carrier_opener(link, AddressBook(_state_folder() / "addresses.json"))
+    tunnel = Tunnel(opener, link.key, connect_wait=settings.connect_wait)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tunnel.run)
         await nursery.start(_serve_port, settings, listeners, tunnel)
@@ -132,20 +128,26 @@ async def _serve_port(
     )
 
 
-def _carrier_opener(link: Link) -> Callable[[], Awaitable[tuple[TLSStream, bytes]]]:
+def _state_folder() -> Path:
+    import platformdirs
+
+    return platformdirs.user_state_path("ropeway", appauthor=False)
+
+
+def _carrier_opener(link: Link, book: AddressBook | None = None) -> OpenCarrier:
     context = local_context(roots=link.roots)
-    dialer = Dialer(allow_private=True)  # an exit may stand in the user's own network
+    dialer = Dialer(allow_private=True, lookup=PatientLookup())  # an exit may stand in the user's own network
     server_name = link.sni or (link.host if link.roots else "")
 
-    async def open_carrier() -> tuple[TLSStream, bytes]:
-        try:
-            transport = await dialer.connect(link.address)
-        except OpenError as exc:
-            why = _UNREACHABLE.get(exc.reason, str(exc))
-            raise CarrierError(f"the exit {link.address} cannot be reached: {why}; it is tried again") from exc
+    async def start_tls(transport: trio.SocketStream) -> tuple[TLSStream, bytes]:
         return await connect_tls(transport, context, server_name, link.pin)
 
-    return open_carrier
+    async def remember(addresses: Sequence[Address]) -> None:
+        if book is not None:
+            await trio.to_thread.run_sync(book.remember, link.pin, addresses)
+
+    remembered = book.of(link.pin) if book is not None else ()
+    return Ways([link.address], dialer.connect, start_tls, remembered=remembered, remember=remember).open
 
 
 # ---- the exit

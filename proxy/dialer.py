@@ -82,10 +82,11 @@ class SystemLookup:
 
     async def __call__(self, host: str, family: socket.AddressFamily) -> list[str]:
         """Raises OSError. When it is cancelled the thread ends by itself later."""
-        return await trio.to_thread.run_sync(_addresses, host, family, limiter=self._limiter, abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(look_up, host, family, limiter=self._limiter, abandon_on_cancel=True)
 
 
-def _addresses(host: str, family: socket.AddressFamily) -> list[str]:
+def look_up(host: str, family: socket.AddressFamily) -> list[str]:
+    """Blocks as long as the system's resolver likes. Raises OSError."""
     # As bytes: the codec that Python sends a str through fails on labels that are empty or too long, and not with OSError.
     found = socket.getaddrinfo(host.encode("ascii"), None, family, socket.SOCK_STREAM)
     return [_with_scope(*address) for *_, address in found]

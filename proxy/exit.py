@@ -27,20 +27,24 @@ from .protocol.handshake import (
 )
 from .protocol.mux import Mux
 from .relay import relay
-from .session import Session, SessionStream
+from .session import Session
 from .telemetry import logger, shown
 from .tls import TLSStream
 
 if TYPE_CHECKING:
+    from .session_stream import SessionStream
     from .website import Website
 
 log = logger("exit")
 
+#: What a hello gets: the session and the welcome's `sending`, or why there is none.
+Verdict: TypeAlias = "tuple[Status, ServedSession | None, int]"
 Connect: TypeAlias = Callable[[Address], Awaitable[trio.abc.HalfCloseableStream]]
 
 # Our choices; seconds.
 HANDSHAKE_TIMEOUT = 10.0  # TLS; and the hello (docs/protocol.md, section 3)
 WELCOME_TIMEOUT = 10.0
+FINISH_TIMEOUT = 5.0  # for an old carrier to come to its end; its queue is emptied by then or it is broken
 PADDING = range(100, 701)
 #: Carriers and strangers at once; a stranger costs about 100 KB, most of it TLS.
 MAX_CONNECTIONS = 1024
@@ -89,6 +93,7 @@ class ServedSession:
         self._turn = 0  # of the carrier that it belongs to
         self._next_turn = trio.Event()
         self.waiting_since = math.inf
+        self.taken_over = False  # another carrier is about to take over, and no third one may
 
     def take_turn(self) -> int:
         """For a carrier whose hello was accepted; whoever waits for the session's next carrier stops waiting."""
@@ -192,9 +197,9 @@ class Exit:
 
     async def _serve_carrier(self, carrier: TLSStream, hello: Hello, first: bytes, nursery: trio.Nursery) -> None:
         if hello.wanted is Wanted.NEW:
-            status, served = await self._new_session(hello, nursery)
+            status, served, sending = await self._new_session(hello, nursery)
         else:
-            status, served = await self._resumed_session(hello)
+            status, served, sending = await self._resumed_session(hello)
         nonce = secrets.token_bytes(NONCE_SIZE)
         if served is None:
             await self._welcome(carrier, hello, Welcome(nonce, status))
@@ -206,7 +211,9 @@ class Exit:
             return
         turn = served.take_turn()
         try:
-            await self._welcome(carrier, hello, Welcome(nonce, status, served.token, served.session.mux.received))
+            await self._welcome(
+                carrier, hello, Welcome(nonce, status, served.token, served.session.mux.received, sending)
+            )
             if served.has_turn(turn):  # no other carrier came while the welcome was on its way
                 why = await served.session.run_carrier(carrier, first)
                 log.debug("a carrier ended: %s", why)
@@ -220,7 +227,7 @@ class Exit:
         if scope.cancelled_caught:
             raise trio.BrokenResourceError("nobody takes the welcome")
 
-    async def _new_session(self, hello: Hello, nursery: trio.Nursery) -> tuple[Status, ServedSession | None]:
+    async def _new_session(self, hello: Hello, nursery: trio.Nursery) -> Verdict:
         mine = [served for served in self._sessions.values() if served.key_id == hello.key_id]
         if len(mine) >= self._limits.max_sessions:
             waiting = [served for served in mine if served.waiting_since < math.inf]
@@ -229,27 +236,42 @@ class Exit:
                 waiting, key=lambda served: (bool(served.session.mux.streams), served.waiting_since), default=None
             )
             if oldest is None:
-                return Status.REFUSED, None
+                return Status.TOO_MANY, None, 0
             oldest.session.lost("the user has made too many others")
         served = await nursery.start(self._run_session, hello.key_id)
-        return Status.NEW, served
+        return Status.NEW, served, 0
 
-    async def _resumed_session(self, hello: Hello) -> tuple[Status, ServedSession | None]:
+    async def _resumed_session(self, hello: Hello) -> Verdict:
         served = self._sessions.get(hello.token)
-        if served is None or served.key_id != hello.key_id:
-            return Status.UNKNOWN, None
-        session = served.session
+        if served is None:
+            return Status.UNKNOWN, None, 0
+        if served.key_id != hello.key_id:
+            return Status.FOREIGN, None, 0
+        if served.taken_over:
+            return Status.BUSY, None, 0
         try:
-            # A hello that was stuck on the way for longer than its carrier lived is no reason to end what has gone on since.
-            session.mux.check_resumable(hello.received, hello.sending)
-            await session.detach()  # the old carrier may seem alive here
-            if session.over.is_set():
-                return Status.UNKNOWN, None
-            session.mux.resumed(hello.received, hello.sending, trio.current_time())
+            served.session.mux.check_resumable(hello.received, hello.sending)
         except RemoteProtocolError as exc:
-            log.debug("a session cannot be resumed from this hello: %s", exc)
-            return Status.UNKNOWN, None
-        return Status.RESUMED, served
+            log.debug("a session cannot be resumed: %s", exc)
+            return Status.IMPOSSIBLE, None, 0
+        served.taken_over = True
+        try:
+            return await self._take_over(served, hello)
+        finally:
+            served.taken_over = False
+
+    async def _take_over(self, served: ServedSession, hello: Hello) -> Verdict:
+        session = served.session
+        if hello.wanted is Wanted.HAND_OVER and await session.finish(FINISH_TIMEOUT):
+            sending = session.mux.handed_over(trio.current_time())
+        else:
+            await session.detach()  # the old carrier may seem alive here
+            try:
+                sending = session.mux.resumed(hello.received, hello.sending, trio.current_time())
+            except RemoteProtocolError as exc:  # the old carrier brought what does not go with this hello
+                log.debug("a session cannot be resumed: %s", exc)
+                return Status.IMPOSSIBLE, None, 0
+        return (Status.UNKNOWN, None, 0) if session.over.is_set() else (Status.RESUMED, served, sending)
 
     async def _run_session(self, key_id: bytes, *, task_status: trio.TaskStatus[ServedSession]) -> None:
         """From its first hello to its end; the tasks of its streams live here."""

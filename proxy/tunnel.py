@@ -1,74 +1,71 @@
-"""The local end of the tunnel: keeps a session on a carrier, and opens streams on it. Nothing else knows about reconnecting."""
+"""The local end of the tunnel: keeps a session on a carrier, and opens streams on it. Nothing else knows about reconnecting.
+
+down --a carrier is made, and the welcome says so--> up --it breaks, is dead--> down
+                                                     |
+              suspect, or due for rotation: another carrier is made beside it, and takes over with its welcome
+"""
 
 from __future__ import annotations
 
 import math
 import random
-import secrets
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
+from .backoff import Backoff
+from .carrier import DEAD
 from .errors import CarrierError, OpenError, Reason, RemoteProtocolError
+from .greeting import FORGOTTEN, ForgottenError, Greeting
+from .known_good import KnownGood
 from .protocol.event import Code
-from .protocol.handshake import NO_TOKEN, NONCE_SIZE, Hello, NotAWelcomeError, Status, Welcome, read_welcome
+from .protocol.handshake import AFTER_WELCOME, NO_TOKEN, Wanted
 from .protocol.mux import EARLY, Mux
-from .session import Session, SessionStream
+from .session import Session
 from .telemetry import logger
-from .tls import TLSStream
 
 if TYPE_CHECKING:
     from .address import Address
+    from .carrier import Carrier
     from .keys import UserKey
+    from .session_stream import SessionStream
+    from .tls import TLSStream
+    from .ways import Opened
 
 log = logger("tunnel")
 
-#: Makes a TLS connection to the exit; gives it and its channel binding. Raises CarrierError.
-OpenCarrier: TypeAlias = Callable[[], Awaitable[tuple[TLSStream, bytes]]]
+
+#: Makes a TLS connection to the exit, within bounds of its own. Raises CarrierError.
+OpenCarrier: TypeAlias = Callable[[], Awaitable["Opened"]]
 
 # Our choices; seconds.
-CONNECT_TIMEOUT = 15.0  # TCP and TLS: two round trips of the worst links, and time for lost packets
-WELCOME_TIMEOUT = (
-    10.0  # one more; an exit that does not know the key is a web server, and waits for the rest of a request
-)
 ACCEPT_TIMEOUT = (
     30.0  # for the exit to connect: its own limit is 10 s for each destination, and a carrier may break meanwhile
 )
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 60.0  # between attempts, with full jitter
 STEADY = 0.5  # a carrier that lived as long was no failed attempt: the next one comes at once; after one that moved anything, soon
 GOODBYE = 1.0  # what the exit is told at the end may not hold up a stop for longer
 WAITING_TIME = 600.0  # streams wait for the exit as long as it waits for them
-KNOWN_GOOD = 300.0  # a destination that connected within this time is expected to do so again
-MAX_KNOWN_GOOD = 1024
+FINISH_TIMEOUT = 5.0  # for a carrier that was handed over to come to its end (docs/protocol.md, section 7)
+RETRY = 1.0  # before a suspect carrier is raced once more, or a rotation tried again
 MAX_STREAMS = 8192  # as many as the local port takes connections
-PADDING = range(100, 701)  # docs/protocol.md, section 3
-
-SILENT = "the exit does not answer: it is off, or its address is blocked on the way; it is tried again"
-CUT = "the connection to the exit was cut before it could answer: somebody on the way may do that; it is tried again"
-UNKNOWN_KEY = (
-    "what listens there does not accept this key: the user was removed, or it is not a Ropeway exit; "
-    "ask for a new link and join again"
-)
-NO_WELCOME = (
-    "what listens there took the greeting and does not answer: it does not know this key, and then a new link helps, "
-    "or the connection went silent; it is tried again"
-)
-REFUSED = "the exit refuses another session of this user: too many devices use the same link; give each its own"
-FORGOTTEN = "the exit was restarted or waited too long: connections that were open are lost, new ones work"
-
-#: What ends a handshake, and what it means for the user.
-_MEANINGS: dict[type[Exception], str] = {
-    trio.BrokenResourceError: CUT,
-    trio.TooSlowError: NO_WELCOME,
-    NotAWelcomeError: UNKNOWN_KEY,
-}
 
 
-class _ForgottenError(CarrierError):
-    """The exit is there, and the session is not: a new one can be made at once."""
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """When a carrier that works is replaced: after a random number of seconds and of bytes, of which these are the bounds."""
+
+    least_age: float = 600.0
+    most_age: float = 2400.0
+    least_volume: float = 1e9
+    most_volume: float = 4e9
+
+    def age(self) -> float:
+        return random.uniform(self.least_age, self.most_age)  # noqa: S311  (it is no secret)
+
+    def volume(self) -> float:
+        return random.uniform(self.least_volume, self.most_volume)  # noqa: S311
 
 
 class _News:
@@ -78,8 +75,11 @@ class _News:
         self._trouble = ""
         self._connected_before = False
 
-    def connected(self) -> None:
-        log.info("connected to the exit again" if self._connected_before else "connected to the exit")
+    def connected(self, *, anew: bool) -> None:
+        if anew:
+            log.info("connected to the exit again" if self._connected_before else "connected to the exit")
+        else:
+            log.debug("moved to another connection to the exit")
         self._connected_before = True
         self._trouble = ""
 
@@ -89,50 +89,37 @@ class _News:
             self._trouble = text
 
 
-@dataclass
-class _Pause:
-    """Back-off with full jitter: a crowd that lost its exit at once does not come back at once."""
+@dataclass(frozen=True, slots=True)
+class _Welcomed:
+    """A carrier that the session is on, and what came behind the welcome."""
 
-    longest: float = FIRST_PAUSE
-
-    def next(self) -> float:
-        pause = random.uniform(0, self.longest)  # noqa: S311  (nobody gains by guessing it)
-        self.longest = min(self.longest * 2, LONGEST_PAUSE)
-        return pause
-
-
-class KnownGood:
-    """Destinations that have connected lately; the oldest is forgotten when there are too many."""
-
-    def __init__(self) -> None:
-        self._until: OrderedDict[Address, float] = OrderedDict()
-
-    def add(self, address: Address, now: float) -> None:
-        self._until[address] = now + KNOWN_GOOD
-        self._until.move_to_end(address)
-        if len(self._until) > MAX_KNOWN_GOOD:
-            self._until.popitem(last=False)
-
-    def discard(self, address: Address) -> None:
-        self._until.pop(address, None)
-
-    def has(self, address: Address, now: float) -> bool:
-        return self._until.get(address, -math.inf) > now
+    stream: TLSStream
+    first: bytes
+    took_over: bool
 
 
 class Tunnel:
     """`run` keeps it up; `open` may be called at any time while it runs."""
 
-    def __init__(self, open_carrier: OpenCarrier, key: UserKey, *, connect_wait: float) -> None:
+    # Over the budget of attributes: the session, who waits for it, and what is told about it.
+
+    def __init__(
+        self, open_carrier: OpenCarrier, key: UserKey, *, connect_wait: float, rotation: Rotation = Rotation()
+    ) -> None:
         self._open_carrier = open_carrier
         self._key = key
         self._connect_wait = connect_wait
+        self._rotation = rotation
         self._known_good = KnownGood()
         self._session = self._new_session()
         self._token = NO_TOKEN
         self._up = trio.Event()
         self._down_since = -math.inf
+        self._waiting = 0  # apps whose connection waits for the tunnel
+        self._backoff = Backoff()
+        self._attempt = trio.CancelScope()  # around an attempt to connect
         self._news = _News()
+        self._moving = False  # whether another carrier is about to take over
         self._shield = trio.CancelScope(shield=True)  # around what the goodbye needs
         self._stopping = False
         self._stopped = trio.Event()
@@ -152,10 +139,8 @@ class Tunnel:
         Raises OpenError with the exit's reason, or TUNNEL_DOWN after `connect_wait` seconds without a carrier. When it is cancelled, the
         exit gives up as well.
         """
-        with trio.move_on_after(self._connect_wait):
-            await self._up.wait()
         if not self._up.is_set():
-            raise OpenError(Reason.TUNNEL_DOWN)
+            await self._wait_until_up()
         stream = self._session.open(address)
         if self._known_good.has(address, trio.current_time()):
             return stream
@@ -170,7 +155,25 @@ class Tunnel:
         self._known_good.add(address, trio.current_time())
         return stream
 
-    # ---- carriers
+    async def _wait_until_up(self) -> None:
+        self._waiting += 1
+        self._backoff.wanted()
+        try:
+            with trio.move_on_after(self._connect_wait):
+                while not self._up.is_set():
+                    await self._up.wait()
+                return
+        finally:
+            self._waiting -= 1
+        raise OpenError(Reason.TUNNEL_DOWN)
+
+    def network_changed(self) -> None:
+        """Looks at the carrier at once, or tries at once to make one."""
+        self._session.network_changed()
+        self._backoff.reset()
+        self._attempt.cancel()  # it went out on the network that was
+
+    # ---- its life
 
     async def run(self) -> None:
         """Keeps the tunnel up until it is cancelled; then the exit is told, and resets what is open. What goes wrong is told in the log, once."""
@@ -191,46 +194,59 @@ class Tunnel:
 
     async def _keep_up(self) -> None:
         with self._shield:
-            await self._connect_again_and_again()
+            self._down_since = trio.current_time()
+            welcomed: _Welcomed | None = None
+            while not self._stopping:
+                if welcomed is None:
+                    welcomed = await self._try_to_connect()
+                else:
+                    welcomed = await self._run_carrier(welcomed)
         self._stopped.set()
 
-    async def _connect_again_and_again(self) -> None:
-        pause = _Pause()
-        self._down_since = trio.current_time()
-        while not self._stopping:
-            try:
-                carrier, first = await self._connect()
-            except _ForgottenError as exc:
-                self._news.trouble(str(exc))
-                self._start_over(str(exc))
-                continue
-            except CarrierError as exc:
-                self._news.trouble(str(exc))
-                self._give_up_waiting()
-                await trio.sleep(pause.next())
-                continue
-            made, before = trio.current_time(), self._session.mux.progress
-            await self._run_carrier(carrier, first)
-            # A session that was made anew meanwhile counts too: the exit was there to say that the old one is over.
-            steady = trio.current_time() - made > STEADY
-            if steady or self._session.mux.progress != before:
-                pause = _Pause()
-            if not steady:
-                await trio.sleep(pause.next())
-
-    async def _run_carrier(self, carrier: TLSStream, first: bytes) -> None:
-        self._news.connected()
-        self._up.set()
+    async def _try_to_connect(self) -> _Welcomed | None:
+        """One attempt, and where it fails the pause before the next one."""
+        began = trio.current_time()
         try:
-            why = await self._session.run_carrier(carrier, first)
-        finally:
+            with trio.CancelScope() as self._attempt:
+                return await self._connect()
+        except ForgottenError as exc:
+            self._news.trouble(str(exc))
+            self._start_over(str(exc))
+        except CarrierError as exc:
+            self._news.trouble(str(exc))
+            self._give_up_waiting()
+            await self._backoff.pause(began, demand=bool(self._waiting or self._session.mux.streams))
+        return None
+
+    async def _run_carrier(self, welcomed: _Welcomed) -> _Welcomed | None:
+        """Until it ends; returns the one that took over."""
+        self._news.connected(anew=not welcomed.took_over)
+        self._up.set()
+        made, received = trio.current_time(), self._session.mux.received
+        successor: list[_Welcomed] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._replace, successor)
+            why = await self._session.run_carrier(welcomed.stream, welcomed.first, volume=self._rotation.volume())
             self._up = trio.Event()
             self._down_since = trio.current_time()
-        if self._stopping:
-            return
-        self._news.trouble(f"the connection to the exit is gone, and is made again: {why}")
+            if why == DEAD:
+                self._tell_loss(why)  # before the race is decided
+            if not self._moving:
+                nursery.cancel_scope.cancel()
+        if successor:
+            return successor[0]
+        self._tell_loss(why)
         if self._session.mux.over is not None:
             self._start_over(why)
+        if trio.current_time() - made > STEADY or self._session.mux.received > received:
+            self._backoff.reset()
+        elif not self._stopping:
+            await self._backoff.pause(trio.current_time(), demand=True)
+        return None
+
+    def _tell_loss(self, why: str) -> None:
+        if not self._stopping:
+            self._news.trouble(f"the connection to the exit is gone, and is made again: {why}")
 
     def _give_up_waiting(self) -> None:
         if trio.current_time() - self._down_since > WAITING_TIME and self._session.mux.streams:
@@ -242,57 +258,81 @@ class Tunnel:
         self._session = self._new_session()
         self._token = NO_TOKEN
 
-    async def _connect(self) -> tuple[TLSStream, bytes]:
-        """A carrier that has proved itself, with its session resumed or new, and what came behind the welcome."""
-        try:
-            with trio.fail_after(CONNECT_TIMEOUT):
-                carrier, binding = await self._open_carrier()
-        except trio.TooSlowError as exc:
-            raise CarrierError(SILENT) from exc
-        try:
-            with trio.fail_after(WELCOME_TIMEOUT):
-                return carrier, await self._shake_hands(carrier, binding)
-        except BaseException as exc:
-            with trio.CancelScope(shield=True):  # or a cancellation from outside would replace the error
-                await trio.aclose_forcefully(carrier)
-            for kind, meaning in _MEANINGS.items():
-                if isinstance(exc, kind):
-                    raise CarrierError(meaning) from exc
-            raise
+    # ---- carriers
 
-    async def _shake_hands(self, carrier: TLSStream, binding: bytes) -> bytes:
+    async def _greet(self) -> Greeting:
+        opened = await self._open_carrier()
+        return Greeting(opened.stream, opened.binding, self._key, opened.round_trip)
+
+    async def _connect(self) -> _Welcomed:
+        """A carrier that has proved itself, with its session resumed or new. Raises CarrierError."""
+        greeting = await self._greet()
         mux, now = self._session.mux, trio.current_time()
         received, sending = mux.carrier_made(now)
         if self._token == NO_TOKEN:
-            received = sending = 0
-        hello = Hello(self._key.key_id, secrets.token_bytes(NONCE_SIZE), self._token, received, sending)
-        padding = secrets.token_bytes(random.choice(PADDING))  # noqa: S311  (the length is no secret)
-        flight = bytearray(hello.encode(self._key.secret, binding, padding))
-        while len(flight) < EARLY and (data := mux.data_to_send(EARLY, now)):
-            flight += data
-        await carrier.send_all(bytes(flight))
-        welcome, rest = await self._read_welcome(carrier, binding, hello)
-        if welcome.status is Status.REFUSED:
-            raise CarrierError(REFUSED)
-        if welcome.status is Status.UNKNOWN:
-            raise _ForgottenError(FORGOTTEN)
+            hello = greeting.hello(Wanted.NEW, NO_TOKEN, 0, 0)
+        else:
+            hello = greeting.hello(Wanted.RESUME, self._token, received, sending)
+        early = bytearray()
+        while len(early) < EARLY and (data := mux.data_to_send(EARLY, now)):
+            early += data
+        welcome, rest = await greeting.exchange(hello, bytes(early))
         try:
-            mux.welcomed(welcome.received, trio.current_time())
+            mux.welcomed(welcome.received, welcome.sending, trio.current_time())
         except RemoteProtocolError as exc:
-            raise _ForgottenError(FORGOTTEN) from exc
+            await greeting.close()
+            raise ForgottenError(FORGOTTEN) from exc
         self._token = welcome.token
-        return rest
+        return _Welcomed(greeting.carrier, rest, took_over=False)
 
-    async def _read_welcome(self, carrier: TLSStream, binding: bytes, hello: Hello) -> tuple[Welcome, bytes]:
-        data = b""
-        while True:
-            answer = read_welcome(data, self._key.secret, binding, hello)
-            if answer is not None:
-                welcome, size = answer
-                if welcome.status is Status.UNKNOWN and self._token == NO_TOKEN:
-                    raise NotAWelcomeError  # there was nothing to know
-                return welcome, data[size:]
-            more = await carrier.receive_some()
-            if not more:
-                raise NotAWelcomeError
-            data += more
+    async def _replace(self, successor: list[_Welcomed]) -> None:
+        """Waits until the carrier is suspect or worn or old, and then puts another one in its place."""
+        carrier = self._session.carrier
+        assert carrier is not None
+        deadline = trio.current_time() + self._rotation.age()
+        while not carrier.gone.is_set():
+            with trio.move_on_at(deadline):
+                await carrier.uneasy.wait()
+            self._moving = True
+            try:
+                successor.append(await self._take_over(carrier))
+            except CarrierError as exc:
+                log.debug("the carrier was not replaced: %s", exc)
+            else:
+                return
+            finally:
+                self._moving = False
+                self._session.mux.stay()
+            deadline = max(deadline, trio.current_time() + RETRY)
+            if not carrier.gone.is_set():
+                await trio.sleep(RETRY)
+
+    async def _take_over(self, carrier: Carrier) -> _Welcomed:
+        """Raises CarrierError; the old carrier goes on then, or is gone where there is no way back to it."""
+        was_suspect = carrier.suspect
+        greeting = await self._greet()
+        lost = carrier.suspect or carrier.gone.is_set()
+        if was_suspect and not lost:
+            await greeting.close()
+            raise CarrierError("the old one answers again")
+        mux = self._session.mux
+        wanted = Wanted.RESUME if lost else Wanted.HAND_OVER
+        hello = greeting.hello(wanted, self._token, mux.moving(), AFTER_WELCOME)
+        try:
+            if wanted is Wanted.RESUME:
+                welcome, rest = await greeting.exchange(hello)
+            else:
+                welcome, rest = await greeting.exchange(hello, sent=carrier.finish, patience=FINISH_TIMEOUT)
+                with trio.move_on_after(FINISH_TIMEOUT):
+                    await carrier.gone.wait()
+        except CarrierError as exc:
+            if wanted is Wanted.HAND_OVER or isinstance(exc, ForgottenError):
+                await self._session.detach()
+            raise
+        await self._session.detach()
+        try:
+            mux.moved(welcome.received, welcome.sending, trio.current_time())
+        except RemoteProtocolError as exc:
+            await greeting.close()
+            raise CarrierError(f"it cannot go on there: {exc}") from exc
+        return _Welcomed(greeting.carrier, rest, took_over=True)

@@ -14,8 +14,9 @@ from proxy.address import Address
 from proxy.errors import CarrierError, OpenError, Reason
 from proxy.exit import Exit, Limits
 from proxy.keys import UserKey, channel_binding, der_of, pin_of
-from proxy.tls import TLSStream, connect_tls, exit_context, local_context
+from proxy.tls import connect_tls, exit_context, local_context
 from proxy.tunnel import Tunnel
+from proxy.ways import TLS_TIMEOUT, Opened
 
 if TYPE_CHECKING:
     import ssl
@@ -251,6 +252,7 @@ class World:
         self.make_cable: Callable[[], Cable] = Cable
         self.reachable = True
         self.attempts: list[float] = []
+        self.handshake_timeout = TLS_TIMEOUT
         self._context = local_context(roots=False)
         self._exit_scope = trio.CancelScope()
 
@@ -279,14 +281,16 @@ class World:
     def sessions(self) -> int:
         return int(repr(self.exit).split()[2])
 
-    async def open_carrier(self) -> tuple[TLSStream, bytes]:
+    async def open_carrier(self) -> Opened:
         self.attempts.append(trio.current_time())
         await trio.lowlevel.checkpoint()
         if not self.reachable:
             raise CarrierError("there is no way to the exit")
         cable = self.make_cable()
         self.cables.append(cable)
-        return await connect_tls(self.listener.lay(cable), self._context, "", self.server.pin)
+        with trio.move_on_after(self.handshake_timeout):
+            return Opened(*await connect_tls(self.listener.lay(cable), self._context, "", self.server.pin), 0.0)
+        raise CarrierError("the exit does not answer")
 
     def cut(self) -> None:
         self.cables[-1].cut()

@@ -41,13 +41,12 @@ class Pair:
         """A new carrier, as both drivers make it: with frames right behind the hello."""
         received, sending = self.local.carrier_made(self.now)
         early = self.local.data_to_send(1 << 20, self.now)
-        if not self.fresh:
-            self.exit.resumed(received, sending, self.now)
+        begins = 0 if self.fresh else self.exit.resumed(received, sending, self.now)
         self.fresh = False
         answer = self.exit.received
         self._collect(self.local, self.local.take_events())
         self.feed(self.exit, early)
-        self.local.welcomed(answer, self.now)
+        self.local.welcomed(answer, begins, self.now)
 
     def feed(self, side: Mux, data: bytes) -> None:
         for piece in self.cutter(data):

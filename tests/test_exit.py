@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 async def test_bytes_that_are_no_hello_reach_the_website_whole(server: Identity, autojump_clock: MockClock) -> None:
     async with world(server) as around:
-        carrier, _ = await around.open_carrier()
+        carrier = (await around.open_carrier()).stream
         await carrier.send_all(b"GET / HTTP/1.1\r\n\r\n")
         await trio.sleep(1)
         assert around.website.seen[0].startswith(b"GET / HTTP/1.1\r\n\r\n")
@@ -32,7 +32,7 @@ async def test_the_beginning_of_a_key_id_and_nothing_more_is_a_visitor(
     server: Identity, autojump_clock: MockClock
 ) -> None:
     async with world(server) as around:
-        carrier, _ = await around.open_carrier()
+        carrier = (await around.open_carrier()).stream
         await carrier.send_all(around.key.key_id[:5])
         await trio.sleep(HANDSHAKE_TIMEOUT - 1)
         assert not around.website.seen

@@ -28,8 +28,20 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.socks",
         "proxy.protocol.http_proxy",
     },
-    {"proxy.config", "proxy.config_file", "proxy.share", "proxy.keys"},
-    {"proxy.acceptor", "proxy.tls", "proxy.session", "proxy.relay", "proxy.dialer"},
+    {"proxy.config", "proxy.config_file", "proxy.share", "proxy.keys", "proxy.address_book"},
+    {
+        "proxy.acceptor",
+        "proxy.tls",
+        "proxy.session",
+        "proxy.session_stream",
+        "proxy.carrier",
+        "proxy.greeting",
+        "proxy.ways",
+        "proxy.backoff",
+        "proxy.known_good",
+        "proxy.relay",
+        "proxy.dialer",
+    },
     {"proxy.tunnel", "proxy.listener", "proxy.forward", "proxy.exit", "proxy.website"},
     {"proxy.app", "proxy.cli", "proxy.descriptors", "proxy.heap", "proxy.qr", "proxy.__main__"},
 ]
@@ -40,10 +52,13 @@ ALLOWED_BESIDE = {
     "proxy.protocol.inbox": {"proxy.protocol.frame"},
     "proxy.protocol.outbox": {f"proxy.protocol.{name}" for name in ("event", "frame", "replay", "schedule", "stream")},
     "proxy.protocol.mux": {
-        f"proxy.protocol.{name}" for name in ("event", "frame", "inbox", "liveness", "outbox", "stream")
+        f"proxy.protocol.{name}" for name in ("event", "frame", "handshake", "inbox", "liveness", "outbox", "stream")
     },
     "proxy.config": {"proxy.config_file", "proxy.share", "proxy.keys"},
     "proxy.share": {"proxy.keys"},
+    "proxy.address_book": {"proxy.config_file"},
+    "proxy.session": {"proxy.session_stream", "proxy.carrier"},
+    "proxy.ways": {"proxy.dialer"},
     "proxy.listener": {"proxy.forward"},
     "proxy.exit": {"proxy.website"},
     "proxy.app": {"proxy.descriptors", "proxy.heap"},

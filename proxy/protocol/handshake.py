@@ -17,9 +17,10 @@ VERSION = 1
 KEY_ID_SIZE, NONCE_SIZE, TOKEN_SIZE, MAC_SIZE = 8, 16, 16, 32
 MAX_PADDING = 1024
 NO_TOKEN = bytes(TOKEN_SIZE)
+AFTER_WELCOME = 2**64 - 1  # `sending` of a hello with no frames behind it
 
 _HELLO = struct.Struct("!8s16sBB16sQQH")
-_WELCOME = struct.Struct("!16sB16sQH")
+_WELCOME = struct.Struct("!16sB16sQQH")
 _HELLO_LABEL = b"ropeway hello 1"
 _WELCOME_LABEL = b"ropeway welcome 1"
 
@@ -27,13 +28,17 @@ _WELCOME_LABEL = b"ropeway welcome 1"
 class Wanted(enum.IntEnum):
     NEW = 1
     RESUME = 2
+    HAND_OVER = 3
 
 
 class Status(enum.IntEnum):
     NEW = 1
     RESUMED = 2
     UNKNOWN = 3
-    REFUSED = 4
+    TOO_MANY = 4
+    FOREIGN = 5
+    IMPOSSIBLE = 6
+    BUSY = 7
 
 
 class NotAHelloError(Exception):
@@ -50,13 +55,10 @@ class Hello:
 
     key_id: bytes
     nonce: bytes
+    wanted: Wanted = Wanted.NEW
     token: bytes = NO_TOKEN
     received: int = 0
     sending: int = 0
-
-    @property
-    def wanted(self) -> Wanted:
-        return Wanted.NEW if self.token == NO_TOKEN else Wanted.RESUME
 
     def encode(self, secret: bytes, binding: bytes, padding: bytes) -> bytes:
         head = _HELLO.pack(
@@ -67,15 +69,18 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """What the exit answers. `received`: up to where the session's reliable frames from the local side came."""
+    """What the exit answers. `received`: up to where the session's reliable frames from the local side came; `sending`: where those of the
+    exit behind this welcome begin.
+    """
 
     nonce: bytes
     status: Status
     token: bytes = NO_TOKEN
     received: int = 0
+    sending: int = 0
 
     def encode(self, secret: bytes, binding: bytes, padding: bytes, hello: Hello) -> bytes:
-        head = _WELCOME.pack(self.nonce, self.status, self.token, self.received, len(padding))
+        head = _WELCOME.pack(self.nonce, self.status, self.token, self.received, self.sending, len(padding))
         return _sealed(head + padding, secret, _WELCOME_LABEL + binding + hello.nonce)
 
 
@@ -103,27 +108,36 @@ def read_hello(data: bytes, secrets: Mapping[bytes, bytes], binding: bytes) -> t
         raise NotAHelloError
     if len(data) < _HELLO.size:
         return None
-    key_id, nonce, _, _, token, received, sending, padding = _HELLO.unpack_from(data)
+    key_id, nonce, _, wanted, token, received, sending, padding = _HELLO.unpack_from(data)
     size = _HELLO.size + padding + MAC_SIZE
     if len(data) < size:
         return None
     if not _is_sealed(data[:size], secrets[key_id], _HELLO_LABEL + binding):
         raise NotAHelloError
-    return Hello(key_id, nonce, token, received, sending), size
-
-
-#: A head of each kind, to complete the beginning of one with: whichever right bytes it has so far, one of the two stays right.
-_HEADS = tuple(
-    _HELLO.pack(bytes(KEY_ID_SIZE), bytes(NONCE_SIZE), VERSION, wanted, token, 0, 0, 0)
-    for wanted, token in ((Wanted.NEW, NO_TOKEN), (Wanted.RESUME, b"t" * TOKEN_SIZE))
-)
+    return Hello(key_id, nonce, Wanted(wanted), token, received, sending), size
 
 
 def _is_head(data: bytes) -> bool:
     _, _, version, wanted, token, received, sending, padding = _HELLO.unpack_from(data)
     if version != VERSION or padding > MAX_PADDING:
         return False
-    return wanted == Wanted.RESUME if token != NO_TOKEN else wanted == Wanted.NEW and not (received or sending)
+    if wanted == Wanted.NEW:
+        return token == NO_TOKEN and not (received or sending)
+    if token == NO_TOKEN:
+        return False
+    return bool(wanted == Wanted.RESUME or (wanted == Wanted.HAND_OVER and sending == AFTER_WELCOME))
+
+
+def _head(wanted: Wanted, token: bytes, sending: int) -> bytes:
+    return _HELLO.pack(bytes(KEY_ID_SIZE), bytes(NONCE_SIZE), VERSION, wanted, token, 0, sending, 0)
+
+
+#: A head of each kind that stays right whatever right bytes its beginning is replaced by, so that the beginning of one can be judged.
+_HEADS = (
+    _head(Wanted.NEW, NO_TOKEN, 0),
+    _head(Wanted.RESUME, b"t" * TOKEN_SIZE, 0),
+    _head(Wanted.HAND_OVER, b"t" * TOKEN_SIZE, AFTER_WELCOME),
+)
 
 
 def read_welcome(data: bytes, secret: bytes, binding: bytes, hello: Hello) -> tuple[Welcome, int] | None:
@@ -133,7 +147,7 @@ def read_welcome(data: bytes, secret: bytes, binding: bytes, hello: Hello) -> tu
     """
     if len(data) < _WELCOME.size:
         return None
-    nonce, status, token, received, padding = _WELCOME.unpack_from(data)
+    nonce, status, token, received, sending, padding = _WELCOME.unpack_from(data)
     if padding > MAX_PADDING:
         raise NotAWelcomeError
     size = _WELCOME.size + padding + MAC_SIZE
@@ -141,4 +155,4 @@ def read_welcome(data: bytes, secret: bytes, binding: bytes, hello: Hello) -> tu
         return None
     if not _is_sealed(data[:size], secret, _WELCOME_LABEL + binding + hello.nonce) or status not in list(Status):
         raise NotAWelcomeError
-    return Welcome(nonce, Status(status), token, received), size
+    return Welcome(nonce, Status(status), token, received, sending), size

@@ -1,42 +1,69 @@
 """All policy about time on a carrier: when to acknowledge, when to ask for a sign of life, when to give up.
 
 Others report facts and ask what is due; no other module compares times.
+
+An answer is due while something sent is not acknowledged, or a ping not answered. While one is due and nothing arrives:
+
+    alive --SUSPECT s--> suspect --DEAD s--> dead          (anything that arrives leads back to alive)
 """
 
 from __future__ import annotations
 
+import enum
 import math
 
-# Our choices (docs/protocol.md, section 7).
+# Our choices (docs/protocol.md, section 7). Times are in seconds.
 ACK_DELAY = 0.05
 ACK_BYTES = 1_048_576
-SILENCE = 2.0  # with something unacknowledged and nothing heard: ask
-ANSWER = 5.0  # nothing heard for so long after asking: dead
+#: Silence while an answer is due. TCP's own repair of two losses in a row takes about a second on a link of 100 ms.
+SUSPECT, DEAD = 2.0, 5.0
+#: Where the round trip is long, times of RFC 6298's retransmission time-out: a segment that is lost three times in a row is silent for
+#: 1 + 2 + 4 of them, and on a link that loses 5 % that happens to one in 8,000.
+SUSPECT_TIMEOUTS, DEAD_TIMEOUTS = 3.0, 7.0
+#: The same after word that the network has changed: most likely the carrier is gone, and a race does no harm where it is not.
+HURRY, HURRY_TIMEOUTS = 0.25, 1.0
 #: A carrier that was silent for so long is asked. The local side does it before middleboxes forget the connection; the exit, only where
 #: the local side should have done so twice: it was switched off, or moved away without a word.
 IDLE, IDLE_AT_EXIT = 30.0, 75.0
+#: Whoever receives knows of no answer that is due: when frames came and no more follow, the local side asks.
+PAUSE = 0.5
 PROBE = 1.0  # while data flows, a round trip is measured so often
 
 
+class Health(enum.Enum):
+    ALIVE = enum.auto()
+    SUSPECT = enum.auto()
+    DEAD = enum.auto()
+
+
 class Liveness:
-    """One for each session; `carrier_made` begins a new carrier."""
+    """One for each session; `carrier_made` begins a new carrier. `asks`: whether a pause after frames is asked about."""
+
+    # Over the budget of attributes: each is one fact, and they are told apart by who reports them.
 
     __slots__ = (
         "_acked",
+        "_acks_held",
         "_asked_at",
-        "_awaiting",
+        "_asks",
+        "_deviation",
+        "_expecting",
         "_heard_at",
+        "_hurry",
         "_idle",
         "_owed_since",
         "_received",
         "_unacked_since",
         "_unmeasured",
+        "awaiting",
         "round_trip",
     )
 
-    def __init__(self, *, idle: float) -> None:
-        self._idle = idle
-        self.round_trip = 0.1  # seconds, smoothed; a guess until the first answer
+    def __init__(self, *, asks: bool) -> None:
+        self._asks = asks
+        self._idle = IDLE if asks else IDLE_AT_EXIT
+        self.round_trip = 0.1  # smoothed; a guess until the first answer
+        self._deviation = 0.05
         self._unmeasured = True
         self.carrier_made(-math.inf, 0)
 
@@ -44,10 +71,17 @@ class Liveness:
         """`received`: the offset that the peer was told on this carrier, in hello or welcome."""
         self._heard_at = now
         self._asked_at = -math.inf  # when the last ping was sent
-        self._awaiting = False  # whether its answer is due
+        self.awaiting = False  # whether its answer is due
+        self._expecting = False  # whether frames came since the peer was last asked
+        self._hurry = False
         self._unacked_since = math.inf  # since when the peer makes no progress with what we sent
         self._owed_since = math.inf  # since when we owe an acknowledgement
+        self._acks_held = False
         self._acked = self._received = received
+
+    def hold_acks(self, held: bool) -> None:
+        """While another carrier is being made with what was received so far, the peer must not be told of more on this one."""
+        self._acks_held = held
 
     def data_sent(self, now: float) -> None:
         """Call after reliable bytes were put on the carrier."""
@@ -61,11 +95,13 @@ class Liveness:
     def heard(self, now: float) -> None:
         """Call for any bytes of the peer."""
         self._heard_at = now
+        self._hurry = False
 
     def received(self, offset: int, now: float) -> None:
         """Call after reliable frames were processed up to `offset`."""
         if offset > self._received:
             self._received = offset
+            self._expecting = self._asks
             if self._owed_since == math.inf:
                 self._owed_since = now
 
@@ -77,42 +113,74 @@ class Liveness:
     def asked(self, now: float) -> None:
         """Call when a ping is on its way."""
         self._asked_at = now
-        self._awaiting = True
+        self.awaiting = True
+        self._expecting = False
 
     def answered(self, now: float) -> None:
         """Call for the pong to the last ping."""
-        if self._awaiting:
-            self._awaiting = False
-            sample = now - self._asked_at
-            self.round_trip += (sample - self.round_trip) / (1 if self._unmeasured else 8)  # RFC 6298's weight
-            self._unmeasured = False
+        if self.awaiting:
+            self.awaiting = False
+            self._measure(now - self._asked_at)
+
+    def _measure(self, sample: float) -> None:
+        """RFC 6298, section 2."""
+        if self._unmeasured:
+            self.round_trip, self._deviation = sample, sample / 2
+        else:
+            self._deviation += (abs(sample - self.round_trip) - self._deviation) / 4
+            self.round_trip += (sample - self.round_trip) / 8
+        self._unmeasured = False
+
+    def network_changed(self) -> None:
+        """Call when this computer moved or woke up, with a ping on its way: its answer is waited for less patiently."""
+        self._hurry = True
 
     @property
     def owes_ack(self) -> bool:
         """Whether an ACK would tell the peer something new: it rides along with anything else that is sent."""
-        return self._received > self._acked
+        return self._received > self._acked and not self._acks_held
 
     def ack_due(self, now: float) -> bool:
-        return self._received - self._acked >= ACK_BYTES or now >= self._owed_since + ACK_DELAY
+        return self.owes_ack and (self._received - self._acked >= ACK_BYTES or now >= self._ack_at())
 
     def ping_due(self, now: float) -> bool:
         return now >= self._ping_at()
 
     def probe_due(self, now: float) -> bool:
         """Whether to measure a round trip, now that data flows."""
-        return not self._awaiting and now >= self._asked_at + PROBE
+        return not self.awaiting and now >= self._asked_at + PROBE
 
-    def dead(self, now: float) -> bool:
-        return now >= self._gives_up_at()
+    def health(self, now: float) -> Health:
+        if now >= self._dead_at():
+            return Health.DEAD
+        return Health.SUSPECT if now >= self._suspect_at() else Health.ALIVE
 
-    def next_timer(self) -> float:
-        """When something may be due; infinity for never."""
-        return min(self._owed_since + ACK_DELAY, self._ping_at(), self._gives_up_at())
+    def next_timer(self, now: float) -> float:
+        """When something new may be due; infinity for never."""
+        suspect = self._suspect_at()
+        health = suspect if suspect > now else self._dead_at()
+        return min(self._ack_at(), self._ping_at(), health)
 
-    def _gives_up_at(self) -> float:
-        return max(self._asked_at, self._heard_at) + ANSWER if self._awaiting else math.inf
+    def _ack_at(self) -> float:
+        return math.inf if self._acks_held else self._owed_since + ACK_DELAY
+
+    def _silent_since(self) -> float:
+        """Since when an answer is due and nothing arrives; infinity where none is due."""
+        due = min(self._unacked_since, self._asked_at if self.awaiting else math.inf)
+        return max(due, self._heard_at)
+
+    def _time_out(self) -> float:
+        return self.round_trip + 4 * self._deviation
+
+    def _suspect_at(self) -> float:
+        if self._hurry:
+            return self._silent_since() + max(HURRY, HURRY_TIMEOUTS * self._time_out())
+        return self._silent_since() + max(SUSPECT, SUSPECT_TIMEOUTS * self._time_out())
+
+    def _dead_at(self) -> float:
+        return self._silent_since() + max(DEAD, DEAD_TIMEOUTS * self._time_out())
 
     def _ping_at(self) -> float:
-        if self._awaiting:
+        if self.awaiting:
             return math.inf
-        return min(max(self._unacked_since, self._heard_at) + SILENCE, self._heard_at + self._idle)
+        return self._heard_at + (PAUSE if self._expecting else self._idle)

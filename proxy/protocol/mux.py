@@ -18,8 +18,9 @@ from proxy.errors import LocalProtocolError, OpenError, Reason, RemoteProtocolEr
 
 from .event import Code, Event, GoneAway, StreamAccepted, StreamOpened, StreamReadable, StreamReset
 from .frame import Frame, Type, encode, payload_text, text_payload
+from .handshake import AFTER_WELCOME
 from .inbox import Inbox
-from .liveness import IDLE, IDLE_AT_EXIT, Liveness
+from .liveness import Health, Liveness
 from .outbox import Outbox
 from .stream import LOW_WATER, Reset, Stream
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 # Wire constants.
 LAST_ID = 2**32 - 1
-AFTER_WELCOME = 2**64 - 1  # `sending` of a hello with no frames behind it
 _U32, _U64 = struct.Struct("!I"), struct.Struct("!Q")
 
 # Our choices.
@@ -52,9 +52,10 @@ class Mux:
         self._max_streams = max_streams
         self.streams: dict[int, Stream] = {}
         self._last_id = 0
+        self._told = 0  # the `received` of the hello on a carrier that is to take over
         self._inbox = Inbox()
         self._outbox = Outbox()
-        self._liveness = Liveness(idle=IDLE if opens else IDLE_AT_EXIT)
+        self._liveness = Liveness(asks=opens)
         self._liveness.carrier_made(now, 0)
         self._events: list[Event] = []
         self.gone_away = False  # no new streams, by the peer's word or ours
@@ -87,41 +88,75 @@ class Mux:
     # ---- carriers
 
     def carrier_made(self, now: float) -> tuple[int, int]:
-        """At the local side, before the hello: its `received` and `sending`.
+        """At the local side, before the hello, where there is no old carrier: its `received` and `sending`.
 
         `data_to_send` gives what may go right behind the hello; nothing else may be sent before `welcomed`.
         """
         log = self._outbox.log
         held = log.size > EARLY
-        self._begin(now, held=held, skip=0)
+        self._begin(now, held=held)
         log.rewind(log.start)
         return self.received, AFTER_WELCOME if held else log.start
 
-    def welcomed(self, received: int, now: float) -> None:
+    def moving(self) -> int:
+        """At the local side, before a hello on a carrier that is made beside the old one: its `received`. The old one goes on until `moved`."""
+        self._liveness.hold_acks(True)
+        self._told = self.received
+        return self._told
+
+    def stay(self) -> None:
+        """The other carrier came to nothing."""
+        self._liveness.hold_acks(False)
+
+    def moved(self, received: int, sending: int, now: float) -> None:
+        """At the local side, once the old carrier is gone: the other one takes over, with what its welcome says.
+
+        Raises RemoteProtocolError where the session cannot go on from there.
+        """
+        self._begin(now, held=True)
+        self._liveness.carrier_made(now, self._told)
+        self.welcomed(received, sending, now)
+        self._liveness.received(self.received, now)
+
+    def welcomed(self, received: int, sending: int, now: float) -> None:
         """At the local side: what the welcome says. Raises RemoteProtocolError where it cannot be; the session is lost then."""
+        if sending > self.received:
+            raise RemoteProtocolError("the exit goes on from where this side has not come yet")
         if self._outbox.held:
             self._outbox.log.rewind(received)
             self._outbox.held = False
         else:
             self._outbox.log.acknowledge(received)
+        self._inbox.carrier_made(self.received - sending)
         self._liveness.heard(now)
         self._outbox.ping = True  # the first round trip is measured at once
 
     def check_resumable(self, received: int, sending: int) -> None:
-        """At the exit: raises RemoteProtocolError where the session cannot go on from what the hello says. Changes nothing."""
+        """At the exit: raises RemoteProtocolError where the hello says what cannot be. Changes nothing."""
         if sending > self.received and sending != AFTER_WELCOME:
             raise RemoteProtocolError("the peer has forgotten what did not arrive")
         self._outbox.log.check_kept(received)
 
-    def resumed(self, received: int, sending: int, now: float) -> None:
-        """At the exit: what the hello says. Raises RemoteProtocolError as `check_resumable` does."""
+    def resumed(self, received: int, sending: int, now: float) -> int:
+        """At the exit: what the hello says, once the old carrier is gone. Returns the welcome's `sending`.
+
+        Raises RemoteProtocolError, and changes nothing, where the session cannot go on from there.
+        """
         self.check_resumable(received, sending)
         self._outbox.log.rewind(received)
-        self._begin(now, held=False, skip=0 if sending == AFTER_WELCOME else self.received - sending)
+        self._begin(now, held=False)
+        self._inbox.carrier_made(0 if sending == AFTER_WELCOME else self.received - sending)
         self._outbox.ping = True
+        return received
 
-    def _begin(self, now: float, *, held: bool, skip: int) -> None:
-        self._inbox.carrier_made(skip)
+    def handed_over(self, now: float) -> int:
+        """At the exit, once the old carrier has come to its end in both directions. Returns the welcome's `sending`."""
+        self._begin(now, held=False)
+        self._outbox.ping = True
+        return self._outbox.log.sent
+
+    def _begin(self, now: float, *, held: bool) -> None:
+        self._inbox.carrier_made(0)
         self._outbox.carrier_made(held=held)
         self._liveness.carrier_made(now, self.received)
         if self.kept:
@@ -129,19 +164,28 @@ class Mux:
 
     # ---- time
 
-    def next_timer(self) -> float:
+    def next_timer(self, now: float) -> float:
         """When `handle_timer` is to be called next; infinity for never."""
-        return self._liveness.next_timer()
+        return self._liveness.next_timer(now)
 
-    def handle_timer(self, now: float) -> bool:
-        """Whether the carrier is alive. An ACK or PING that is due makes `wants_to_send` true."""
-        if self._liveness.dead(now):
-            return False
-        self._note_ack(now)
-        if self._liveness.ping_due(now):
-            self._outbox.ping = True
-            self._liveness.asked(now)
-        return True
+    def handle_timer(self, now: float) -> Health:
+        """How the carrier does. An ACK or PING that is due makes `wants_to_send` true."""
+        health = self._liveness.health(now)
+        if health is not Health.DEAD:
+            self._note_ack(now)
+            if self._liveness.ping_due(now):
+                self._ask(now)
+        return health
+
+    def network_changed(self, now: float) -> None:
+        """The carrier may be gone without a word: asks, and suspects it sooner."""
+        if not self._liveness.awaiting:
+            self._ask(now)
+        self._liveness.network_changed()
+
+    def _ask(self, now: float) -> None:
+        self._outbox.ping = True
+        self._liveness.asked(now)
 
     def _note_ack(self, now: float) -> None:
         if self._liveness.ack_due(now):
@@ -255,7 +299,8 @@ class Mux:
             self._liveness.asked(now)
         owes_ack = self.over is None and (self._outbox.ack or self._liveness.owes_ack)
         unreliable = self._outbox.take_unreliable(self.received if owes_ack else None)
-        self._liveness.acknowledged()
+        if owes_ack:
+            self._liveness.acknowledged()
         return b"".join((unreliable, reliable)) if unreliable else bytes(reliable)
 
     def take_events(self) -> list[Event]:

@@ -25,7 +25,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.low
 FORBIDDEN_IN_LOGS = ("Traceback", "Exception ignored", "ResourceWarning", "never awaited", "Task exception")
 #: Below the range that the kernel gives to outgoing connections, so that none of those takes a port that was free.
 PORTS = range(20_000, 32_000)
-ESTABLISHED = "01"  # include/net/tcp_states.h
+ESTABLISHED, LISTENING = "01", "0A"  # include/net/tcp_states.h
 
 _given: set[int] = set()
 
@@ -68,11 +68,6 @@ def wait_until(true: Callable[[], object], what: str, *, seconds: float = 20) ->
         time.sleep(0.02)
 
 
-def accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 class Program:
     """A process in the background; what it prints goes to one file."""
 
@@ -104,7 +99,8 @@ class Program:
         return lines[0]
 
     def wait_for_port(self, port: int) -> None:
-        wait_until(lambda: accepts(port) or not self.alive, f"port {port}")
+        """Asks the kernel and does not knock: the process may be on a network of its own."""
+        wait_until(lambda: not self.alive or (port, LISTENING) in tcp_table(self.pid), f"port {port}")
         assert self.alive, self.text()
 
     def stop(self, sign: signal.Signals = signal.SIGTERM) -> int:
@@ -167,11 +163,12 @@ class Programs:
 
 def connections(port: int) -> int:
     """How many TCP connections this machine holds with `port` at the accepting end, as the kernel says."""
-    return sum(local == port and state == ESTABLISHED for local, state in _tcp_table())
+    return list(tcp_table()).count((port, ESTABLISHED))
 
 
-def _tcp_table() -> Iterator[tuple[int, str]]:
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in Path(table).read_text().splitlines()[1:]:
+def tcp_table(pid: int | None = None) -> Iterator[tuple[int, str]]:
+    """Local port and state of every TCP connection on the network of that process, or of this one."""
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid or 'self'}/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
             yield int(fields[1].rpartition(":")[2], 16), fields[3]

@@ -1,0 +1,171 @@
+"""One carrier while a session is on it: three tasks that read, write and keep time.
+
+They touch the session's core between awaits only, so there is no lock.
+
+    running --finish()--> finishing: writes what was begun and the end, and reads on --the end of both--> gone
+       |                                        |
+       '------ broken, dead or given up --------'---------------------------------------------------------> gone
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import trio
+
+from .protocol.frame import HEADER_SIZE, MAX_PAYLOAD
+from .protocol.liveness import Health
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .session import Session
+
+# Our choices. Times are in seconds.
+#: How much is chosen at once: little while the carrier is slow, so that what comes next is chosen late; while it is fast, as much as one
+#: read of an app gives, in frames.
+LEAST_BATCH, MOST_BATCH = 16_384, 4 * (MAX_PAYLOAD + HEADER_SIZE)
+#: A batch is what the kernel takes over in so many seconds: that is how long a chat message may wait for one.
+BATCH_TIME = 0.01
+#: How long a GO_AWAY may take to be sent.
+LAST_WORD = 1.0
+#: How long an exit waits for the hello of a carrier that takes over, where the end of the old one overtook it.
+OVERTAKEN = 2.0
+
+
+#: The reason of a carrier that is dead.
+DEAD = "nothing was heard on it for seconds"
+
+
+class Carrier:
+    """`volume`: the bytes in both directions after which it is worn."""
+
+    def __init__(self, session: Session, stream: trio.abc.HalfCloseableStream, volume: float = math.inf) -> None:
+        self._session = session
+        self._stream = stream
+        self._left = volume
+        self._scope = trio.CancelScope()
+        self._finishing = trio.Event()
+        self._said_all = trio.Event()
+        self._timer: trio.CancelScope | None = None
+        self.heard_all = False  # the other side has ended its direction, with everything before that processed
+        self.suspect = False
+        self.uneasy = trio.Event()  # set while it is suspect or worn: time for another one
+        self.gone = trio.Event()
+
+    async def run(self, first: bytes) -> str:
+        """Until it breaks, is dead, has come to its end or is given up; returns why, for people. Closes the stream in any case.
+
+        `first`: what came behind the hello or the welcome. Never raises for what a peer or a network does.
+        """
+        why: list[str] = []
+        with self._scope:
+            try:
+                async with trio.open_nursery() as nursery:
+                    for task in (self._write, self._keep_time):
+                        nursery.start_soon(self._run_part, task, nursery.cancel_scope, why)
+                    if first:
+                        self._session.receive(first)
+                    await self._run_part(self._read, nursery.cancel_scope, why)
+            finally:
+                self.gone.set()
+                with trio.CancelScope(shield=True):
+                    await trio.aclose_forcefully(self._stream)
+        if self._finishing.is_set() and self.heard_all:
+            return "it was handed over"
+        return self._last_word() or (why[0] if why else "it was given up for another one")
+
+    def give_up(self) -> None:
+        """After `gone` no byte of it reaches the core any more."""
+        self._scope.cancel()
+
+    def finish(self) -> None:
+        """Nothing more is sent but what was begun, and the end; it goes on until the other side has ended too."""
+        self._finishing.set()
+        self._session.output.wake()
+
+    def look_at_timer(self) -> None:
+        """Call where the next timer may have come nearer."""
+        if self._timer is not None:
+            timer = self._session.mux.next_timer(trio.current_time())
+            if timer < self._timer.deadline:
+                self._timer.deadline = timer
+
+    async def _run_part(self, part: Callable[[], Awaitable[str]], scope: trio.CancelScope, why: list[str]) -> None:
+        """The one error boundary of a carrier: the first part that ends it says why."""
+        try:
+            reason = await part()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            reason = f"it broke ({exc.__cause__ or exc})"
+        why.append(reason)
+        scope.cancel()
+
+    def _last_word(self) -> str:
+        over = self._session.mux.over
+        return f"the session has ended: {over.text}" if over is not None else ""
+
+    def _wear(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            self.uneasy.set()
+
+    async def _read(self) -> str:
+        session = self._session
+        while data := await self._stream.receive_some():
+            session.receive(bytes(data))
+            self._wear(len(data))
+            if self.suspect:
+                self._calm_down()
+            self.look_at_timer()
+            if session.mux.over is not None:
+                with trio.move_on_after(LAST_WORD if session.mux.wants_to_send else 0):
+                    await trio.sleep_forever()  # the writer ends the carrier when it has said why
+                return ""
+        self.heard_all = True
+        if session.lingers:
+            with trio.move_on_after(OVERTAKEN):
+                await self._finishing.wait()
+        if self._finishing.is_set():
+            await self._said_all.wait()
+        return "the other side closed it"
+
+    def _calm_down(self) -> None:
+        self.suspect = False
+        if self._left >= 0:
+            self.uneasy = trio.Event()
+
+    async def _write(self) -> str:
+        mux, output = self._session.mux, self._session.output
+        batch, pace = LEAST_BATCH, 0.0  # bytes; seconds for a byte, smoothed
+        while True:
+            while not (mux.wants_to_send or self._finishing.is_set()):
+                await output.wait()
+            if self._finishing.is_set():
+                await self._stream.send_eof()
+                self._said_all.set()
+                await trio.sleep_forever()
+            start = trio.current_time()
+            data = mux.data_to_send(batch, start)
+            self._session.handle_events()
+            self.look_at_timer()
+            await self._stream.send_all(data)
+            self._wear(len(data))
+            if mux.over is not None and not mux.wants_to_send:
+                return ""
+            if len(data) >= batch:
+                pace += ((trio.current_time() - start) / len(data) - pace) / 4
+                batch = int(min(max(BATCH_TIME / max(pace, 1e-12), LEAST_BATCH), MOST_BATCH))
+
+    async def _keep_time(self) -> str:
+        mux = self._session.mux
+        while True:
+            with trio.CancelScope(deadline=mux.next_timer(trio.current_time())) as self._timer:
+                await trio.sleep_forever()
+            health = mux.handle_timer(trio.current_time())
+            if health is Health.DEAD:
+                return DEAD
+            if health is Health.SUSPECT:
+                self.suspect = True
+                self.uneasy.set()
+            self._session.wake_writer()

@@ -1,0 +1,190 @@
+"""One stream of a session, as a trio stream like any other."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING
+
+import trio
+
+from .errors import OpenError, Reason
+
+if TYPE_CHECKING:
+    from .address import Address
+    from .protocol.stream import Reset, Stream
+    from .session import Session
+
+# Our choice.
+READ_SIZE = 262_144  # as much as `relay` asks for
+
+
+class Wakeup:
+    """Lets one task wait for a word of others. A word that nobody waits for is lost: look first, then wait, with no await in between."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self) -> None:
+        self._task: trio.lowlevel.Task | None = None
+
+    async def wait(self) -> None:
+        """Raises trio.BusyResourceError where another task waits already."""
+        if self._task is not None:
+            raise trio.BusyResourceError("another task is waiting here")
+        self._task = trio.lowlevel.current_task()
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            self._task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def wake(self) -> None:
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task)
+            self._task = None
+
+
+class SessionStream(trio.abc.HalfCloseableStream):
+    """One stream of a session. It stays whole while its session goes from carrier to carrier.
+
+    Raises trio.BrokenResourceError once the stream was reset; its text says by whom and why, and where the exit never connected its cause is
+    the OpenError. What was given to a cancelled `send_all` may still be sent. `aclose` sends what is queued and END; where it is cancelled, or
+    the app has left something unread, it resets.
+    """
+
+    def __init__(self, session: Session, stream: Stream) -> None:
+        self._session = session
+        self._stream = stream
+        self._readable = Wakeup()
+        self._writable = Wakeup()
+        self._sending = self._closed = False
+        self._scope: trio.CancelScope | None = None
+
+    def __repr__(self) -> str:
+        return f"<SessionStream of {self._stream!r}>"
+
+    @property
+    def address(self) -> Address:
+        """Where it goes."""
+        return self._stream.address
+
+    def _check(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this stream is closed")
+        if (reset := self._stream.reset) is not None:
+            cause = None if self._stream.accepted else OpenError(reset.reason, reset.text)
+            raise trio.BrokenResourceError(_reset_text(reset)) from cause
+
+    async def wait_accepted(self) -> None:
+        """Until the exit is connected. Raises OpenError with the exit's reason."""
+        while not self._stream.accepted:
+            if self._stream.reset is not None:
+                raise OpenError(self._stream.reset.reason, self._stream.reset.text)
+            await self._readable.wait()
+
+    def until_reset(self) -> trio.CancelScope:
+        """A scope that is cancelled when the stream is reset: at the exit, nobody waits for the connection any more."""
+        self._scope = trio.CancelScope()
+        if self._stream.reset is not None:
+            self._scope.cancel()
+        return self._scope
+
+    def accept(self) -> None:
+        """At the exit: says that it is connected."""
+        self._session.mux.accept(self._stream)
+        self._session.wake_writer()
+
+    def reset(self, reason: Reason, text: str = "") -> None:
+        """Ends both directions at once."""
+        self._closed = True
+        self._session.mux.reset(self._stream, reason, text)
+        self._session.forget(self._stream)
+        self._session.wake_writer()
+        self.wake_all()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._check()
+        if self._stream.sender.ending:
+            raise trio.ClosedResourceError("the end of this stream was sent")
+        self._sending = True
+        try:
+            if not isinstance(data, bytes):
+                data = bytes(data)  # it is kept after we return
+            go_on = self._session.mux.write(self._stream, data, trio.current_time())
+            self._session.wake_writer()
+            if go_on:
+                await trio.lowlevel.checkpoint()
+                return
+            await self._writable.wait()
+            self._check()
+        finally:
+            self._sending = False
+
+    async def wait_send_all_might_not_block(self) -> None:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._check()
+        await trio.lowlevel.checkpoint()  # every `send_all` leaves little queued, so there is room
+
+    async def send_eof(self) -> None:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._check()
+        self._session.mux.write_end(self._stream, trio.current_time())
+        self._session.wake_writer()
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if max_bytes is not None and operator.index(max_bytes) < 1:
+            raise ValueError("max_bytes must be >= 1")
+        limit = max_bytes or READ_SIZE
+        receiver = self._stream.receiver
+        waited = False
+        await trio.lowlevel.checkpoint_if_cancelled()  # before anything is taken that a cancellation would lose
+        while True:
+            self._check()
+            if receiver.buffered:
+                data = self._session.mux.read(self._stream, limit, trio.current_time())
+                self._session.wake_writer()
+                if not waited:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                return data
+            if receiver.ended:
+                await trio.lowlevel.checkpoint()
+                return b""
+            await self._readable.wait()
+            waited = True
+
+    async def aclose(self) -> None:
+        if self._closed:
+            await trio.lowlevel.checkpoint()
+            return
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled:
+            self.reset(Reason.CANCELLED)
+            raise
+        self._closed = True
+        self._session.mux.close(self._stream, trio.current_time())
+        self._session.forget(self._stream)
+        self._session.wake_writer()
+        self.wake_all()
+
+    def wake_all(self) -> None:
+        """The stream was reset or closed: whoever waits looks again."""
+        self._readable.wake()
+        self._writable.wake()
+        if self._scope is not None and self._stream.reset is not None:
+            self._scope.cancel()
+
+    def wake_reader(self) -> None:
+        self._readable.wake()
+
+    def wake_sender(self) -> None:
+        self._writable.wake()
+
+
+def _reset_text(reset: Reset) -> str:
+    return f"the stream was reset: {reset.reason.name.lower()}" + (f" ({reset.text})" if reset.text else "")
