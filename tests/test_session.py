@@ -19,7 +19,8 @@ from proxy.errors import OpenError, Reason
 from proxy.protocol.event import Code
 from proxy.protocol.mux import Mux
 from proxy.protocol.stream import INITIAL_CREDIT
-from proxy.session import Session, SessionStream, Wakeup
+from proxy.session import Session
+from proxy.session_stream import SessionStream, Wakeup
 from tests.pair import ADDRESS
 
 if TYPE_CHECKING:
@@ -47,9 +48,8 @@ class Ends:
         early = b""
         while data := mux.data_to_send(65536, now):
             early += data
-        if self.carriers is not None:
-            self.exit.mux.resumed(received, sending, now)
-        mux.welcomed(self.exit.mux.received, now)
+        first = 0 if self.carriers is None else self.exit.mux.resumed(received, sending, now)
+        mux.welcomed(self.exit.mux.received, first, now)
         self.carriers = memory_stream_pair()
         self.nursery.start_soon(self._run, self.local, self.carriers[0], b"")
         self.nursery.start_soon(self._run, self.exit, self.carriers[1], early)
