@@ -85,6 +85,16 @@ class Carrier:
         self._finishing.set()
         self._session.output.wake()
 
+    @property
+    def finishing(self) -> bool:
+        return self._finishing.is_set()
+
+    def spare(self) -> None:
+        """It could not be replaced: whatever it carries from now on does not wear it."""
+        self._left = math.inf
+        if not self.suspect:
+            self.uneasy = trio.Event()
+
     def look_at_timer(self) -> None:
         """Call where the next timer may have come nearer."""
         if self._timer is not None:

@@ -20,9 +20,10 @@ from proxy.backoff import DEMAND, FIRST_PAUSE, LONGEST_PAUSE
 from proxy.errors import OpenError, Reason
 from proxy.exit import Limits
 from proxy.keys import UserKey, channel_binding, der_of, new_certificate
-from proxy.protocol.liveness import DEAD, SUSPECT
-from proxy.tunnel import Tunnel
-from tests.memory import ECHO, HELD, SLOW, Cable, Identity, exchange, world
+from proxy.openings import ACCEPT_TIMEOUT
+from proxy.protocol.liveness import DEAD, HURRY, SUSPECT
+from proxy.tunnel import Rotation, Tunnel
+from tests.memory import ECHO, HELD, SLOW, Cable, Identity, World, exchange, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,7 +143,7 @@ async def test_an_exit_that_never_says_whether_it_connected(server: Identity, au
         with pytest.raises(OpenError) as caught:
             await tunnel.open(SLOW)
         assert caught.value.reason is Reason.TIMED_OUT
-        assert trio.current_time() - start == pytest.approx(tunnel_module.ACCEPT_TIMEOUT)
+        assert trio.current_time() - start == pytest.approx(ACCEPT_TIMEOUT)
         await wait_all_tasks_blocked()
         assert (around.destinations.waiting, streams_of(tunnel)) == (0, 0)
 
@@ -328,6 +329,50 @@ async def test_silence_without_another_way(
     assert told(caplog)[-1] == "connected to the exit again"
 
 
+async def test_an_open_waits_no_longer_for_a_tunnel_that_goes_down_meanwhile(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel(connect_wait=5)
+        around.run(tunnel)
+        await until(tunnel, "up")
+        around.reachable = False
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def cut() -> None:
+                await trio.sleep(3)
+                around.cut()
+
+            start = trio.current_time()
+            with pytest.raises(OpenError) as caught:
+                await tunnel.open(SLOW)
+        assert caught.value.reason is Reason.TUNNEL_DOWN
+        assert trio.current_time() - start == pytest.approx(8)
+
+
+async def test_an_open_goes_on_over_the_next_carrier(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel(connect_wait=5)
+        around.run(tunnel)
+        await until(tunnel, "up")
+        around.reachable = False
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def cut_and_mend() -> None:
+                await trio.sleep(3)
+                around.cut()
+                await trio.sleep(4)
+                around.reachable = True
+
+            start = trio.current_time()
+            with pytest.raises(OpenError) as caught:
+                await tunnel.open(SLOW)
+        assert caught.value.reason is Reason.TIMED_OUT
+        assert trio.current_time() - start == pytest.approx(ACCEPT_TIMEOUT)
+
+
 async def test_an_idle_tunnel_notices_that_its_carrier_has_gone(server: Identity, autojump_clock: MockClock) -> None:
     async with world(server) as around:
         tunnel = around.new_tunnel()
@@ -336,6 +381,154 @@ async def test_an_idle_tunnel_notices_that_its_carrier_has_gone(server: Identity
         around.cables[-1].silent = True
         await trio.sleep(60)
         assert len(around.cables) == 2
+
+
+# ---- carriers that are replaced while they work
+
+
+def rotating(around: World, rotation: Rotation) -> Tunnel:
+    return Tunnel(around.open_carrier, around.key, connect_wait=10, rotation=rotation)
+
+
+async def stall(stream: trio.abc.Stream, seconds: float) -> float:
+    """How long the longest of many round trips of an echo took."""
+    until, longest = trio.current_time() + seconds, 0.0
+    while (start := trio.current_time()) < until:
+        await exchange(stream, b"tick")
+        longest = max(longest, trio.current_time() - start)
+        await trio.sleep(0.05)
+    return longest
+
+
+async def test_a_carrier_is_replaced_in_time(
+    server: Identity, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = rotating(around, Rotation(least_age=10, most_age=20))
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        assert await stall(stream, 200) < 0.01
+        assert 10 <= len(around.cables) <= 21
+        assert all(cable.near.closed for cable in around.cables[:-1])
+        assert around.sessions == 1
+    assert [line for line in told(caplog) if "gone" in line] == []
+
+
+async def test_a_carrier_is_replaced_after_its_volume(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        around.make_cable = lambda: Cable(room=20_000)
+        tunnel = rotating(around, Rotation(least_volume=1e6, most_volume=2e6))
+        around.run(tunnel)
+        for _ in range(3):
+            await transfer(tunnel, random.Random(1).randbytes(4_000_000))
+        assert 8 <= len(around.cables) <= 30
+        assert around.sessions == 1
+        assert sum(len(cable.near.sent) for cable in around.cables) < 13_000_000, "little is sent twice"
+
+
+@pytest.mark.parametrize("lasts", [0, 1, 1500, 2500, 3000, 3500, 4000, 5000, 50_000])
+@pytest.mark.parametrize("which", ["the old one", "the new one", "both"])
+async def test_a_hand_over_that_breaks_loses_nothing(
+    server: Identity, which: str, lasts: int, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = rotating(around, Rotation(least_age=1, most_age=1))
+        around.make_cable = lambda: Cable(room=30_000)
+        around.run(tunnel)
+
+        def breaking() -> Cable:
+            around.make_cable = Cable
+            if which != "the new one":
+                around.cables[-1].lasts = lasts
+            return Cable(room=30_000, lasts=math.inf if which == "the old one" else lasts)
+
+        async with trio.open_nursery() as nursery:
+            for seed in range(3):
+                nursery.start_soon(transfer, tunnel, random.Random(seed).randbytes(400_000))
+            await trio.sleep(0.5)
+            around.make_cable = breaking
+            nursery.start_soon(slow_transfer, tunnel)
+        assert around.sessions == 1
+        assert "0 streams, 0 kept" in repr(tunnel)
+
+
+async def slow_transfer(tunnel: Tunnel) -> None:
+    stream = await tunnel.open(ECHO)
+    await stall(stream, 3)
+    await stream.send_eof()
+    assert await stream.receive_some() == b""
+    await stream.aclose()
+
+
+async def test_where_no_other_carrier_can_be_made_the_one_that_works_goes_on(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = rotating(around, Rotation(least_age=10, most_age=10, least_volume=1000, most_volume=1000))
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        around.reachable = False
+        assert await stall(stream, 600) < 0.01
+        assert len(around.cables) == 1
+        assert len(around.attempts) <= 600 / tunnel_module.RETRY_ROTATION + 3
+
+
+# ---- another network
+
+
+async def test_after_a_change_of_the_network_a_dead_carrier_is_replaced_soon(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        await exchange(stream)
+        around.cables[-1].silent = True
+        tunnel.network_changed()
+        start = trio.current_time()
+        await exchange(stream)
+        assert trio.current_time() - start <= HURRY + 0.01
+        assert len(around.cables) == 2
+
+
+async def test_after_a_change_of_the_network_a_carrier_that_works_goes_on(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        for _ in range(10):
+            tunnel.network_changed()
+            await trio.sleep(1)
+        await exchange(stream)
+        assert len(around.cables) == 1
+
+
+@pytest.mark.parametrize("waits", ["for an answer", "before the next attempt", "while a suspect carrier is raced"])
+async def test_a_change_of_the_network_begins_a_new_attempt(
+    server: Identity, waits: str, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel(connect_wait=600)
+        around.reachable = waits != "before the next attempt"
+        around.handshake_timeout = 100
+        around.run(tunnel)
+        if waits == "while a suspect carrier is raced":
+            await exchange(await tunnel.open(ECHO))
+            around.cables[-1].silent = True
+            await tunnel.open(ECHO)
+            around.make_cable = silent_cable
+            await trio.sleep(SUSPECT + 0.5)
+        else:
+            around.make_cable = silent_cable
+            await trio.sleep(500)
+        around.reachable = True
+        around.make_cable = Cable
+        tunnel.network_changed()
+        with trio.fail_after(0.3):
+            await exchange(await tunnel.open(ECHO))
 
 
 # ---- attempts
