@@ -390,13 +390,13 @@ def rotating(around: World, rotation: Rotation) -> Tunnel:
     return Tunnel(around.open_carrier, around.key, connect_wait=10, rotation=rotation)
 
 
-async def stall(stream: trio.abc.Stream, seconds: float) -> float:
+async def stall(stream: trio.abc.Stream, seconds: float, every: float = 0.1) -> float:
     """How long the longest of many round trips of an echo took."""
     until, longest = trio.current_time() + seconds, 0.0
     while (start := trio.current_time()) < until:
         await exchange(stream, b"tick")
         longest = max(longest, trio.current_time() - start)
-        await trio.sleep(0.05)
+        await trio.sleep(every)
     return longest
 
 
@@ -468,9 +468,37 @@ async def test_where_no_other_carrier_can_be_made_the_one_that_works_goes_on(
         around.run(tunnel)
         stream = await tunnel.open(ECHO)
         around.reachable = False
-        assert await stall(stream, 600) < 0.01
+        assert await stall(stream, 600, every=5) < 0.01
         assert len(around.cables) == 1
         assert len(around.attempts) <= 600 / tunnel_module.RETRY_ROTATION + 3
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_transfers_survive_everything_at_once(server: Identity, seed: int, autojump_clock: MockClock) -> None:
+    """Cuts, silence, rotation and changes of the network, at any moment of each other."""
+    rng = random.Random(seed)
+    async with world(server) as around:
+        around.make_cable = lambda: Cable(room=rng.choice((3000, 30_000)), lasts=rng.choice((math.inf, 5000, 100_000)))
+        tunnel = rotating(around, Rotation(least_age=0.1, most_age=3, least_volume=20_000, most_volume=300_000))
+        around.run(tunnel)
+
+        async def trouble() -> None:
+            while True:
+                await trio.sleep(rng.uniform(0, 3))
+                cable = rng.choice(around.cables[-2:])
+                rng.choice((cable.cut, cable.hold, cable.let_go, tunnel.network_changed))()
+                cable.silent = cable.silent or rng.random() < 0.2
+
+        async with trio.open_nursery() as trouble_nursery:
+            trouble_nursery.start_soon(trouble)
+            async with trio.open_nursery() as nursery:
+                for _ in range(4):
+                    nursery.start_soon(transfer, tunnel, rng.randbytes(rng.choice((1, 100_000, 500_000))))
+                    nursery.start_soon(slow_transfer, tunnel)
+            trouble_nursery.cancel_scope.cancel()
+        assert len(around.cables) > 3
+        assert around.sessions == 1
+        assert streams_of(tunnel) == 0
 
 
 # ---- another network
