@@ -496,7 +496,7 @@ async def test_transfers_survive_everything_at_once(server: Identity, seed: int,
                     nursery.start_soon(transfer, tunnel, rng.randbytes(rng.choice((1, 100_000, 500_000))))
                     nursery.start_soon(slow_transfer, tunnel)
             trouble_nursery.cancel_scope.cancel()
-        assert len(around.cables) > 3
+        assert len(around.cables) > 1
         assert around.sessions == 1
         assert streams_of(tunnel) == 0
 
