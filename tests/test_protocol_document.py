@@ -211,6 +211,9 @@ def test_acknowledgement_and_time() -> None:
     assert integer(r"nothing has arrived for (\d+) s while", 7) == liveness.SUSPECT
     assert integer(r"\*\*dead\*\* after (\d+) s", 7) == liveness.DEAD
     assert integer(r"nothing has arrived for (\d+) ms", 7) == liveness.PAUSE * 1000
+    assert integer(r"after (\d+) of its time-outs", 7) == liveness.SUSPECT_TIMEOUTS
+    assert integer(r"four times after (\d+)", 7) == liveness.DEAD_TIMEOUTS
+    assert integer(r"a part of a frame for (\d+) s", 7) == liveness.SIGN
     assert integer(r"idle for (\d+) s", 7) == liveness.IDLE
     assert integer(r"\(at the exit (\d+) s\)", 7) == liveness.IDLE_AT_EXIT
     assert integer(r"does not end within (\d+) s", 7) == tunnel.FINISH_TIMEOUT == exit_role.FINISH_TIMEOUT

@@ -1,0 +1,1 @@
+"""A session from carrier to carrier: moved, handed over, refused; and what is due when."""
