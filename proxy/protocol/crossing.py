@@ -69,12 +69,13 @@ class Crossing:
         return self._told
 
     def stay(self) -> None:
-        """The other carrier came to nothing, or has taken over. Wake the writer after it: an ACK may have waited."""
-        self._moving = False
-        self._liveness.hold_acks(False)
-        if self._liveness.owes_ack:
-            self._outbox.ack = True
-            self._liveness.acknowledged()
+        """The other carrier came to nothing; where it has taken over this does nothing. Wake the writer after it: an ACK may have waited."""
+        if self._moving:
+            self._moving = False
+            self._liveness.hold_acks(False)
+            if self._liveness.owes_ack:
+                self._outbox.ack = True
+                self._liveness.acknowledged()
 
     def moved(self, received: int, sending: int, now: float) -> None:
         """Once the old carrier is gone: the other one takes over, with what its welcome says.
@@ -84,6 +85,7 @@ class Crossing:
         self._begin(now, held=True, told=self._told)
         self._liveness.received(self.received, now)
         self.welcomed(received, sending, now)
+        self._outbox.ack = True  # where it was handed over, nobody took the hello's offset for one
 
     def welcomed(self, received: int, sending: int, now: float) -> None:
         """What the welcome says. Raises RemoteProtocolError, and changes nothing, where it cannot be; nothing may be sent then before the

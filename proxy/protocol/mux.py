@@ -151,7 +151,8 @@ class Mux(Crossing):
         while self._outbox.ended:
             self._forget_if_closed(self._outbox.ended.pop())
         if reliable:
-            self._liveness.data_sent(now)
+            if self._outbox.log.waiting:  # an ACK may have overtaken what is sent again
+                self._liveness.data_sent(now)
             if self._liveness.probe_due(now):
                 self._outbox.ping = True
         if self._outbox.ping:
