@@ -25,6 +25,7 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.event",
         "proxy.protocol.inbox",
         "proxy.protocol.outbox",
+        "proxy.protocol.crossing",
         "proxy.protocol.mux",
         "proxy.protocol.socks",
         "proxy.protocol.http_proxy",
@@ -54,9 +55,9 @@ ALLOWED_BESIDE = {
     "proxy.protocol.event": {"proxy.protocol.stream"},
     "proxy.protocol.inbox": {"proxy.protocol.frame"},
     "proxy.protocol.outbox": {f"proxy.protocol.{name}" for name in ("event", "frame", "replay", "schedule", "stream")},
-    "proxy.protocol.mux": {
-        f"proxy.protocol.{name}" for name in ("event", "frame", "handshake", "inbox", "liveness", "outbox", "stream")
-    },
+    "proxy.protocol.replay": {"proxy.protocol.frame"},
+    "proxy.protocol.crossing": {f"proxy.protocol.{name}" for name in ("handshake", "inbox", "liveness", "outbox")},
+    "proxy.protocol.mux": {f"proxy.protocol.{name}" for name in ("crossing", "event", "frame", "stream")},
     "proxy.config": {"proxy.config_file", "proxy.share", "proxy.keys"},
     "proxy.share": {"proxy.keys"},
     "proxy.address_book": {"proxy.config_file"},
