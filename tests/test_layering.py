@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.liveness",
         "proxy.protocol.netlink",
         "proxy.protocol.event",
+        "proxy.protocol.flight",
         "proxy.protocol.inbox",
         "proxy.protocol.outbox",
         "proxy.protocol.crossing",
@@ -52,9 +53,12 @@ LAYERS: list[set[str]] = [
 ALLOWED_BESIDE = {
     "proxy.protocol.stream": {"proxy.protocol.frame"},
     "proxy.protocol.schedule": {"proxy.protocol.stream"},
+    "proxy.protocol.flight": {"proxy.protocol.liveness"},
     "proxy.protocol.event": {"proxy.protocol.stream"},
     "proxy.protocol.inbox": {"proxy.protocol.frame"},
-    "proxy.protocol.outbox": {f"proxy.protocol.{name}" for name in ("event", "frame", "replay", "schedule", "stream")},
+    "proxy.protocol.outbox": {
+        f"proxy.protocol.{name}" for name in ("event", "flight", "frame", "replay", "schedule", "stream")
+    },
     "proxy.protocol.replay": {"proxy.protocol.frame"},
     "proxy.protocol.crossing": {f"proxy.protocol.{name}" for name in ("handshake", "inbox", "liveness", "outbox")},
     "proxy.protocol.mux": {f"proxy.protocol.{name}" for name in ("crossing", "event", "frame", "stream")},

@@ -207,7 +207,7 @@ def test_ids_and_credit() -> None:
 def test_acknowledgement_and_time() -> None:
     assert integer(r"\((\d+) MiB here\) is kept", 7) << 20 == outbox.MAX_KEPT
     assert integer(r"after at most (\d+) MiB", 7) << 20 == liveness.ACK_BYTES
-    assert integer(r"at the latest (\d+) ms", 7) == liveness.ACK_DELAY * 1000
+    assert integer(r"at the latest (\d+) ms", 7) == liveness.MOST_ACK_DELAY * 1000
     assert integer(r"nothing has arrived for (\d+) s while", 7) == liveness.SUSPECT
     assert integer(r"\*\*dead\*\* after (\d+) s", 7) == liveness.DEAD
     assert integer(r"nothing has arrived for (\d+) ms", 7) == liveness.PAUSE * 1000

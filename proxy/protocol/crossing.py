@@ -98,8 +98,9 @@ class Crossing:
         if self._outbox.held:
             log.rewind(received)
             self._outbox.held = False
+            self._outbox.take_off(now)
         else:
-            log.acknowledge(received)
+            self._outbox.acknowledge(received, now)
         self._liveness.data_acknowledged(now, everything=not log.waiting)
         self._inbox.carrier_made(self.received - sending)
         self._liveness.heard(now)
@@ -136,7 +137,7 @@ class Crossing:
     def _begin(self, now: float, *, held: bool, told: int) -> None:
         """A new carrier. `told`: the `received` that its hello or welcome says."""
         self._inbox.carrier_made(0)
-        self._outbox.carrier_made(held=held)
+        self._outbox.carrier_made(now, held=held)
         self._liveness.carrier_made(now, told)
         self._told = told
         self._moving = False
@@ -147,7 +148,7 @@ class Crossing:
         """The peer has everything before it. Raises RemoteProtocolError if it was never sent."""
         log = self._outbox.log
         before = log.start
-        log.acknowledge(offset)
+        self._outbox.acknowledge(offset, now)
         if log.start > before:
             self._liveness.data_acknowledged(now, everything=not log.waiting)
 

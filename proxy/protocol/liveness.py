@@ -13,7 +13,9 @@ import enum
 import math
 
 # Our choices (docs/protocol.md, section 7). Times are in seconds.
-ACK_DELAY = 0.05
+#: An acknowledgement may be late by an eighth of a round trip, within bounds: the peer measures by it how fast we receive, and on a fast
+#: path each costs more than it tells.
+ACK_PART, LEAST_ACK_DELAY, MOST_ACK_DELAY = 1 / 8, 0.005, 0.05
 ACK_BYTES = 1_048_576
 #: Silence while an answer is due, at least.
 SUSPECT, DEAD = 2.0, 5.0
@@ -37,6 +39,11 @@ PROBE = 1.0  # while data flows, a round trip is measured so often
 SIGN = 1.0
 
 
+def ack_delay(round_trip: float) -> float:
+    """How late an acknowledgement may be on a path of this round trip."""
+    return min(max(round_trip * ACK_PART, LEAST_ACK_DELAY), MOST_ACK_DELAY)
+
+
 class Health(enum.Enum):
     ALIVE = enum.auto()
     SUSPECT = enum.auto()
@@ -49,6 +56,7 @@ class Liveness:
     # Over the budget of attributes: each is one fact, and they are told apart by who reports them.
 
     __slots__ = (
+        "_ack_delay",
         "_acked",
         "_acks_held",
         "_asked_at",
@@ -84,6 +92,7 @@ class Liveness:
         self._expecting = False  # whether frames came since the peer was last asked
         self._hurry = False  # until the ping is answered
         self._least = math.inf  # of this carrier's round trips: without queues
+        self._ack_delay = ack_delay(self.round_trip)
         self._part_since = math.inf  # since when we have heard parts of a frame, and said nothing
         self._unacked_since = math.inf  # since when the peer makes no progress with what we sent
         self._owed_since = math.inf  # since when we owe an acknowledgement
@@ -140,15 +149,18 @@ class Liveness:
         self.awaiting = True
         self._expecting = False
 
-    def answered(self, now: float) -> None:
-        """Call for the pong to the last ping."""
-        if self.awaiting:
-            self.awaiting = self._hurry = False
-            self._measure(now - self._asked_at)
+    def answered(self, now: float) -> float:
+        """Call for the pong to the last ping. Returns the round trip, infinity where it is the answer to nothing."""
+        if not self.awaiting:
+            return math.inf
+        self.awaiting = self._hurry = False
+        self._measure(now - self._asked_at)
+        return now - self._asked_at
 
     def _measure(self, sample: float) -> None:
         """RFC 6298, section 2."""
         self._least = min(self._least, sample)
+        self._ack_delay = ack_delay(self._least)
         if self._unmeasured:
             self.round_trip, self._deviation = sample, sample / 2
         else:
@@ -178,9 +190,9 @@ class Liveness:
     def ping_due(self, now: float) -> bool:
         return now >= self._ping_at()
 
-    def probe_due(self, now: float) -> bool:
+    def probe_due(self, now: float, *, often: bool = False) -> bool:
         """Whether to measure a round trip, now that data flows."""
-        return not self.awaiting and now >= self._asked_at + PROBE
+        return not self.awaiting and (often or now >= self._asked_at + PROBE)
 
     def health(self, now: float) -> Health:
         if now >= self._dead_at():
@@ -194,7 +206,7 @@ class Liveness:
         return min(self._ack_at(), self._ping_at(), health)
 
     def _ack_at(self) -> float:
-        owed = math.inf if self._acks_held else self._owed_since + ACK_DELAY
+        owed = math.inf if self._acks_held else self._owed_since + self._ack_delay
         return min(owed, self._part_since + SIGN)
 
     def _silent_since(self) -> float:

@@ -153,7 +153,7 @@ class Mux(Crossing):
         if reliable:
             if self._outbox.log.waiting:  # an ACK may have overtaken what is sent again
                 self._liveness.data_sent(now)
-            if self._liveness.probe_due(now):
+            if self._liveness.probe_due(now, often=self._outbox.flight.draining):
                 self._outbox.ping = True
         if self._outbox.ping:
             self._liveness.asked(now)
@@ -250,7 +250,7 @@ class Mux(Crossing):
         self._outbox.pong = frame.payload  # only the last one is kept: a flood of pings costs nothing
 
     def _receive_pong(self, _frame: Frame, now: float) -> None:
-        self._liveness.answered(now)
+        self._outbox.flight.answered(self._liveness.answered(now), now)
 
     def _receive_ack(self, frame: Frame, now: float) -> None:
         self._acknowledge(_U64.unpack(frame.payload)[0], now)

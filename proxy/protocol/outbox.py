@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from .event import Event, StreamWritable
+from .flight import LEAST, Flight
 from .frame import HEADER_SIZE, MAX_PAYLOAD, Type, encode, header
 from .replay import ReplayLog
 from .schedule import Schedule
@@ -13,7 +14,8 @@ from .stream import LOW_WATER, Stream
 _U64 = struct.Struct("!Q")
 _PING = _U64.pack(0)  # one is out at a time, so all may look alike
 
-# Our choice.
+# Our choices.
+SEGMENT = 1400  # a piece is no smaller than what one packet carries
 MAX_KEPT = 16_777_216  # unacknowledged bytes; as large as the largest window of a stream
 
 
@@ -23,7 +25,7 @@ class Outbox:
     Frames are made as late as possible, when the carrier can take them, so that a message goes before a download that was queued earlier.
     """
 
-    __slots__ = ("ack", "control", "ended", "held", "log", "ping", "pong", "schedule")
+    __slots__ = ("ack", "control", "ended", "flight", "held", "log", "ping", "pong", "schedule")
 
     def __init__(self) -> None:
         self.ack = self.ping = False
@@ -33,12 +35,31 @@ class Outbox:
         self.ended: list[Stream] = []  # whose END was taken since somebody looked
         self.log = ReplayLog()
         self.schedule = Schedule()
+        self.flight = Flight(0, 0.0)
 
-    def carrier_made(self, *, held: bool) -> None:
-        """Unreliable frames belong to the carrier that they were made for."""
+    def carrier_made(self, now: float, *, held: bool) -> None:
+        """Unreliable frames belong to the carrier that they were made for. Where the log is to be rewound, do it before or call `take_off`."""
+        self.take_off(now)
         self.ack = self.ping = False
         self.pong = None
         self.held = held
+
+    def take_off(self, now: float) -> None:
+        """From here on what is sent is measured."""
+        self.flight = Flight(self.log.start, now)
+
+    def acknowledge(self, offset: int, now: float) -> None:
+        """The peer has everything before it. Raises RemoteProtocolError if it was never sent."""
+        before = self.log.start
+        self.log.acknowledge(offset)
+        if self.log.start > before:
+            self.flight.acknowledged(self.log.start, now)
+
+    @property
+    def _room(self) -> bool:
+        """Whether bulk may go: in pieces that are not too little, or each acknowledgement would let another one out."""
+        flying = self.log.sent - self.log.start
+        return flying <= 0 or self.flight.cap - flying >= min(LEAST, self.flight.cap / 8)
 
     @property
     def ready(self) -> bool:
@@ -49,8 +70,10 @@ class Outbox:
         if self.held:
             return False
         if self.log.sent < self.log.end:
-            return True
-        return self.log.size < MAX_KEPT and (bool(self.control) or bool(self.schedule))
+            return self._room
+        if self.log.size >= MAX_KEPT:
+            return False
+        return bool(self.control) or self.schedule.has_little or (self.schedule.has_bulk and self._room)
 
     def take_unreliable(self, ack: int | None) -> bytes:
         """`ack`: the offset to acknowledge, or None where the peer knows it."""
@@ -66,20 +89,27 @@ class Outbox:
         return b"".join(parts)
 
     def take_reliable(self, limit: int, now: float, events: list[Event]) -> bytes | memoryview:
-        """Whole frames, about `limit` bytes of them; empty where there are none. They are kept in the log from here on.
+        """Whole frames, about `limit` bytes of them, and no more than an eighth of what may be in flight, as they are acknowledged whole; empty where there are none. They are kept in the log from here on.
 
         A stream's turn is as long as all of it: on a fast carrier that is what one read of its app gives, and few streams have to be woken at the
         other side for many bytes; on a slow one it is little, and turns are short.
         """
         if not self._reliable_ready:
             return b""
-        again = self.log.next_unsent()
-        if again is not None:
-            return again
+        limit = int(min(limit, max(self.flight.cap / 8, SEGMENT)))
+        chunk = self.log.next_unsent()
+        if chunk is None:
+            chunk = self._new_chunk(limit, now, events)
+        if chunk:
+            self.flight.sent(self.log.sent, now, limited=not (self.log.sent < self.log.end or self.schedule))
+        return chunk
+
+    def _new_chunk(self, limit: int, now: float, events: list[Event]) -> bytes:
         parts: list[bytes | memoryview] = list(self.control)
         self.control.clear()
         left = limit - sum(map(len, parts))
-        while left > 0 and (stream := self.schedule.pop(limit)) is not None:
+        bulk = self._room
+        while left > 0 and (stream := self.schedule.pop(limit, bulk=bulk)) is not None:
             left -= self._take_from(stream, min(left, stream.turn, MAX_PAYLOAD), now, parts, events)
         chunk = b"".join(parts)
         if chunk:

@@ -27,6 +27,14 @@ class Schedule:
     def __bool__(self) -> bool:
         return bool(self._little or self._bulk)
 
+    @property
+    def has_little(self) -> bool:
+        return bool(self._little)
+
+    @property
+    def has_bulk(self) -> bool:
+        return bool(self._bulk)
+
     def add(self, stream: Stream, now: float) -> None:
         """Call after anything that may have made the stream ready."""
         if stream.scheduled or not stream.sender.ready:
@@ -36,9 +44,9 @@ class Schedule:
         stream.recent_at = now
         (self._little if stream.recent < LITTLE else self._bulk).append(stream)
 
-    def pop(self, turn: int) -> Stream | None:
-        """The stream whose turn it is, of at most `turn` bytes. It stands here no more: `sent` puts it back."""
-        while self._little or self._bulk:
+    def pop(self, turn: int, *, bulk: bool) -> Stream | None:
+        """The stream whose turn it is, of at most `turn` bytes; `bulk`: whether bulk may go now. It stands here no more: `sent` puts it back."""
+        while self._little or (bulk and self._bulk):
             stream = (self._little or self._bulk).popleft()
             stream.scheduled = False
             if stream.sender.ready:  # a reset may have emptied it since

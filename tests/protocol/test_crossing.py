@@ -10,7 +10,7 @@ from proxy.errors import RemoteProtocolError
 from proxy.protocol.crossing import EARLY, Crossing
 from proxy.protocol.frame import Type, encode
 from proxy.protocol.handshake import AFTER_WELCOME
-from proxy.protocol.liveness import ACK_DELAY, DEAD, HURRY, IDLE, LATE, PAUSE, SIGN, SUSPECT, Health
+from proxy.protocol.liveness import DEAD, HURRY, IDLE, LATE, MOST_ACK_DELAY, PAUSE, SIGN, SUSPECT, Health
 from proxy.protocol.mux import Mux
 from proxy.protocol.outbox import MAX_KEPT
 from proxy.protocol.stream import MAX_CREDIT
@@ -133,7 +133,9 @@ class Road(Pair):
                 self.deliver(upwards)
             self.read_all()
             if not (self.local.wants_to_send or self.exit.wants_to_send or self.at_local.up or self.at_local.down):
-                return
+                if not (self.local.kept or self.exit.kept):
+                    return
+                self.now += MOST_ACK_DELAY
         raise AssertionError("the two sides never stop talking")
 
     def check(self) -> None:
@@ -224,7 +226,7 @@ def test_acks_wait_while_another_carrier_is_made() -> None:
 def test_an_ack_that_was_due_before_the_move_says_no_more_than_the_hello() -> None:
     road = busy()
     road.deliver(False)
-    road.now += ACK_DELAY
+    road.now += MOST_ACK_DELAY
     road.local.handle_timer(road.now)
     road.start(hand_over=False)
     road.write(False, 0, b"more")

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from proxy.protocol.liveness import (
     ACK_BYTES,
-    ACK_DELAY,
     DEAD,
     DEAD_TIMEOUTS,
     HURRY,
@@ -25,6 +24,7 @@ from proxy.protocol.liveness import (
     TIMEOUT_MARGIN,
     Health,
     Liveness,
+    ack_delay,
 )
 
 START = 1000.0
@@ -57,6 +57,8 @@ def health_at(liveness: Liveness, at: float) -> tuple[Health, Health]:
 
 
 TURNS_SUSPECT = (Health.ALIVE, Health.SUSPECT)
+#: Of the round trip that is guessed.
+ACK_DELAY = ack_delay(0.1)
 DIES = (Health.SUSPECT, Health.DEAD)
 
 
@@ -82,8 +84,19 @@ def test_an_ack_is_due_after_its_delay() -> None:
 def test_the_delay_counts_from_the_first_byte() -> None:
     liveness = new()
     liveness.received(10, START + 1)
-    liveness.received(20, START + 1.04)
+    liveness.received(20, START + 1.01)
     assert ack_at(liveness, START + 1 + ACK_DELAY)
+
+
+@pytest.mark.parametrize(
+    ("round_trip", "delay"), [(0.001, 0.005), (0.04, 0.005), (0.1, 0.0125), (0.3, 0.0375), (0.4, 0.05), (2, 0.05)]
+)
+def test_the_delay_is_an_eighth_of_the_round_trip_within_bounds(round_trip: float, delay: float) -> None:
+    liveness = new()
+    liveness.asked(START)
+    assert liveness.answered(START + round_trip) == pytest.approx(round_trip)
+    liveness.received(10, START + 3)
+    assert ack_at(liveness, START + 3 + delay)
 
 
 def test_nothing_new_owes_nothing() -> None:

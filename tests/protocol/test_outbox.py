@@ -80,7 +80,7 @@ def test_each_unreliable_frame_is_reason_enough_to_send(what: str) -> None:
     assert outbox.ready
     outbox.held = True
     assert outbox.ready
-    outbox.carrier_made(held=False)
+    outbox.carrier_made(0.0, held=False)
     assert not outbox.ready
 
 
@@ -205,7 +205,7 @@ def test_what_was_sent_is_kept_and_sent_again_before_anything_new() -> None:
     outbox.control.append(encode(Type.OPENED, 7))
     second = outbox.take_reliable(BIG, NOW, [])
     outbox.log.rewind(0)
-    outbox.carrier_made(held=False)
+    outbox.carrier_made(0.0, held=False)
     stream.sender.write(b"new")
     outbox.schedule.add(stream, NOW)
     outbox.control.append(encode(Type.OPENED, 8))
@@ -218,7 +218,7 @@ def test_unreliable_frames_belong_to_their_carrier() -> None:
     outbox = Outbox()
     outbox.ack = outbox.ping = True
     outbox.pong = bytes(8)
-    outbox.carrier_made(held=False)
+    outbox.carrier_made(0.0, held=False)
     assert not outbox.ready
     assert outbox.take_unreliable(None) == b""
 
@@ -227,7 +227,7 @@ def test_control_and_data_outlive_their_carrier() -> None:
     outbox = Outbox()
     outbox.control.append(encode(Type.OPENED, 7))
     stream_with(outbox, b"data")
-    outbox.carrier_made(held=False)
+    outbox.carrier_made(0.0, held=False)
     assert take(outbox) == [(Type.OPENED, 7, b""), data_frame(b"data")]
 
 
@@ -235,7 +235,7 @@ def test_nothing_reliable_goes_while_it_is_held() -> None:
     outbox = Outbox()
     stream_with(outbox, b"old")
     old = outbox.take_reliable(BIG, NOW, [])
-    outbox.carrier_made(held=True)
+    outbox.carrier_made(0.0, held=True)
     outbox.log.rewind(0)
     outbox.control.append(encode(Type.OPENED, 7))
     stream_with(outbox, b"new", number=2)

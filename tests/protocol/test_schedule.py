@@ -41,7 +41,7 @@ def scheduled(*streams: Stream) -> Schedule:
 
 
 def pop(schedule: Schedule, turn: int = TURN) -> Stream | None:
-    return schedule.pop(turn)
+    return schedule.pop(turn, bulk=True)
 
 
 def send(schedule: Schedule, limit: int = TURN, now: float = NOW) -> tuple[int, int] | None:

@@ -1,0 +1,206 @@
+"""How much may be in flight on a carrier: what the path holds in a round trip, and a little more to find out when it can carry more.
+
+A kernel that goes by losses fills the queue of the narrowest link, and a chat message waits behind all that. So a session keeps less in
+flight than such a kernel would: the rate at which the path delivers, times its least round trip. The idea, and how the rate is
+measured, are those of BBR (draft-ietf-ccwg-bbr, sections 4.1.1 and 5.3.1); losses are left to the kernel.
+
+    starting --the rate grows no more, or a queue--> steady <---> competing
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import deque
+from typing import NamedTuple
+
+from .liveness import ack_delay
+
+# Our choices. Times are in seconds.
+#: Never less, so that a rate can be measured at all.
+LEAST = 16_384
+#: Steady, this much more than the path holds: with 1.1 a rate that has grown is never found, with 1.5 the queue costs half a round trip.
+GAIN = 1.25
+#: Starting, so that the rate can double with each round trip (BBR, section 5.6.1).
+START_GAIN = 2.77
+#: The start is over when the rate has grown by less than a quarter in each of three rounds (BBR, section 5.3.1.2), or a queue shows.
+GROWTH, FLAT_ROUNDS = 1.25, 3
+#: A round trip of so many times the least is such a queue.
+QUEUED = 1.25
+#: The highest rate of this time counts.
+RATE_MEMORY = 3.0
+#: The least round trip is measured anew after this time, with half of the flight for two rounds, so that our own queue is gone.
+ROUND_TRIP_MEMORY = 10.0
+DRAIN_GAIN, DRAIN_ROUNDS = 0.5, 2
+#: Round trips of more than this many times the least for so long, though by then our own flight would not make them: others fill the
+#: queue, and who holds back gets nothing. The flight is the kernel's affair for a while then.
+CROWDED, CROWDED_TIME = 1.4, RATE_MEMORY + 1.5
+COMPETING_TIME = 10.0
+
+
+class State(enum.Enum):
+    STARTING = enum.auto()
+    STEADY = enum.auto()
+    COMPETING = enum.auto()
+
+
+class Piece(NamedTuple):
+    """What was handed to the carrier at once, and what was known then."""
+
+    end: int
+    at: float
+    limited: bool  # by the apps, which had no more, and not by the path
+    acked: int
+    acked_at: float
+    previous_at: float  # when the piece was sent that was acknowledged last then
+
+
+class Rates:
+    """The highest of the last seconds. What was known last stays known where nothing new comes."""
+
+    __slots__ = ("_falling",)
+
+    def __init__(self) -> None:
+        self._falling: deque[tuple[float, float]] = deque()  # (time, rate): each is higher than all later ones
+
+    def add(self, rate: float, now: float) -> None:
+        falling = self._falling
+        while falling and falling[-1][1] <= rate:
+            falling.pop()
+        falling.append((now, rate))
+        while falling[0][0] < now - RATE_MEMORY:
+            falling.popleft()
+
+    @property
+    def highest(self) -> float:
+        return self._falling[0][1] if self._falling else 0.0
+
+
+class Flight:
+    """Of one direction of one carrier. Offsets are those of reliable bytes; `acked` is where the carrier begins."""
+
+    # Over the budget of attributes: each is one fact of the path, or where the present round stands.
+
+    __slots__ = (
+        "_acked",
+        "_acked_at",
+        "_draining",
+        "_flat_rounds",
+        "_flat_since",
+        "_free_at",
+        "_least_at",
+        "_pieces",
+        "_previous_at",
+        "_rates",
+        "_round_end",
+        "_round_least",
+        "_until",
+        "cap",
+        "least",
+        "state",
+    )
+
+    def __init__(self, acked: int, now: float) -> None:
+        self.cap = math.inf  # bytes; before anything is known the kernel's own slow start is what counts
+        self.state = State.STARTING
+        self.least = math.inf  # round trip
+        self._least_at = now
+        self._rates = Rates()
+        self._pieces: deque[Piece] = deque()
+        self._acked, self._acked_at, self._previous_at = acked, now, now
+        self._round_end = acked
+        self._round_least = math.inf
+        self._flat_since, self._flat_rounds = 0.0, 0
+        self._free_at = now  # when the queue was last short
+        self._draining = 0  # rounds to come
+        self._until = math.inf  # the end of competing
+
+    @property
+    def draining(self) -> bool:
+        """While this is so, each ping tells more than at other times."""
+        return self._draining > 0
+
+    def sent(self, end: int, now: float, *, limited: bool) -> None:
+        """A piece up to this offset is on its way; `limited`: there was nothing more to send."""
+        if not self._pieces:  # it was idle: the time until now says nothing about the path
+            self._acked_at = self._previous_at = now
+        self._pieces.append(Piece(end, now, limited, self._acked, self._acked_at, self._previous_at))
+
+    def answered(self, round_trip: float, now: float) -> None:
+        """A ping was."""
+        self._measured(round_trip, now)
+        self._choose()
+
+    def acknowledged(self, offset: int, now: float) -> None:
+        """Everything before this offset has arrived."""
+        pieces, newest = self._pieces, None
+        while pieces and pieces[0].end <= offset:
+            newest = pieces.popleft()
+        self._acked, self._acked_at = offset, now
+        if newest is None:
+            return
+        self._previous_at = newest.at
+        self._measured(now - newest.at, now)
+        self._note_rate(newest, offset, now)
+        if offset >= self._round_end:
+            self._end_round(now, limited=newest.limited)
+        self._choose()
+
+    def _note_rate(self, newest: Piece, offset: int, now: float) -> None:
+        # The longer of both times: acknowledgements that were held up on the way come in a bunch (BBR, section 4.1.1.2.3).
+        time = max(now - newest.acked_at, newest.at - newest.previous_at)
+        if time <= 0:
+            return
+        rate = (offset - newest.acked) / time
+        if not newest.limited or rate > self._rates.highest:
+            self._rates.add(rate, now)
+
+    def _measured(self, round_trip: float, now: float) -> None:
+        self._round_least = min(self._round_least, round_trip)
+        if round_trip <= self.least:
+            self.least, self._least_at = round_trip, now
+
+    def _end_round(self, now: float, *, limited: bool) -> None:
+        _ROUNDS[self.state](self, now, limited)
+        self._round_end = self._pieces[-1].end if self._pieces else self._acked
+        self._round_least = math.inf
+
+    def _queued(self, times: float) -> bool:
+        """Whether all round trips of this round were so many times the least."""
+        return self._round_least > times * self.least + ack_delay(self.least)
+
+    def _starting(self, _now: float, limited: bool) -> None:
+        rate = self._rates.highest
+        if rate >= self._flat_since * GROWTH:
+            self._flat_since, self._flat_rounds = rate, 0
+        elif not limited:
+            self._flat_rounds += 1
+        if self._flat_rounds >= FLAT_ROUNDS or (self._queued(QUEUED) and not limited):
+            self.state = State.STEADY
+
+    def _steady(self, now: float, limited: bool) -> None:
+        if limited or not self._queued(CROWDED):
+            self._free_at = now
+        if now > self._free_at + CROWDED_TIME:
+            self.state, self._until = State.COMPETING, now + COMPETING_TIME
+        elif self._draining:
+            self._draining -= 1
+            if not self._draining:
+                self.least, self._least_at = self._round_least, now
+        elif now > self._least_at + ROUND_TRIP_MEMORY:
+            self._draining = DRAIN_ROUNDS
+
+    def _competing(self, now: float, _limited: bool) -> None:
+        if now > self._until:
+            self.state, self._free_at = State.STEADY, now
+
+    def _choose(self) -> None:
+        rate = self._rates.highest
+        if self.state is State.COMPETING:
+            self.cap = math.inf
+        elif rate and self.least < math.inf:
+            gain = START_GAIN if self.state is State.STARTING else DRAIN_GAIN if self._draining else GAIN
+            self.cap = max(LEAST, rate * (gain * self.least + ack_delay(self.least) / 2))
+
+
+_ROUNDS = {State.STARTING: Flight._starting, State.STEADY: Flight._steady, State.COMPETING: Flight._competing}
