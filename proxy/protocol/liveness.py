@@ -99,6 +99,12 @@ class Liveness:
         self._acks_held = False
         self._acked = self._received = received
 
+    def welcomed(self, now: float) -> None:
+        """Call for the first thing that is heard on a carrier, where it answers what went out when it was made."""
+        if now > self._heard_at:
+            self._measure(now - self._heard_at)
+        self._heard_at = now
+
     def hold_acks(self, held: bool) -> None:
         """While another carrier is being made with what was received so far, the peer must not be told of more on this one."""
         self._acks_held = held

@@ -416,6 +416,17 @@ def test_the_first_measurement_counts_whole_and_later_ones_an_eighth() -> None:
     assert liveness.round_trip == pytest.approx(0.5 + (1.3 - 0.5) / 8)
 
 
+def test_the_welcome_is_a_measurement() -> None:
+    liveness = Liveness(asks=True)
+    liveness.carrier_made(START, 0)
+    liveness.welcomed(START + 1)
+    assert liveness.round_trip == 1
+    liveness.data_sent(START + 1)
+    assert health_at(liveness, START + 1 + SUSPECT_TIMEOUTS * (1 + TIMEOUT_MARGIN) + 1) == TURNS_SUSPECT
+    liveness.welcomed(START + 1)  # no time has passed: that says nothing
+    assert liveness.round_trip == 1
+
+
 def test_an_answer_that_nobody_asked_for_measures_nothing() -> None:
     liveness = Liveness(asks=True)
     liveness.carrier_made(START, 0)
