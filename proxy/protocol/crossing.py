@@ -106,7 +106,9 @@ class Crossing:
             log.acknowledge(received)
         self._liveness.data_acknowledged(now, everything=not log.waiting)
         self._inbox.carrier_made(self.received - sending)
-        self._outbox.ping = True  # the first round trip is measured at once
+        # The first round trip is measured at once. A second PING would take the PONG to one behind the hello for its own.
+        if not self._liveness.awaiting:
+            self._outbox.ping = True
 
     # ---- the exit
 
