@@ -84,13 +84,17 @@ class Crossing:
         """
         self._begin(now, held=True, told=self._told)
         self._liveness.received(self.received, now)
-        self.welcomed(received, sending, now)
+        self._go_on(received, sending, now)
         self._outbox.ack = True  # where it was handed over, nobody took the hello's offset for one
 
     def welcomed(self, received: int, sending: int, now: float) -> None:
         """What the welcome says. Raises RemoteProtocolError, and changes nothing, where it cannot be; nothing may be sent then before the
         next `carrier_made`.
         """
+        self._go_on(received, sending, now)
+        self._liveness.welcomed(now)
+
+    def _go_on(self, received: int, sending: int, now: float) -> None:
         log = self._outbox.log
         if not self._told <= sending <= self.received:
             raise RemoteProtocolError("the exit goes on from where this side is not")
@@ -102,8 +106,9 @@ class Crossing:
             log.acknowledge(received)
         self._liveness.data_acknowledged(now, everything=not log.waiting)
         self._inbox.carrier_made(self.received - sending)
-        self._liveness.heard(now)
-        self._outbox.ping = True  # the first round trip is measured at once
+        # The first round trip is measured at once. A second PING would take the PONG to one behind the hello for its own.
+        if not self._liveness.awaiting:
+            self._outbox.ping = True
 
     # ---- the exit
 

@@ -90,6 +90,12 @@ class Liveness:
         self._acks_held = False
         self._acked = self._received = received
 
+    def welcomed(self, now: float) -> None:
+        """Call for the first thing that is heard on a carrier, where it answers what went out when it was made."""
+        if now > self._heard_at:
+            self._measure(now - self._heard_at)
+        self._heard_at = now
+
     def hold_acks(self, held: bool) -> None:
         """While another carrier is being made with what was received so far, the peer must not be told of more on this one."""
         self._acks_held = held
@@ -211,9 +217,10 @@ class Liveness:
         return timeouts * (least + TIMEOUT_MARGIN) + self.round_trip
 
     def _suspect_at(self) -> float:
+        patience = max(SUSPECT, self._explained(SUSPECT_TIMEOUTS))
         if self._hurry:
-            return self._silent_since() + max(HURRY, self.round_trip + 4 * self._deviation)
-        return self._silent_since() + max(SUSPECT, self._explained(SUSPECT_TIMEOUTS))
+            patience = min(patience, max(HURRY, self.round_trip + 4 * self._deviation))
+        return self._silent_since() + patience
 
     def _dead_at(self) -> float:
         return self._silent_since() + max(DEAD, self._explained(DEAD_TIMEOUTS))

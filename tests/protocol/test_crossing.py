@@ -285,6 +285,18 @@ def test_a_hand_over_sends_nothing_twice() -> None:
     road.check()
 
 
+def test_after_a_hand_over_nothing_is_kept_that_came_before_it() -> None:
+    """The exit takes no offset from the hello of a hand over: an ACK says it, though nothing has come since."""
+    road = Road()
+    road.write(False, 0, b"all that there is")
+    road.send(False)
+    road.deliver(False)
+    road.start(hand_over=True)
+    road.hello_arrives()
+    road.welcome_arrives()
+    road.check()
+
+
 def test_a_hand_over_in_the_middle_of_sending_again() -> None:
     road = Road()
     for upwards in (True, False):
@@ -696,6 +708,27 @@ def test_a_pong_that_nobody_asked_for_measures_nothing() -> None:
     road.now += 7
     road.feed(road.local, encode(Type.PONG, 0, bytes(8)))
     assert road.local.round_trip == before
+
+
+def test_a_ping_behind_the_hello_is_answered_behind_the_welcome() -> None:
+    """And is not followed by a second one, whose round trip would seem to be nothing."""
+    road = measured()
+    road.write(True, 0, b"lost with its carrier")
+    road.send(True)
+    received, sending = road.local.carrier_made(road.now)
+    early = road.take(road.local)
+    assert encode(Type.PING, 0, bytes(8)) in early
+    road.now += 1
+    begins = road.exit.resumed(received, sending, road.now)
+    welcome = road.exit.received
+    road.feed(road.exit, early)
+    road.local.welcomed(welcome, begins, road.now)
+    assert encode(Type.PING, 0, bytes(8)) not in road.take(road.local)
+    road.feed(road.local, road.take(road.exit))
+    road.write(True, 0, b"more")
+    road.now += 2
+    road.take(road.local)
+    assert road.local.next_timer(road.now) > road.now + 7, "of a link of 1 s"
 
 
 def test_progress_grows_with_what_arrives_on_either_side() -> None:

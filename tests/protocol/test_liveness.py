@@ -377,6 +377,17 @@ def test_the_hurry_leaves_time_for_a_round_trip() -> None:
     assert liveness.health(START + 0.9) is Health.SUSPECT
 
 
+def test_hurry_is_never_more_patient() -> None:
+    liveness = new()
+    liveness.asked(START)
+    liveness.answered(START + 9)  # once, and then as before: the deviation remembers it
+    liveness.asked(START + 10)
+    liveness.network_changed()
+    assert (
+        liveness.health(START + 10 + SUSPECT_TIMEOUTS * (FAST + TIMEOUT_MARGIN) + liveness.round_trip) is Health.SUSPECT
+    )
+
+
 def test_who_stood_still_does_not_blame_the_peer() -> None:
     liveness = new()
     liveness.asked(START)
@@ -401,6 +412,17 @@ def test_the_first_measurement_counts_whole_and_later_ones_an_eighth() -> None:
     liveness.asked(START + 1)
     liveness.answered(START + 2.3)
     assert liveness.round_trip == pytest.approx(0.5 + (1.3 - 0.5) / 8)
+
+
+def test_the_welcome_is_a_measurement() -> None:
+    liveness = Liveness(asks=True)
+    liveness.carrier_made(START, 0)
+    liveness.welcomed(START + 1)
+    assert liveness.round_trip == 1
+    liveness.data_sent(START + 1)
+    assert health_at(liveness, START + 1 + SUSPECT_TIMEOUTS * (1 + TIMEOUT_MARGIN) + 1) == TURNS_SUSPECT
+    liveness.welcomed(START + 1)  # no time has passed: that says nothing
+    assert liveness.round_trip == 1
 
 
 def test_an_answer_that_nobody_asked_for_measures_nothing() -> None:
