@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -104,16 +105,22 @@ class Tunnel:
     # Over the budget of attributes: the session, who waits for it, and what is told about it.
 
     def __init__(
-        self, open_carrier: OpenCarrier, key: UserKey, *, connect_wait: float, rotation: Rotation = Rotation()
+        self,
+        open_carrier: OpenCarrier,
+        key: UserKey,
+        *,
+        connect_wait: float,
+        waiting_time: float = WAITING_TIME,
+        rotation: Rotation = Rotation(),
     ) -> None:
         self._open_carrier = open_carrier
         self._key = key
-        self._connect_wait = connect_wait
-        self._rotation = rotation
+        self.adjust(connect_wait=connect_wait, waiting_time=waiting_time, rotation=rotation)
         self._known_good = KnownGood()
         self._session = self._new_session()
         self._token = NO_TOKEN
-        self._up = trio.Event()
+        self._up, self._down = trio.Event(), trio.Event()
+        self._down.set()
         self._down_since = -math.inf
         self._waiting = 0  # apps whose connection waits for the tunnel
         self._backoff = Backoff()
@@ -126,6 +133,27 @@ class Tunnel:
 
     def __repr__(self) -> str:
         return f"<Tunnel {'up' if self._up.is_set() else 'down'}, {self._session!r}>"
+
+    def adjust(self, *, connect_wait: float, waiting_time: float, rotation: Rotation) -> None:
+        """For what begins from now on; times are in seconds."""
+        self._connect_wait = connect_wait
+        self._waiting_time = waiting_time
+        self._rotation = rotation
+
+    @property
+    def up(self) -> trio.Event:
+        """Set while there is a carrier; each time that there is none it is another event."""
+        return self._up
+
+    @property
+    def down(self) -> trio.Event:
+        """Set while there is no carrier; each time that there is one it is another event."""
+        return self._down
+
+    @property
+    def streams(self) -> int:
+        """How many are open, or about to be."""
+        return len(self._session.mux.streams)
 
     def _new_session(self) -> Session:
         mux = Mux(opens=True, now=trio.current_time(), max_streams=MAX_STREAMS)
@@ -156,16 +184,21 @@ class Tunnel:
         return stream
 
     async def _wait_until_up(self) -> None:
+        with self.wanted(), trio.move_on_after(self._connect_wait):
+            while not self._up.is_set():
+                await self._up.wait()
+            return
+        raise OpenError(Reason.TUNNEL_DOWN)
+
+    @contextmanager
+    def wanted(self) -> Iterator[None]:
+        """Somebody waits for it meanwhile: pauses between attempts to connect are short."""
         self._waiting += 1
         self._backoff.wanted()
         try:
-            with trio.move_on_after(self._connect_wait):
-                while not self._up.is_set():
-                    await self._up.wait()
-                return
+            yield
         finally:
             self._waiting -= 1
-        raise OpenError(Reason.TUNNEL_DOWN)
 
     def network_changed(self) -> None:
         """Looks at the carrier at once, or tries at once to make one."""
@@ -222,12 +255,14 @@ class Tunnel:
         """Until it ends; returns the one that took over."""
         self._news.connected(anew=not welcomed.took_over)
         self._up.set()
+        self._down = trio.Event()
         made, received = trio.current_time(), self._session.mux.received
         successor: list[_Welcomed] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._replace, successor)
             why = await self._session.run_carrier(welcomed.stream, welcomed.first, volume=self._rotation.volume())
             self._up = trio.Event()
+            self._down.set()
             self._down_since = trio.current_time()
             if why == DEAD:
                 self._tell_loss(why)  # before the race is decided
@@ -249,7 +284,7 @@ class Tunnel:
             self._news.trouble(f"the connection to the exit is gone, and is made again: {why}")
 
     def _give_up_waiting(self) -> None:
-        if trio.current_time() - self._down_since > WAITING_TIME and self._session.mux.streams:
+        if trio.current_time() - self._down_since > self._waiting_time and self._session.mux.streams:
             self._start_over("the exit was not reached for too long")
 
     def _start_over(self, why: str) -> None:
