@@ -302,8 +302,9 @@ def with_exit(text: str, path: Path, link: Link) -> str:
     """
     table = convert(read_tables(text, path), path).local
     source = _Source(path)
+    there = _links(table, source)
     with source.field("local.exits"):
-        links = {(each.pin, each.key): str(each) for each in merged(_links(table, source))}
+        links = {(each.pin, each.key): str(each) for each in merged(there)}
     links[link.pin, link.key] = str(link)
     first, *others = links.values()
     return with_settings(text, "local", {"exit": first} | ({"exits": others} if others or table.exits else {}))

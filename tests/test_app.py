@@ -54,9 +54,20 @@ async def test_a_port_in_use_is_one_clear_line() -> None:
     assert "\n" not in str(caught.value)
 
 
+async def test_an_exit_listens_at_all_of_its_places_or_none() -> None:
+    free = Listen("127.0.0.1", 0)
+    listeners = await app._listen_all([free, free], "exit.listen")
+    assert len({listener.socket.getsockname() for listener in listeners}) == 2
+    taken = Listen("127.0.0.1", listeners[0].socket.getsockname()[1])
+    with pytest.raises(ConfigError, match="in use"):
+        await app._listen_all([free, taken], "exit.listen")  # what it leaves open would be a warning, and so an error
+    for listener in listeners:
+        await listener.aclose()
+
+
 def test_a_local_side_without_an_exit(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="ropeway join"):
-        app.run_local(parse({}, tmp_path / "config.toml"))
+        app.run_local(parse({}, tmp_path / "config.toml"), tmp_path / "config.toml")
 
 
 async def test_an_exit_without_users(tmp_path: Path) -> None:
