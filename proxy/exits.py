@@ -36,7 +36,7 @@ IDLE = 60.0
 class Route:
     """An exit that may be used. Routes of the same identity are the same exit; `name` is for people.
 
-    `chosen` is called each time that it is up and takes the new streams.
+    `chosen` is called when it begins to take the new streams.
     """
 
     identity: Hashable
@@ -72,7 +72,7 @@ class Exits:
         self._up, self._down = trio.Event(), trio.Event()  # of the current one; each is another event next time
         self._down.set()
         self._nursery: trio.Nursery | None = None
-        self._told = ""
+        self._chosen: Hashable = None  # the exit that was told so last
 
     def __repr__(self) -> str:
         current = self._current.route.name if self._current else "nothing"
@@ -179,10 +179,11 @@ class Exits:
         self._up.set()
         if self._down.is_set():
             self._down = trio.Event()
-        if len(self._routes) > 1 and self._told != running.route.name:
-            log.info("new connections go by way of %s", running.route.name)
-        self._told = running.route.name
-        self._nursery.start_soon(running.route.chosen)
+        if self._chosen != running.route.identity:
+            self._chosen = running.route.identity
+            self._nursery.start_soon(running.route.chosen)
+            if len(self._routes) > 1:
+                log.info("new connections go by way of %s", running.route.name)
 
     def _set_down(self) -> None:
         if self._up.is_set():
