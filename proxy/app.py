@@ -102,7 +102,12 @@ async def _give_back_memory() -> None:
 # ---- the local side
 
 
-async def _serve_local(settings: LocalSettings, path: Path) -> None:
+async def _serve_local(
+    settings: LocalSettings,
+    path: Path,
+    *,
+    task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+) -> None:
     listeners = await _listen(settings.listen, "local.listen")
     if not looks_like_a_browser:
         log.warning(
@@ -116,6 +121,7 @@ async def _serve_local(settings: LocalSettings, path: Path) -> None:
         await nursery.start(_serve_port, settings, listeners, side.exits)
         names = ", ".join(str(each.addresses[0]) for each in settings.exits)
         log.info("ready: SOCKS and HTTP proxy on %s, by way of %s", _shown_listeners(listeners), names)
+        task_status.started(listeners)
 
 
 async def _serve_port(
