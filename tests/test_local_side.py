@@ -196,7 +196,7 @@ async def test_the_volume_is_in_megabytes(server: Identity, around: list[World],
         assert len(around[0].attempts) == 1
         await exchange(stream, bytes(100_000))
         await trio.sleep(1)
-        assert len(around[0].attempts) == 2
+        assert len(around[0].attempts) > 1
 
 
 async def test_what_needs_a_restart_is_told(
