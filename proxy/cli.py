@@ -51,6 +51,10 @@ HostOption = Annotated[
 PortOption = Annotated[
     int, typer.Option("--port", min=1, max=65535, metavar="PORT", help="Port under which users reach the exit.")
 ]
+AlsoOption = Annotated[
+    list[str] | None,
+    typer.Option("--also", metavar="HOST:PORT", help="Another address under which users reach it; can be repeated."),
+]
 UsersOption = Annotated[
     list[str] | None, typer.Option("--user", metavar="NAME", help="A user; can be repeated.  [default: first]")
 ]
@@ -79,6 +83,9 @@ LinkArgument = Annotated[
         help='The link that the exit printed; "-" reads it from standard input, '
         "because everybody on this computer can see the arguments of a command.",
     ),
+]
+AddOption = Annotated[
+    bool, typer.Option("--add", help="Keep the other exits; a link of the same exit and user is replaced.")
 ]
 LocalListenOption = Annotated[
     str | None,
@@ -153,25 +160,34 @@ def run(config: ConfigOption = None) -> None:
     from . import app
     from .config import load
 
-    _until_interrupted(app.run_local, load(_path(config)))
+    path = _path(config)
+    _until_interrupted(app.run_local, load(path), path)
 
 
 @program.command()
 def join(
     link: LinkArgument,
+    add: AddOption = False,
     listen: LocalListenOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Set up the local side for the exit of this link."""
-    from .config import change
+    from .config import change, with_exit
     from .config_file import with_settings
     from .share import Link
 
     parsed = Link.parse(sys.stdin.readline(_MAX_LINK) if link == "-" else link)
-    values = {"exit": str(parsed)} | ({"listen": listen} if listen else {})
+    values = ({} if add else {"exit": str(parsed)}) | ({"listen": listen} if listen else {})
     path = _path(config)
-    settings = change(path, lambda text: with_settings(text, "local", values))
-    _say(f"Written to {path}. Apps will connect at {settings.local.listen}, the exit is {parsed.address}.")
+
+    def edit(text: str) -> str:
+        text = with_exit(text, path, parsed) if add else text
+        return with_settings(text, "local", values)
+
+    settings = change(path, edit).local
+    number = len(settings.exits)
+    exits = f"the exit is {parsed.address}" if number == 1 else f"{parsed.address} is one of {number} exits"
+    _say(f"Written to {path}. Apps will connect at {settings.listen}, {exits}.")
     _say(f"Now start it: {_command('run', config)}")
 
 
@@ -201,6 +217,7 @@ def run_exit(config: ConfigOption = None) -> None:
 def set_up_exit(  # over the budget of parameters: each is an option of the command line
     host: HostOption,
     port: PortOption = 443,
+    also: AlsoOption = None,
     user: UsersOption = None,
     listen: ExitListenOption = None,
     website: WebsiteOption = None,
@@ -221,7 +238,9 @@ def set_up_exit(  # over the budget of parameters: each is an option of the comm
     if not force:
         _refuse_to_replace(old, path)
     values: dict[str, object] = {"host": host, "port": port, "certificate": "exit-cert.pem", "key": "exit-key.pem"}
-    if listen or port != old.listen.port:
+    if also:
+        values["addresses"] = also
+    if listen or all(port != each.port for each in old.listen):
         values["listen"] = listen or f":{port}"
     if website:
         values["website"] = website
@@ -366,10 +385,12 @@ def _show(link: Link, *, with_code: bool = False) -> None:
     if terminal or with_code:
         from .qr import draw
 
-        code = draw(str(link), colour=terminal)
         try:
+            code = draw(str(link), colour=terminal)
             code.encode(sys.stdout.encoding or "ascii")
         except UnicodeEncodeError:
             return _say("The QR code is left out: this output cannot show it.")
+        except ValueError:  # segno's; the encoding's is one as well
+            return _say("The QR code is left out: the link is too long for one.")
         print(code)
     return None
