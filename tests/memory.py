@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -14,7 +14,8 @@ from proxy.address import Address
 from proxy.errors import CarrierError, OpenError, Reason
 from proxy.exit import Exit, Limits
 from proxy.keys import UserKey, channel_binding, der_of, pin_of
-from proxy.tls import connect_tls, exit_context, local_context
+from proxy.protocol.handshake import NO_TOKEN, NONCE_SIZE, Hello, Wanted, Welcome, read_welcome
+from proxy.tls import TLSStream, connect_tls, exit_context, local_context
 from proxy.tunnel import Tunnel
 from proxy.ways import TLS_TIMEOUT, Opened
 
@@ -238,6 +239,34 @@ class Visits:
         await stream.aclose()
 
 
+@dataclass(frozen=True)
+class Greeted:
+    """A carrier on which a test speaks itself, what the exit answered to its hello, and what came behind that."""
+
+    carrier: TLSStream
+    welcome: Welcome
+    rest: bytes
+
+    async def read_to_end(self) -> bytes:
+        """Whatever comes until the exit closes it, in the right way or not."""
+        said = bytearray(self.rest)
+        with suppress(trio.BrokenResourceError):
+            while data := await self.carrier.receive_some():
+                said += data
+        return bytes(said)
+
+
+async def greet(opened: Opened, key: UserKey, hello: Hello, behind: bytes = b"") -> Greeted:
+    """Says hello, with these frames right behind it."""
+    await opened.stream.send_all(hello.encode(key.secret, opened.binding, b"") + behind)
+    data = b""
+    while (answer := read_welcome(data, key.secret, opened.binding, hello)) is None:
+        more = await opened.stream.receive_some()
+        assert more, "the exit closed the carrier without a welcome"
+        data += more
+    return Greeted(opened.stream, answer[0], data[answer[1] :])
+
+
 class World:
     """An exit, what lies behind it, and ways to it."""
 
@@ -291,6 +320,21 @@ class World:
         with trio.move_on_after(self.handshake_timeout):
             return Opened(*await connect_tls(self.listener.lay(cable), self._context, "", self.server.pin), 0.0)
         raise CarrierError("the exit does not answer")
+
+    async def greet(
+        self,
+        wanted: Wanted = Wanted.NEW,
+        token: bytes = NO_TOKEN,
+        received: int = 0,
+        sending: int = 0,
+        *,
+        key: UserKey | None = None,
+        behind: bytes = b"",
+    ) -> Greeted:
+        """`greet` on a new carrier, with a hello as it is given here."""
+        key = key or self.key
+        hello = Hello(key.key_id, bytes(NONCE_SIZE), wanted, token, received, sending)
+        return await greet(await self.open_carrier(), key, hello, behind)
 
     def cut(self) -> None:
         self.cables[-1].cut()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +11,7 @@ from proxy.errors import CarrierError, OpenError, Reason
 from proxy.exit import HANDSHAKE_TIMEOUT, Limits
 from proxy.keys import UserKey
 from proxy.protocol.frame import Type, encode
-from proxy.protocol.handshake import Hello, Status, read_welcome
+from proxy.protocol.handshake import Status, Wanted
 from tests.memory import ECHO, Identity, exchange, world
 
 if TYPE_CHECKING:
@@ -70,12 +69,8 @@ async def test_a_hello_with_offsets_that_cannot_be_ends_no_session(
         stream = await tunnel.open(ECHO)
         await exchange(stream, b"before" * 1000)
         await trio.sleep(1)  # everything is acknowledged
-        carrier, binding = await around.open_carrier()
-        hello = Hello(around.key.key_id, bytes(16), tunnel._token, received, sending)
-        await carrier.send_all(hello.encode(around.key.secret, binding, b""))
-        answer = read_welcome(await carrier.receive_some(), around.key.secret, binding, hello)
-        assert answer is not None
-        assert answer[0].status is Status.UNKNOWN
+        greeted = await around.greet(Wanted.RESUME, tunnel._token, received, sending)
+        assert greeted.welcome.status is Status.IMPOSSIBLE
         await exchange(stream, b"after" * 1000)
         assert len(around.attempts) == 2  # the tunnel never had to connect again
 
@@ -90,10 +85,8 @@ async def test_at_the_limit_sessions_without_streams_go_first(server: Identity, 
         around.cut()
         for _ in range(5):
             around.reachable = True
-            carrier, binding = await around.open_carrier()
+            await around.greet()
             around.reachable = False
-            await carrier.send_all(Hello(around.key.key_id, bytes(16)).encode(around.key.secret, binding, b""))
-            await carrier.receive_some()
             around.cut()
             await trio.sleep(1)
         assert around.sessions == 3
@@ -103,14 +96,8 @@ async def test_at_the_limit_sessions_without_streams_go_first(server: Identity, 
 
 async def test_who_breaks_the_protocol_is_told_so(server: Identity, autojump_clock: MockClock) -> None:
     async with world(server) as around:
-        carrier, binding = await around.open_carrier()
-        hello = Hello(around.key.key_id, bytes(16)).encode(around.key.secret, binding, b"")
-        await carrier.send_all(hello + encode(Type.OPENED, 7))
-        said = bytearray()
-        with suppress(trio.BrokenResourceError):
-            while data := await carrier.receive_some():
-                said += data
-        assert b"never opened" in said
+        greeted = await around.greet(behind=encode(Type.OPENED, 7))
+        assert b"never opened" in await greeted.read_to_end()
 
 
 async def test_strangers_never_take_every_place(
@@ -123,7 +110,7 @@ async def test_strangers_never_take_every_place(
         stream = await tunnel.open(ECHO)
         visitors = []
         for _ in range(12):
-            carrier, _ = await around.open_carrier()
+            carrier = (await around.open_carrier()).stream
             await carrier.send_all(b"GET / HTTP/1.1\r\n\r\n")
             visitors.append(carrier)
             await trio.sleep(0.1)
