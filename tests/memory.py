@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import trio
 from trio.testing import memory_stream_pair
 
 from proxy.address import Address
 from proxy.errors import CarrierError, OpenError, Reason
-from proxy.exit import Exit, Limits
+from proxy.exit import Exit, Limits, Terms
+from proxy.exit import Identity as Shown
 from proxy.keys import UserKey, channel_binding, der_of, pin_of
 from proxy.protocol.handshake import NO_TOKEN, NONCE_SIZE, Hello, Wanted, Welcome, read_welcome
 from proxy.tls import TLSStream, connect_tls, exit_context, local_context
@@ -21,7 +22,7 @@ from proxy.ways import TLS_TIMEOUT, Opened
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from trio.testing import MemoryReceiveStream, MemorySendStream
@@ -288,22 +289,38 @@ class World:
     async def start_exit(self, limits: Limits = Limits()) -> None:  # noqa: B008  (it is frozen)
         """A new one, with no memory of the last."""
         self.listener = MemoryListener()
-        users = {key.key_id: key.secret for key in (self.key, self.other_key)}
-        self.exit = Exit(
-            users, self.server.binding, website=self.website, connect=self.destinations.connect, limits=limits
-        )
+        self.exit = Exit(self.terms(limits))
         self._exit_scope = trio.CancelScope()
+        self._exit_gone = trio.Event()
         await self._nursery.start(self._serve)
 
+    def terms(self, limits: Limits = Limits(), *, keys: Sequence[UserKey] | None = None) -> Terms:  # noqa: B008
+        """What an exit of this world goes by; `keys` in place of the two users'."""
+        users = {key.key_id: key.secret for key in ((self.key, self.other_key) if keys is None else keys)}
+        shown = Shown(self.server.context, self.server.binding)
+        return Terms(users, shown, self.website, self.destinations.connect, limits)
+
     async def _serve(self, *, task_status: trio.TaskStatus[None]) -> None:
-        listeners = cast("list[trio.SocketListener]", [self.listener])
-        with self._exit_scope:
-            await self.exit.serve(listeners, self.server.context, task_status=task_status)
+        try:
+            with self._exit_scope:
+                await self.exit.serve([self.listener], task_status=task_status)
+        finally:
+            self._exit_gone.set()
+
+    async def stop_exit(self) -> None:
+        """In the way of SIGTERM: until it has said goodbye."""
+        self._exit_scope.cancel()
+        await self._exit_gone.wait()
+
+    async def kill_exit(self) -> None:
+        """Without a word: the kernel ends its connections."""
+        for cable in self.cables:
+            cable.cut()
+        await self.stop_exit()
 
     async def restart_exit(self) -> None:
-        self._exit_scope.cancel()
-        while not self.listener.closed:
-            await trio.lowlevel.checkpoint()
+        """Kills it, and starts another one."""
+        await self.kill_exit()
         await self.start_exit()
 
     @property
