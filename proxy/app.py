@@ -13,14 +13,15 @@ import trio
 from . import descriptors, heap, telemetry
 from .address import Address
 from .address_book import AddressBook
-from .config import Config, ExitSettings, Listen, LocalSettings, Server, Website
+from .config import Config, Listen, LocalSettings, Server, Website
 from .config import Folder as FolderSetting
 from .dialer import Dialer
 from .errors import ConfigError
-from .exit import Exit, Limits
+from .exit import Exit, Identity, Limits, Terms
 from .keys import UserKey, channel_binding, der_of, new_certificate, pin_of
 from .listener import serve_local
 from .protocol.socks import Credentials
+from .reload import Reload, Settings
 from .share import Link
 from .tls import TLSStream, connect_tls, exit_context, local_context, looks_like_a_browser
 from .tunnel import Tunnel
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
 
 log = telemetry.logger("app")
 
+_STOP = (signal.SIGINT, signal.SIGTERM)
+
 # Our choices.
+MEGABYTE = 1_000_000  # bytes
 BACKLOG = 1024  # a browser that starts again opens dozens of connections at once; the kernel has its own bound
 
 
@@ -47,10 +51,12 @@ def run_local(config: Config) -> None:
     _run(_serve_local, config.local, config.local.exit)
 
 
-def run_exit(config: Config) -> None:
-    """`ropeway exit run`, until SIGINT or SIGTERM. Raises ConfigError."""
-    _configure(config)
-    _run(_serve_exit, config.exit)
+def run_exit(path: Path) -> None:
+    """`ropeway exit run` with the configuration in this file, which is read again when it changes. Until SIGINT or SIGTERM. Raises ConfigError."""
+    files = Reload(path)
+    settings = files.read()
+    _configure(settings.config)
+    _run(_serve_exit, files, settings)
 
 
 def run_demo(config: Config, port: int, allow_private: bool) -> None:
@@ -71,8 +77,9 @@ def _run(serve: Callable[..., Awaitable[None]], *args: object) -> None:
 
 
 async def _until_signal(serve: Callable[..., Awaitable[None]], args: tuple[object, ...]) -> None:
+    """The first signal ends it in peace; a second one is for the kernel, which ends the process at once."""
     failure: ConfigError | None = None
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(*_STOP) as signals:
         async with trio.open_nursery() as nursery:
 
             async def serve_and_stop() -> None:
@@ -87,6 +94,8 @@ async def _until_signal(serve: Callable[..., Awaitable[None]], args: tuple[objec
             nursery.start_soon(_give_back_memory)
             async for number in signals:
                 log.info("stopped by %s", signal.Signals(number).name)
+                for each in _STOP:
+                    signal.signal(each, signal.SIG_DFL)  # until the receiver gives back what there was before it
                 nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
@@ -153,22 +162,39 @@ def _carrier_opener(link: Link, book: AddressBook | None = None) -> OpenCarrier:
 # ---- the exit
 
 
-async def _serve_exit(settings: ExitSettings) -> None:
-    if not settings.users:
+async def _serve_exit(files: Reload, settings: Settings) -> None:
+    exit_settings = settings.config.exit
+    if not exit_settings.users:
         raise ConfigError("exit.users", "nobody may use this exit; add a user with `ropeway exit user add NAME`")
-    context = exit_context(settings.certificate, settings.key)
-    binding = channel_binding(der_of(settings.certificate.read_bytes()))
-    serving = Exit(
-        {user.key.key_id: user.key.secret for user in settings.users},
-        binding,
-        website=_website(settings.website),
-        connect=Dialer(allow_private=settings.allow_private).connect,
-        limits=Limits(settings.waiting_time, settings.max_sessions, settings.max_streams),
-    )
-    listeners = await _listen(settings.listen, "exit.listen")
+    serving = Exit(_terms(settings))
+
+    def apply(changed: Settings) -> None:
+        _configure(changed.config)
+        serving.change(_terms(changed))
+
+    listeners = await _listen(exit_settings.listen, "exit.listen")
     async with trio.open_nursery() as nursery:
-        await nursery.start(serving.serve, listeners, context)
-        log.info("ready: exit on %s, for %d users", _shown_listeners(listeners), len(settings.users))
+        await nursery.start(files.run, apply)
+        await nursery.start(serving.serve, listeners)
+        log.info("ready: exit on %s, for %d users", _shown_listeners(listeners), len(exit_settings.users))
+
+
+def _terms(settings: Settings) -> Terms:
+    chosen = settings.config.exit
+    limits = Limits(
+        chosen.waiting_time,
+        chosen.max_sessions,
+        chosen.max_streams,
+        chosen.waiting_memory_user * MEGABYTE,
+        chosen.waiting_memory * MEGABYTE,
+    )
+    return Terms(
+        {user.key.key_id: user.key.secret for user in chosen.users},
+        settings.identity,
+        _website(chosen.website),
+        Dialer(allow_private=chosen.allow_private).connect,
+        limits,
+    )
 
 
 def _website(setting: Website) -> ServeWebsite:
@@ -200,16 +226,12 @@ async def _serve_demo(
     der, user = der_of(certificate), UserKey.new()
     exit_port = exit_listeners[0].socket.getsockname()[1]
     link = Link("127.0.0.1", exit_port, user, pin_of(der), server_name="localhost")
-    serving = Exit(
-        {user.key_id: user.secret},
-        channel_binding(der),
-        website=page(),
-        connect=Dialer(allow_private=allow_private).connect,
-        limits=Limits(),
-    )
+    identity = Identity(exit_context(where / "cert.pem", where / "key.pem"), channel_binding(der))
+    connect = Dialer(allow_private=allow_private).connect
+    serving = Exit(Terms({user.key_id: user.secret}, identity, page(), connect, Limits()))
     tunnel = Tunnel(_carrier_opener(link), user, connect_wait=settings.connect_wait)
     async with trio.open_nursery() as nursery:
-        await nursery.start(serving.serve, exit_listeners, exit_context(where / "cert.pem", where / "key.pem"))
+        await nursery.start(serving.serve, exit_listeners)
         nursery.start_soon(tunnel.run)
         await nursery.start(_serve_port, settings, listeners, tunnel)
         log.info("ready: SOCKS and HTTP proxy on %s", _shown_listeners(listeners))

@@ -123,7 +123,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class ExitSettings:
-    """`host` is empty where no exit was set up; the paths are absolute."""
+    """`host` is empty where no exit was set up; the paths are absolute, the memory is in MB."""
 
     listen: Listen
     host: str
@@ -135,6 +135,8 @@ class ExitSettings:
     website: Website
     allow_private: bool
     waiting_time: float
+    waiting_memory_user: int
+    waiting_memory: int
     max_sessions: int
     max_streams: int
     users: tuple[User, ...]
@@ -284,6 +286,8 @@ def _exit(table: ExitTable, source: _Source) -> ExitSettings:
         website=website,
         allow_private=table.allow_private,
         waiting_time=table.waiting_time,
+        waiting_memory_user=table.waiting_memory_user,
+        waiting_memory=table.waiting_memory,
         max_sessions=table.max_sessions,
         max_streams=table.max_streams,
         users=_users(table.users, source),

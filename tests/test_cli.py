@@ -286,7 +286,7 @@ def test_the_sides_get_their_configuration(
     settings = config.load(path)
     assert ropeway("run", "--config", path) == Done(0, "", "")
     assert ropeway("exit", "run", "--config", path) == Done(0, "", "")
-    assert started == [("run_local", settings), ("run_exit", settings)]
+    assert started == [("run_local", settings), ("run_exit", path)]
 
 
 def test_the_demo_needs_none(ropeway: Callable[..., Done], started: list[tuple[object, ...]]) -> None:
