@@ -72,10 +72,11 @@ class ServedSession:
 
     async def _move(self, hello: Hello) -> Verdict:
         session = self.session
-        if hello.wanted is Wanted.HAND_OVER and await session.finish(FINISH_TIMEOUT):
+        handed_over = hello.wanted is Wanted.HAND_OVER and await session.finish(FINISH_TIMEOUT)
+        await session.detach()  # the old carrier may seem alive here, or still be closing
+        if handed_over:
             sending = session.mux.handed_over(trio.current_time())
         else:
-            await session.detach()  # the old carrier may seem alive here
             try:
                 sending = session.mux.resumed(hello.received, hello.sending, trio.current_time())
             except RemoteProtocolError as exc:  # the old carrier brought what does not go with this hello
