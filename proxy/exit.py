@@ -219,12 +219,15 @@ class Exit:
             finally:
                 self._strangers.leave(stranger)
         if caller is not None and not self._stopping:
+            refusal: Status | None = None
             with trio.CancelScope(shield=True) as scope:  # so that it can be told of the end
                 self._carriers.add(scope)
                 try:
-                    await self._serve_carrier(caller)
+                    refusal = await self._serve_carrier(caller)
                 finally:
                     self._carriers.discard(scope)
+            if refusal is not None:
+                await caller.refuse(refusal)
 
     async def _receive(self, stream: TLSStream, binding: bytes) -> _Caller | None:
         """Who says hello; a visitor has been to the website."""
@@ -244,11 +247,11 @@ class Exit:
         await self._terms.website(stream, data)
         return None
 
-    async def _serve_carrier(self, caller: _Caller) -> None:
+    async def _serve_carrier(self, caller: _Caller) -> Status | None:
+        """To the end of the carrier; or at once, with why there is no session for it."""
         served, (status, sending) = await self._session_for(caller.hello)
         if served is None:
-            await caller.refuse(status)
-            return
+            return status
         self._room.leave(served)
         turn = served.take_turn()
         try:
@@ -261,6 +264,7 @@ class Exit:
         finally:
             if served.has_turn(turn):
                 self._settle(served)
+        return None
 
     # ---- sessions
 

@@ -70,7 +70,10 @@ class End(trio.abc.HalfCloseableStream):
         await self._stream.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
-        await self._stream.send_eof()
+        if self._cable.silent:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._stream.send_eof()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         sizes = [size for size in (max_bytes, self._cable.pieces()) if size is not None]
@@ -269,11 +272,12 @@ async def greet(opened: Opened, key: UserKey, hello: Hello, behind: bytes = b"")
 
 
 class World:
-    """An exit, what lies behind it, and ways to it."""
+    """An exit, what lies behind it, and ways to it: cables, or the kernel's `sockets`, which know of no clock that jumps."""
 
-    def __init__(self, nursery: trio.Nursery, server: Identity) -> None:
+    def __init__(self, nursery: trio.Nursery, server: Identity, *, sockets: bool = False) -> None:
         self._nursery = nursery
         self.server = server
+        self._sockets = sockets
         self.key = UserKey.new()
         self.other_key = UserKey.new()
         self.destinations = Destinations(nursery)
@@ -284,11 +288,15 @@ class World:
         self.attempts: list[float] = []
         self.handshake_timeout = TLS_TIMEOUT
         self._context = local_context(roots=False)
+        self._opened: list[TLSStream] = []
         self._exit_scope = trio.CancelScope()
 
     async def start_exit(self, limits: Limits = Limits()) -> None:  # noqa: B008  (it is frozen)
         """A new one, with no memory of the last."""
-        self.listener = MemoryListener()
+        if self._sockets:
+            (self._port,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        else:
+            self.listener = MemoryListener()
         self.exit = Exit(self.terms(limits))
         self._exit_scope = trio.CancelScope()
         self._exit_gone = trio.Event()
@@ -303,7 +311,8 @@ class World:
     async def _serve(self, *, task_status: trio.TaskStatus[None]) -> None:
         try:
             with self._exit_scope:
-                await self.exit.serve([self.listener], task_status=task_status)
+                listener = self._port if self._sockets else self.listener
+                await self.exit.serve([listener], task_status=task_status)
         finally:
             self._exit_gone.set()
 
@@ -332,11 +341,19 @@ class World:
         await trio.lowlevel.checkpoint()
         if not self.reachable:
             raise CarrierError("there is no way to the exit")
+        with trio.move_on_after(self.handshake_timeout):
+            transport = await self._open_transport()
+            stream, binding = await connect_tls(transport, self._context, "", self.server.pin)
+            self._opened.append(stream)
+            return Opened(stream, binding, 0.0)
+        raise CarrierError("the exit does not answer")
+
+    async def _open_transport(self) -> trio.abc.HalfCloseableStream:
+        if self._sockets:
+            return await trio.open_tcp_stream(*self._port.socket.getsockname())
         cable = self.make_cable()
         self.cables.append(cable)
-        with trio.move_on_after(self.handshake_timeout):
-            return Opened(*await connect_tls(self.listener.lay(cable), self._context, "", self.server.pin), 0.0)
-        raise CarrierError("the exit does not answer")
+        return self.listener.lay(cable)
 
     async def greet(
         self,
@@ -356,6 +373,11 @@ class World:
     def cut(self) -> None:
         self.cables[-1].cut()
 
+    async def close(self) -> None:
+        """Every carrier, also those that a test has forgotten."""
+        for stream in self._opened:
+            await trio.aclose_forcefully(stream)
+
     def new_tunnel(self, key: UserKey | None = None, connect_wait: float = 10.0) -> Tunnel:
         return Tunnel(self.open_carrier, key or self.key, connect_wait=connect_wait)
 
@@ -372,13 +394,19 @@ class World:
 
 
 @asynccontextmanager
-async def world(server: Identity, limits: Limits = Limits()) -> AsyncIterator[World]:  # noqa: B008  (it is frozen)
+async def world(
+    server: Identity,
+    limits: Limits = Limits(),  # noqa: B008  (it is frozen)
+    *,
+    sockets: bool = False,
+) -> AsyncIterator[World]:
     with trio.fail_after(7200):  # of virtual time: pings would keep a test alive that waits for nothing
         async with trio.open_nursery() as nursery:
-            made = World(nursery, server)
+            made = World(nursery, server, sockets=sockets)
             await made.start_exit(limits)
             yield made
             nursery.cancel_scope.cancel()
+        await made.close()
 
 
 async def exchange(stream: trio.abc.Stream, data: bytes = b"hello") -> None:
