@@ -10,7 +10,7 @@ They touch the session's core between awaits only, so there is no lock.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -20,7 +20,8 @@ from .protocol.liveness import Health
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .session import Session
+    from .protocol.mux import Mux
+    from .session_stream import Wakeup
 
 # Our choices. Times are in seconds.
 #: How much is chosen at once: little while the carrier is slow, so that what comes next is chosen late; while it is fast, as much as one
@@ -32,16 +33,34 @@ BATCH_TIME = 0.01
 LAST_WORD = 1.0
 #: How long an exit waits for the hello of a carrier that takes over, where the end of the old one overtook it.
 OVERTAKEN = 2.0
-
-
 #: The reason of a carrier that is dead.
 DEAD = "nothing was heard on it for seconds"
+
+
+class Rider(Protocol):
+    """The session that is on it."""
+
+    mux: Mux
+    output: Wakeup  # for the writer, when the core has something to say
+
+    @property
+    def lingers(self) -> bool:
+        """Whether another carrier may be about to take over where this one comes to its end."""
+
+    def receive(self, data: bytes) -> None:
+        """Called with what the carrier brought."""
+
+    def handle_events(self) -> None:
+        """Called after anything of the core that may have made something happen, and did not return it."""
+
+    def wake_writer(self) -> None:
+        """Called after anything that may have given the core something to say."""
 
 
 class Carrier:
     """`volume`: the bytes in both directions after which it is worn."""
 
-    def __init__(self, session: Session, stream: trio.abc.HalfCloseableStream, volume: float = math.inf) -> None:
+    def __init__(self, session: Rider, stream: trio.abc.HalfCloseableStream, volume: float = math.inf) -> None:
         self._session = session
         self._stream = stream
         self._left = volume
@@ -84,6 +103,16 @@ class Carrier:
         """Nothing more is sent but what was begun, and the end; it goes on until the other side has ended too."""
         self._finishing.set()
         self._session.output.wake()
+
+    @property
+    def finishing(self) -> bool:
+        return self._finishing.is_set()
+
+    def spare(self) -> None:
+        """It could not be replaced: whatever it carries from now on does not wear it."""
+        self._left = math.inf
+        if not self.suspect:
+            self.uneasy = trio.Event()
 
     def look_at_timer(self) -> None:
         """Call where the next timer may have come nearer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -11,8 +11,8 @@ from .errors import OpenError, Reason
 
 if TYPE_CHECKING:
     from .address import Address
+    from .protocol.mux import Mux
     from .protocol.stream import Reset, Stream
-    from .session import Session
 
 # Our choice.
 READ_SIZE = 262_144  # as much as `relay` asks for
@@ -44,6 +44,18 @@ class Wakeup:
             self._task = None
 
 
+class Owner(Protocol):
+    """The session that a stream belongs to."""
+
+    mux: Mux
+
+    def wake_writer(self) -> None:
+        """Called after anything that may have given the core something to say."""
+
+    def forget(self, stream: Stream) -> None:
+        """Called when nobody waits for anything of it any more."""
+
+
 class SessionStream(trio.abc.HalfCloseableStream):
     """One stream of a session. It stays whole while its session goes from carrier to carrier.
 
@@ -52,7 +64,7 @@ class SessionStream(trio.abc.HalfCloseableStream):
     the app has left something unread, it resets.
     """
 
-    def __init__(self, session: Session, stream: Stream) -> None:
+    def __init__(self, session: Owner, stream: Stream) -> None:
         self._session = session
         self._stream = stream
         self._readable = Wakeup()

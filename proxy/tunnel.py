@@ -17,9 +17,10 @@ import trio
 
 from .backoff import Backoff
 from .carrier import DEAD
-from .errors import CarrierError, OpenError, Reason, RemoteProtocolError
+from .errors import CarrierError, Reason, RemoteProtocolError
 from .greeting import FORGOTTEN, ForgottenError, Greeting
 from .known_good import KnownGood
+from .openings import Openings
 from .protocol.event import Code
 from .protocol.handshake import AFTER_WELCOME, NO_TOKEN, Wanted
 from .protocol.mux import EARLY, Mux
@@ -41,14 +42,12 @@ log = logger("tunnel")
 OpenCarrier: TypeAlias = Callable[[], Awaitable["Opened"]]
 
 # Our choices; seconds.
-ACCEPT_TIMEOUT = (
-    30.0  # for the exit to connect: its own limit is 10 s for each destination, and a carrier may break meanwhile
-)
 STEADY = 0.5  # a carrier that lived as long was no failed attempt: the next one comes at once; after one that moved anything, soon
 GOODBYE = 1.0  # what the exit is told at the end may not hold up a stop for longer
 WAITING_TIME = 600.0  # streams wait for the exit as long as it waits for them
 FINISH_TIMEOUT = 5.0  # for a carrier that was handed over to come to its end (docs/protocol.md, section 7)
-RETRY = 1.0  # before a suspect carrier is raced once more, or a rotation tried again
+RETRY = 1.0  # before a suspect carrier is raced once more
+RETRY_ROTATION = 60.0  # before a carrier that works is replaced, where the last attempt failed
 MAX_STREAMS = 8192  # as many as the local port takes connections
 
 
@@ -108,14 +107,12 @@ class Tunnel:
     ) -> None:
         self._open_carrier = open_carrier
         self._key = key
-        self._connect_wait = connect_wait
+        self._openings = Openings(connect_wait)
         self._rotation = rotation
         self._known_good = KnownGood()
         self._session = self._new_session()
         self._token = NO_TOKEN
-        self._up = trio.Event()
         self._down_since = -math.inf
-        self._waiting = 0  # apps whose connection waits for the tunnel
         self._backoff = Backoff()
         self._attempt = trio.CancelScope()  # around an attempt to connect
         self._news = _News()
@@ -125,7 +122,7 @@ class Tunnel:
         self._stopped = trio.Event()
 
     def __repr__(self) -> str:
-        return f"<Tunnel {'up' if self._up.is_set() else 'down'}, {self._session!r}>"
+        return f"<Tunnel {'up' if self._openings.up else 'down'}, {self._session!r}>"
 
     def _new_session(self) -> Session:
         mux = Mux(opens=True, now=trio.current_time(), max_streams=MAX_STREAMS)
@@ -139,33 +136,19 @@ class Tunnel:
         Raises OpenError with the exit's reason, or TUNNEL_DOWN after `connect_wait` seconds without a carrier. When it is cancelled, the
         exit gives up as well.
         """
-        if not self._up.is_set():
-            await self._wait_until_up()
+        if not self._openings.up:
+            self._backoff.wanted()
+            await self._openings.until_up()
         stream = self._session.open(address)
         if self._known_good.has(address, trio.current_time()):
             return stream
         try:
-            with trio.move_on_after(ACCEPT_TIMEOUT) as scope:
-                await stream.wait_accepted()
-            if scope.cancelled_caught:
-                raise OpenError(Reason.TIMED_OUT)
+            await self._openings.until_accepted(stream)
         except BaseException:
             stream.reset(Reason.CANCELLED)
             raise
         self._known_good.add(address, trio.current_time())
         return stream
-
-    async def _wait_until_up(self) -> None:
-        self._waiting += 1
-        self._backoff.wanted()
-        try:
-            with trio.move_on_after(self._connect_wait):
-                while not self._up.is_set():
-                    await self._up.wait()
-                return
-        finally:
-            self._waiting -= 1
-        raise OpenError(Reason.TUNNEL_DOWN)
 
     def network_changed(self) -> None:
         """Looks at the carrier at once, or tries at once to make one."""
@@ -188,7 +171,8 @@ class Tunnel:
 
     async def _say_goodbye(self) -> None:
         self._stopping = True
-        if self._up.is_set():
+        self._attempt.cancel()
+        if self._openings.up:
             self._session.go_away(Code.CLOSED, "the local side was stopped")
             await self._stopped.wait()
 
@@ -215,19 +199,19 @@ class Tunnel:
         except CarrierError as exc:
             self._news.trouble(str(exc))
             self._give_up_waiting()
-            await self._backoff.pause(began, demand=bool(self._waiting or self._session.mux.streams))
+            await self._backoff.pause(began, demand=self._in_demand)
         return None
 
     async def _run_carrier(self, welcomed: _Welcomed) -> _Welcomed | None:
         """Until it ends; returns the one that took over."""
         self._news.connected(anew=not welcomed.took_over)
-        self._up.set()
-        made, received = trio.current_time(), self._session.mux.received
+        self._openings.went_up()
+        made, before = trio.current_time(), self._session.mux.progress
         successor: list[_Welcomed] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._replace, successor)
             why = await self._session.run_carrier(welcomed.stream, welcomed.first, volume=self._rotation.volume())
-            self._up = trio.Event()
+            self._openings.went_down()
             self._down_since = trio.current_time()
             if why == DEAD:
                 self._tell_loss(why)  # before the race is decided
@@ -238,11 +222,17 @@ class Tunnel:
         self._tell_loss(why)
         if self._session.mux.over is not None:
             self._start_over(why)
-        if trio.current_time() - made > STEADY or self._session.mux.received > received:
+        # A session that was made anew meanwhile counts too: the exit was there to say that the old one is over.
+        steady = trio.current_time() - made > STEADY
+        if steady or self._session.mux.progress != before:
             self._backoff.reset()
-        elif not self._stopping:
-            await self._backoff.pause(trio.current_time(), demand=True)
+        if not (steady or self._stopping):
+            await self._backoff.pause(made, demand=self._in_demand)
         return None
+
+    @property
+    def _in_demand(self) -> bool:
+        return self._openings.waiting or bool(self._session.mux.streams)
 
     def _tell_loss(self, why: str) -> None:
         if not self._stopping:
@@ -287,24 +277,26 @@ class Tunnel:
 
     async def _replace(self, successor: list[_Welcomed]) -> None:
         """Waits until the carrier is suspect or worn or old, and then puts another one in its place."""
-        carrier = self._session.carrier
-        assert carrier is not None
+        if (carrier := self._session.carrier) is None:
+            return  # it is gone already
         deadline = trio.current_time() + self._rotation.age()
         while not carrier.gone.is_set():
             with trio.move_on_at(deadline):
                 await carrier.uneasy.wait()
             self._moving = True
             try:
-                successor.append(await self._take_over(carrier))
+                with trio.CancelScope() as self._attempt:
+                    successor.append(await self._take_over(carrier))
+                    return
             except CarrierError as exc:
                 log.debug("the carrier was not replaced: %s", exc)
-            else:
-                return
             finally:
                 self._moving = False
                 self._session.mux.stay()
-            deadline = max(deadline, trio.current_time() + RETRY)
-            if not carrier.gone.is_set():
+            if not carrier.suspect:
+                deadline = trio.current_time() + RETRY_ROTATION
+                carrier.spare()
+            elif not self._attempt.cancel_called:
                 await trio.sleep(RETRY)
 
     async def _take_over(self, carrier: Carrier) -> _Welcomed:
@@ -315,24 +307,26 @@ class Tunnel:
         if was_suspect and not lost:
             await greeting.close()
             raise CarrierError("the old one answers again")
-        mux = self._session.mux
-        wanted = Wanted.RESUME if lost else Wanted.HAND_OVER
-        hello = greeting.hello(wanted, self._token, mux.moving(), AFTER_WELCOME)
         try:
-            if wanted is Wanted.RESUME:
-                welcome, rest = await greeting.exchange(hello)
-            else:
-                welcome, rest = await greeting.exchange(hello, sent=carrier.finish, patience=FINISH_TIMEOUT)
-                with trio.move_on_after(FINISH_TIMEOUT):
-                    await carrier.gone.wait()
-        except CarrierError as exc:
-            if wanted is Wanted.HAND_OVER or isinstance(exc, ForgottenError):
-                await self._session.detach()
+            return await self._move(carrier, greeting, Wanted.RESUME if lost else Wanted.HAND_OVER)
+        except BaseException:
+            if carrier.finishing:
+                carrier.give_up()  # nothing more may be sent on it
+            await greeting.close()
             raise
+
+    async def _move(self, carrier: Carrier, greeting: Greeting, wanted: Wanted) -> _Welcomed:
+        mux = self._session.mux
+        hello = greeting.hello(wanted, self._token, mux.moving(), AFTER_WELCOME)
+        if wanted is Wanted.RESUME:
+            welcome, rest = await greeting.exchange(hello)
+        else:
+            welcome, rest = await greeting.exchange(hello, sent=carrier.finish, patience=FINISH_TIMEOUT)
+            with trio.move_on_after(FINISH_TIMEOUT):
+                await carrier.gone.wait()
         await self._session.detach()
         try:
             mux.moved(welcome.received, welcome.sending, trio.current_time())
         except RemoteProtocolError as exc:
-            await greeting.close()
             raise CarrierError(f"it cannot go on there: {exc}") from exc
         return _Welcomed(greeting.carrier, rest, took_over=True)

@@ -48,6 +48,7 @@ class End(trio.abc.HalfCloseableStream):
         self.sent += data
         if self.closed:
             raise trio.ClosedResourceError
+        await self._cable.flowing.wait()
         await trio.lowlevel.checkpoint()
         if not self._cable.silent:
             await self._cable.carry(self, bytes(data))
@@ -108,8 +109,17 @@ class Cable:
         self.pieces = pieces
         self.silent = False
         self.broken = False
+        self.flowing = trio.Event()
+        self.flowing.set()
         near, far = memory_stream_pair()
         self.near, self.far = End(self, near), End(self, far)
+
+    def hold(self) -> None:
+        """Nothing passes, and nothing is lost, until `let_go`."""
+        self.flowing = trio.Event()
+
+    def let_go(self) -> None:
+        self.flowing.set()
 
     def other(self, end: End) -> End:
         return self.far if end is self.near else self.near

@@ -7,6 +7,7 @@ import logging
 import math
 import random
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,18 +16,21 @@ from trio.testing import wait_all_tasks_blocked
 
 from proxy import tunnel as tunnel_module
 from proxy.address import Address
+from proxy.backoff import DEMAND, FIRST_PAUSE, LONGEST_PAUSE
 from proxy.errors import OpenError, Reason
 from proxy.exit import Limits
 from proxy.keys import UserKey, channel_binding, der_of, new_certificate
-from proxy.tunnel import FIRST_PAUSE, KNOWN_GOOD, LONGEST_PAUSE, MAX_KNOWN_GOOD, KnownGood, Tunnel
-from tests.memory import ECHO, HELD, SLOW, Cable, Identity, exchange, world
+from proxy.openings import ACCEPT_TIMEOUT
+from proxy.protocol.liveness import DEAD, HURRY, SUSPECT
+from proxy.tunnel import Rotation, Tunnel
+from tests.memory import ECHO, HELD, SLOW, Cable, Identity, World, exchange, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trio.testing import MockClock
 
-    from proxy.tls import TLSStream
+    from proxy.ways import Opened
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +143,7 @@ async def test_an_exit_that_never_says_whether_it_connected(server: Identity, au
         with pytest.raises(OpenError) as caught:
             await tunnel.open(SLOW)
         assert caught.value.reason is Reason.TIMED_OUT
-        assert trio.current_time() - start == pytest.approx(tunnel_module.ACCEPT_TIMEOUT)
+        assert trio.current_time() - start == pytest.approx(ACCEPT_TIMEOUT)
         await wait_all_tasks_blocked()
         assert (around.destinations.waiting, streams_of(tunnel)) == (0, 0)
 
@@ -222,30 +226,6 @@ async def test_a_known_destination_that_refuses_is_not_known_any_more(
         assert caught.value.reason is Reason.REFUSED
 
 
-def test_what_is_known_to_be_good_is_forgotten() -> None:
-    known = KnownGood()
-    assert not known.has(ECHO, 0)
-    known.add(ECHO, 0)
-    assert known.has(ECHO, KNOWN_GOOD - 1)
-    assert not known.has(ECHO, KNOWN_GOOD)
-    assert not known.has(Address(ECHO.host, 80), 1)
-    known.add(ECHO, 100)
-    assert known.has(ECHO, KNOWN_GOOD + 99)
-    known.discard(ECHO)
-    known.discard(ECHO)
-    assert not known.has(ECHO, 101)
-
-
-def test_what_is_known_to_be_good_is_bounded() -> None:
-    known = KnownGood()
-    for port in range(1, MAX_KNOWN_GOOD + 1):
-        known.add(Address("a.example", port), 0)
-    known.add(Address("a.example", 1), 0)  # used again, so it is not the oldest
-    known.add(ECHO, 0)
-    assert known.has(Address("a.example", 1), 1)
-    assert not known.has(Address("a.example", 2), 1)
-
-
 # ---- carriers that break
 
 
@@ -287,7 +267,7 @@ async def test_transfers_survive_carriers_that_break_anywhere(
         assert "0 streams, 0 kept" in repr(tunnel)
 
 
-async def test_a_carrier_that_falls_silent_is_replaced(
+async def test_a_carrier_that_falls_silent_is_replaced_before_it_is_dead(
     server: Identity, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
     async with world(server) as around:
@@ -299,11 +279,98 @@ async def test_a_carrier_that_falls_silent_is_replaced(
         around.cables[-1].silent = True
         start = trio.current_time()
         await exchange(stream, b"over the next carrier")
-        assert 5 <= trio.current_time() - start <= 10
+        assert trio.current_time() - start == pytest.approx(SUSPECT)
         assert len(around.cables) == 2
         assert around.sessions == 1
+        assert around.cables[0].near.closed
+    assert told(caplog) == ["connected to the exit", "moved to another connection to the exit"]
+
+
+async def test_a_suspect_carrier_that_answers_again_goes_on(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        first = around.cables[-1]
+        around.make_cable = silent_cable
+        first.hold()
+        await stream.send_all(b"hello")
+        await trio.sleep(SUSPECT + 0.5)
+        assert len(around.cables) == 2, "another one is being made"
+        first.let_go()
+        assert await stream.receive_some() == b"hello"
+        await trio.sleep(10)
+        assert not first.near.closed
+        await exchange(stream)
+        assert around.cables[1].near.closed
+
+
+async def test_silence_without_another_way(
+    server: Identity, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        around.reachable = False
+        around.cables[-1].silent = True
+        await stream.send_all(b"hello")
+        await trio.sleep(DEAD - 0.1)
+        assert "Tunnel up" in repr(tunnel)
+        await trio.sleep(0.2)
+        assert "Tunnel down" in repr(tunnel)
         assert [line for line in told(caplog) if "nothing was heard" in line]
-        assert told(caplog)[-1] == "connected to the exit again"
+        await trio.sleep(60)
+        around.reachable = True
+        start = trio.current_time()
+        assert await stream.receive_some() == b"hello"
+        assert trio.current_time() - start <= DEMAND
+        assert around.sessions == 1
+    assert told(caplog)[-1] == "connected to the exit again"
+
+
+async def test_an_open_waits_no_longer_for_a_tunnel_that_goes_down_meanwhile(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel(connect_wait=5)
+        around.run(tunnel)
+        await until(tunnel, "up")
+        around.reachable = False
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def cut() -> None:
+                await trio.sleep(3)
+                around.cut()
+
+            start = trio.current_time()
+            with pytest.raises(OpenError) as caught:
+                await tunnel.open(SLOW)
+        assert caught.value.reason is Reason.TUNNEL_DOWN
+        assert trio.current_time() - start == pytest.approx(8)
+
+
+async def test_an_open_goes_on_over_the_next_carrier(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel(connect_wait=5)
+        around.run(tunnel)
+        await until(tunnel, "up")
+        around.reachable = False
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def cut_and_mend() -> None:
+                await trio.sleep(3)
+                around.cut()
+                await trio.sleep(4)
+                around.reachable = True
+
+            start = trio.current_time()
+            with pytest.raises(OpenError) as caught:
+                await tunnel.open(SLOW)
+        assert caught.value.reason is Reason.TIMED_OUT
+        assert trio.current_time() - start == pytest.approx(ACCEPT_TIMEOUT)
 
 
 async def test_an_idle_tunnel_notices_that_its_carrier_has_gone(server: Identity, autojump_clock: MockClock) -> None:
@@ -314,6 +381,182 @@ async def test_an_idle_tunnel_notices_that_its_carrier_has_gone(server: Identity
         around.cables[-1].silent = True
         await trio.sleep(60)
         assert len(around.cables) == 2
+
+
+# ---- carriers that are replaced while they work
+
+
+def rotating(around: World, rotation: Rotation) -> Tunnel:
+    return Tunnel(around.open_carrier, around.key, connect_wait=10, rotation=rotation)
+
+
+async def stall(stream: trio.abc.Stream, seconds: float, every: float = 0.1) -> float:
+    """How long the longest of many round trips of an echo took."""
+    until, longest = trio.current_time() + seconds, 0.0
+    while (start := trio.current_time()) < until:
+        await exchange(stream, b"tick")
+        longest = max(longest, trio.current_time() - start)
+        await trio.sleep(every)
+    return longest
+
+
+async def test_a_carrier_is_replaced_in_time(
+    server: Identity, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = rotating(around, Rotation(least_age=10, most_age=20))
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        assert await stall(stream, 200) < 0.01
+        assert 10 <= len(around.cables) <= 21
+        assert all(cable.near.closed for cable in around.cables[:-1])
+        assert around.sessions == 1
+    assert [line for line in told(caplog) if "gone" in line] == []
+
+
+async def test_a_carrier_is_replaced_after_its_volume(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        around.make_cable = lambda: Cable(room=20_000)
+        tunnel = rotating(around, Rotation(least_volume=1e6, most_volume=2e6))
+        around.run(tunnel)
+        for _ in range(3):
+            await transfer(tunnel, random.Random(1).randbytes(4_000_000))
+        assert 8 <= len(around.cables) <= 30
+        assert around.sessions == 1
+        assert sum(len(cable.near.sent) for cable in around.cables) < 13_000_000, "little is sent twice"
+
+
+@pytest.mark.parametrize("lasts", [0, 1, 1500, 2500, 3000, 3500, 4000, 5000, 50_000])
+@pytest.mark.parametrize("which", ["the old one", "the new one", "both"])
+async def test_a_hand_over_that_breaks_loses_nothing(
+    server: Identity, which: str, lasts: int, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = rotating(around, Rotation(least_age=1, most_age=1))
+        around.make_cable = lambda: Cable(room=30_000)
+        around.run(tunnel)
+
+        def breaking() -> Cable:
+            around.make_cable = Cable
+            if which != "the new one":
+                around.cables[-1].lasts = lasts
+            return Cable(room=30_000, lasts=math.inf if which == "the old one" else lasts)
+
+        async with trio.open_nursery() as nursery:
+            for seed in range(3):
+                nursery.start_soon(transfer, tunnel, random.Random(seed).randbytes(400_000))
+            await trio.sleep(0.5)
+            around.make_cable = breaking
+            nursery.start_soon(slow_transfer, tunnel)
+        assert around.sessions == 1
+        assert "0 streams, 0 kept" in repr(tunnel)
+
+
+async def slow_transfer(tunnel: Tunnel) -> None:
+    stream = await tunnel.open(ECHO)
+    await stall(stream, 3)
+    await stream.send_eof()
+    assert await stream.receive_some() == b""
+    await stream.aclose()
+
+
+async def test_where_no_other_carrier_can_be_made_the_one_that_works_goes_on(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = rotating(around, Rotation(least_age=10, most_age=10, least_volume=1000, most_volume=1000))
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        around.reachable = False
+        assert await stall(stream, 600, every=5) < 0.01
+        assert len(around.cables) == 1
+        assert len(around.attempts) <= 600 / tunnel_module.RETRY_ROTATION + 3
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_transfers_survive_everything_at_once(server: Identity, seed: int, autojump_clock: MockClock) -> None:
+    """Cuts, silence, rotation and changes of the network, at any moment of each other."""
+    rng = random.Random(seed)
+    async with world(server) as around:
+        around.make_cable = lambda: Cable(room=rng.choice((3000, 30_000)), lasts=rng.choice((math.inf, 5000, 100_000)))
+        tunnel = rotating(around, Rotation(least_age=0.1, most_age=3, least_volume=20_000, most_volume=300_000))
+        around.run(tunnel)
+
+        async def trouble() -> None:
+            while True:
+                await trio.sleep(rng.uniform(0, 3))
+                cable = rng.choice(around.cables[-2:])
+                rng.choice((cable.cut, cable.hold, cable.let_go, tunnel.network_changed))()
+                cable.silent = cable.silent or rng.random() < 0.2
+
+        async with trio.open_nursery() as trouble_nursery:
+            trouble_nursery.start_soon(trouble)
+            async with trio.open_nursery() as nursery:
+                for _ in range(4):
+                    nursery.start_soon(transfer, tunnel, rng.randbytes(rng.choice((1, 100_000, 500_000))))
+                    nursery.start_soon(slow_transfer, tunnel)
+            trouble_nursery.cancel_scope.cancel()
+        assert len(around.cables) > 1
+        assert around.sessions == 1
+        assert streams_of(tunnel) == 0
+
+
+# ---- another network
+
+
+async def test_after_a_change_of_the_network_a_dead_carrier_is_replaced_soon(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        await exchange(stream)
+        around.cables[-1].silent = True
+        tunnel.network_changed()
+        start = trio.current_time()
+        await exchange(stream)
+        assert trio.current_time() - start <= HURRY + 0.01
+        assert len(around.cables) == 2
+
+
+async def test_after_a_change_of_the_network_a_carrier_that_works_goes_on(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        for _ in range(10):
+            tunnel.network_changed()
+            await trio.sleep(1)
+        await exchange(stream)
+        assert len(around.cables) == 1
+
+
+@pytest.mark.parametrize("waits", ["for an answer", "before the next attempt", "while a suspect carrier is raced"])
+async def test_a_change_of_the_network_begins_a_new_attempt(
+    server: Identity, waits: str, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel(connect_wait=600)
+        around.reachable = waits != "before the next attempt"
+        around.handshake_timeout = 100
+        around.run(tunnel)
+        if waits == "while a suspect carrier is raced":
+            await exchange(await tunnel.open(ECHO))
+            around.cables[-1].silent = True
+            await tunnel.open(ECHO)
+            around.make_cable = silent_cable
+            await trio.sleep(SUSPECT + 0.5)
+        else:
+            around.make_cable = silent_cable
+            await trio.sleep(500)
+        around.reachable = True
+        around.make_cable = Cable
+        tunnel.network_changed()
+        with trio.fail_after(0.3):
+            await exchange(await tunnel.open(ECHO))
 
 
 # ---- attempts
@@ -364,23 +607,6 @@ async def test_a_carrier_that_has_worked_is_replaced_at_once(server: Identity, a
             start = trio.current_time()
             await exchange(stream)
             assert trio.current_time() == start
-
-
-async def test_an_exit_that_does_not_answer(
-    server: Identity, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
-) -> None:
-    async with world(server) as around:
-
-        async def open_carrier() -> tuple[TLSStream, bytes]:
-            around.attempts.append(trio.current_time())
-            return await trio.sleep_forever()
-
-        around.run(Tunnel(open_carrier, around.key, connect_wait=1))
-        await trio.sleep(100)
-        assert around.attempts[1] - around.attempts[0] >= tunnel_module.CONNECT_TIMEOUT
-        assert len(around.attempts) >= 4
-    (line,) = told(caplog)
-    assert "does not answer" in line
 
 
 # ---- who else may listen there
@@ -447,9 +673,8 @@ async def test_somebody_in_between_gets_no_session(
     other = channel_binding(der_of(new_certificate("exit.example")[0]))
     async with world(server) as around:
 
-        async def open_carrier() -> tuple[TLSStream, bytes]:
-            carrier, _ = await around.open_carrier()
-            return carrier, other
+        async def open_carrier() -> Opened:
+            return replace(await around.open_carrier(), binding=other)
 
         around.run(Tunnel(open_carrier, around.key, connect_wait=1))
         await trio.sleep(30)
@@ -676,7 +901,7 @@ async def test_no_log_line_holds_a_destination_or_a_secret(
 
 
 async def test_it_does_not_hide_a_bug(server: Identity, autojump_clock: MockClock) -> None:
-    async def open_carrier() -> tuple[TLSStream, bytes]:
+    async def open_carrier() -> Opened:
         raise ZeroDivisionError
 
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):

@@ -1,0 +1,70 @@
+"""Apps whose connection is being made: how long each waits, for the tunnel and for the exit's answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from .errors import OpenError, Reason
+
+if TYPE_CHECKING:
+    from .session_stream import SessionStream
+
+# Our choice; seconds. The exit's own limit is 10 s for each destination, and a carrier may break meanwhile.
+ACCEPT_TIMEOUT = 30.0
+
+
+class Openings:
+    """`connect_wait`: the seconds that an app waits while the tunnel is down, whether it came before that or meanwhile."""
+
+    def __init__(self, connect_wait: float) -> None:
+        self._connect_wait = connect_wait
+        self._up = trio.Event()
+        self._at_the_tunnel = 0
+        self._at_the_exit: dict[trio.CancelScope, float] = {}  # and until when they may wait while the tunnel is up
+
+    @property
+    def up(self) -> bool:
+        """Whether the tunnel is."""
+        return self._up.is_set()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anybody waits for the tunnel."""
+        return self._at_the_tunnel > 0 or bool(self._at_the_exit)
+
+    def went_up(self) -> None:
+        self._up.set()
+        for scope, until in self._at_the_exit.items():
+            scope.deadline = until
+
+    def went_down(self) -> None:
+        self._up = trio.Event()
+        until = trio.current_time() + self._connect_wait
+        for scope in self._at_the_exit:
+            scope.deadline = min(scope.deadline, until)
+
+    async def until_up(self) -> None:
+        """Raises OpenError(TUNNEL_DOWN)."""
+        self._at_the_tunnel += 1
+        try:
+            with trio.move_on_after(self._connect_wait):
+                while not self._up.is_set():
+                    await self._up.wait()
+                return
+        finally:
+            self._at_the_tunnel -= 1
+        raise OpenError(Reason.TUNNEL_DOWN)
+
+    async def until_accepted(self, stream: SessionStream) -> None:
+        """Raises OpenError, with the exit's reason, TIMED_OUT or TUNNEL_DOWN. The stream is to be reset after any error."""
+        until = trio.current_time() + ACCEPT_TIMEOUT
+        scope = trio.CancelScope(deadline=until if self.up else trio.current_time() + self._connect_wait)
+        self._at_the_exit[scope] = until
+        try:
+            with scope:
+                return await stream.wait_accepted()
+        finally:
+            del self._at_the_exit[scope]
+        raise OpenError(Reason.TIMED_OUT if self.up else Reason.TUNNEL_DOWN)

@@ -1,0 +1,175 @@
+"""A carrier beside its session: what ends it, when it is uneasy, and how it comes to its end."""
+
+from __future__ import annotations
+
+import math
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+
+from proxy.carrier import DEAD as SAYS_DEAD
+from proxy.carrier import OVERTAKEN
+from proxy.protocol.liveness import DEAD, SUSPECT
+from proxy.protocol.mux import Mux
+from proxy.session import Session
+from tests.pair import ADDRESS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from trio.testing import MockClock
+
+    from proxy.carrier import Carrier
+    from proxy.session_stream import SessionStream
+
+
+class Ends:
+    """The sessions of both sides, on one carrier, and why that ended on each."""
+
+    def __init__(self, nursery: trio.Nursery, volume: float) -> None:
+        self.opened: list[SessionStream] = []
+        self.local = Session(Mux(opens=True, now=trio.current_time()))
+        self.exit = Session(Mux(opens=False, now=trio.current_time()), self.opened.append)
+        self.why: dict[Session, str] = {}
+        self.local.mux.carrier_made(trio.current_time())
+        self.local.mux.welcomed(0, 0, trio.current_time())
+        self.near, self.far = memory_stream_pair()
+        nursery.start_soon(self._run, self.local, self.near, volume)
+        nursery.start_soon(self._run, self.exit, self.far, math.inf)
+
+    async def _run(self, session: Session, stream: trio.abc.HalfCloseableStream, volume: float) -> None:
+        self.why[session] = await session.run_carrier(stream, volume=volume)
+
+    @property
+    def carrier(self) -> Carrier:
+        """The local side's, while it is there."""
+        assert self.local.carrier is not None
+        return self.local.carrier
+
+    def silence(self) -> None:
+        """The exit hears no more of the local side."""
+
+        async def swallow(data: bytes | bytearray | memoryview) -> None:
+            await trio.lowlevel.checkpoint()
+
+        self.near.send_all = swallow  # type: ignore[method-assign]
+
+
+@asynccontextmanager
+async def two_ends(volume: float = math.inf) -> AsyncIterator[Ends]:
+    with trio.fail_after(600):
+        async with trio.open_nursery() as nursery:
+            ends = Ends(nursery, volume)
+            await wait_all_tasks_blocked()
+            yield ends
+            nursery.cancel_scope.cancel()
+
+
+async def test_suspect_then_dead(autojump_clock: MockClock) -> None:
+    async with two_ends() as ends:
+        carrier = ends.carrier
+        ends.silence()
+        start = trio.current_time()
+        ends.local.open(ADDRESS)
+        await carrier.uneasy.wait()
+        assert carrier.suspect
+        assert trio.current_time() - start == pytest.approx(SUSPECT)
+        await carrier.gone.wait()
+        assert trio.current_time() - start == pytest.approx(DEAD)
+        await wait_all_tasks_blocked()
+        assert ends.why[ends.local] == SAYS_DEAD
+
+
+async def test_a_suspect_carrier_calms_down(autojump_clock: MockClock) -> None:
+    async with two_ends() as ends:
+        carrier = ends.carrier
+        ends.silence()
+        ends.local.open(ADDRESS)
+        await carrier.uneasy.wait()
+        del ends.near.send_all
+        ends.exit.mux.network_changed(trio.current_time())  # it has something to say
+        ends.exit.wake_writer()
+        await trio.sleep(0.1)
+        assert not carrier.suspect
+        assert not carrier.uneasy.is_set()
+
+
+async def test_a_carrier_is_worn_by_what_goes_through_it(autojump_clock: MockClock) -> None:
+    async with two_ends(volume=50_000) as ends:
+        carrier = ends.carrier
+        stream = ends.local.open(ADDRESS)
+        await stream.send_all(bytes(40_000))
+        await wait_all_tasks_blocked()
+        assert not carrier.uneasy.is_set()
+        await stream.send_all(bytes(20_000))
+        await wait_all_tasks_blocked()
+        assert carrier.uneasy.is_set()
+        assert not carrier.suspect
+        carrier.spare()
+        await stream.send_all(bytes(60_000))
+        await wait_all_tasks_blocked()
+        assert not carrier.uneasy.is_set()
+
+
+async def test_both_sides_bring_it_to_its_end(autojump_clock: MockClock) -> None:
+    async with two_ends() as ends:
+        stream = ends.local.open(ADDRESS)
+        await stream.send_all(b"the last words")
+        await wait_all_tasks_blocked()
+        await stream.send_all(b"for the next one")
+        ends.carrier.finish()
+        assert await ends.exit.finish(5)
+        await wait_all_tasks_blocked()
+        assert set(ends.why.values()) == {"it was handed over"}
+        (other,) = ends.opened
+        assert await other.receive_some() == b"the last words"
+        assert ends.local.mux.wants_to_send
+        assert ends.local.carrier is None
+
+
+async def test_a_carrier_that_does_not_come_to_its_end_is_given_up(autojump_clock: MockClock) -> None:
+    async with two_ends() as ends:
+        start = trio.current_time()
+
+        async def lose_the_end() -> None:
+            await trio.lowlevel.checkpoint()
+
+        ends.far.send_eof = lose_the_end  # type: ignore[method-assign]
+        assert not await ends.exit.finish(3)
+        assert trio.current_time() - start == pytest.approx(3)
+        assert ends.exit.carrier is None
+
+
+async def test_no_carrier_needs_no_end(autojump_clock: MockClock) -> None:
+    async with two_ends() as ends:
+        await ends.exit.detach()
+        assert not await ends.exit.finish(5)
+
+
+async def test_the_exit_waits_for_a_hello_that_the_end_overtook(autojump_clock: MockClock) -> None:
+    async with two_ends() as ends:
+        start = trio.current_time()
+        ends.carrier.finish()
+        await trio.sleep(OVERTAKEN / 2)
+        assert await ends.exit.finish(5)
+        assert trio.current_time() - start == pytest.approx(OVERTAKEN / 2)
+
+
+async def test_an_end_without_a_hello_is_the_end(autojump_clock: MockClock) -> None:
+    async with two_ends() as ends:
+        ends.carrier.finish()
+        await trio.sleep(OVERTAKEN + 0.1)
+        assert ends.why[ends.exit] == "the other side closed it"
+
+
+async def test_given_up_it_is_gone_at_once(autojump_clock: MockClock) -> None:
+    async with two_ends() as ends:
+        carrier = ends.carrier
+        await ends.local.detach()
+        assert carrier.gone.is_set()
+        assert ends.why[ends.local] == "it was given up for another one"
+        await trio.sleep(OVERTAKEN + 0.1)
+        assert ends.exit.carrier is None

@@ -1,0 +1,143 @@
+"""Streams of a session: trio's conformance checks, resets, closes and ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from trio.testing import (
+    check_half_closeable_stream,
+    wait_all_tasks_blocked,
+)
+
+from proxy.errors import OpenError, Reason
+from proxy.protocol.stream import INITIAL_CREDIT
+from proxy.session_stream import Wakeup
+from tests.ends import two_ends
+from tests.pair import ADDRESS
+
+if TYPE_CHECKING:
+    from proxy.session_stream import SessionStream
+
+
+async def test_a_stream_keeps_trios_contract(autojump_clock: trio.testing.MockClock) -> None:
+    async with two_ends() as ends:
+        await check_half_closeable_stream(ends.open, None)
+
+
+async def test_a_clogged_stream_keeps_trios_contract(autojump_clock: trio.testing.MockClock) -> None:
+    """Credit clogs it: nobody reads at the other end."""
+    async with two_ends() as ends:
+
+        async def clogged() -> tuple[SessionStream, SessionStream]:
+            one, other = await ends.open()
+            for sender in (one, other):
+                with trio.move_on_after(1):
+                    while True:
+                        await sender.send_all(bytes(INITIAL_CREDIT))
+            return one, other
+
+        one, other = await clogged()
+        with trio.move_on_after(1) as scope:
+            await one.send_all(b"x")
+        assert scope.cancelled_caught
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.send_all, b"last")
+            got = 0
+            while got < INITIAL_CREDIT * 2 + 5:
+                got += len(await other.receive_some())
+
+
+async def test_two_tasks_on_one_end_are_a_bug() -> None:
+    async with two_ends() as ends:
+        one, _ = await ends.open()
+        with pytest.RaisesGroup(trio.BusyResourceError):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(one.receive_some)
+                nursery.start_soon(one.receive_some)
+
+
+async def test_reset_reaches_both_directions() -> None:
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        one.reset(Reason.CANCELLED, "the app went away")
+        with pytest.raises(trio.BrokenResourceError, match="the app went away"):
+            await other.receive_some()
+        with pytest.raises(trio.BrokenResourceError):
+            await other.send_all(b"x")
+        with pytest.raises(trio.ClosedResourceError):
+            await one.receive_some()
+
+
+async def test_reset_cancels_who_works_for_the_stream() -> None:
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        with other.until_reset() as scope:
+            one.reset(Reason.CANCELLED)
+            await trio.sleep_forever()
+        assert scope.cancelled_caught
+        with other.until_reset() as scope:
+            await trio.sleep_forever()
+        assert scope.cancelled_caught
+
+
+async def test_an_open_that_is_refused() -> None:
+    async with two_ends() as ends:
+        stream = ends.local.open(ADDRESS)
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def refuse() -> None:
+                while not ends.opened:
+                    await wait_all_tasks_blocked()
+                ends.opened[0].reset(Reason.REFUSED, "nobody listens")
+
+            with pytest.raises(OpenError, match="nobody listens") as caught:
+                await stream.wait_accepted()
+        assert caught.value.reason is Reason.REFUSED
+
+
+async def test_a_forced_close_resets() -> None:
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        await trio.aclose_forcefully(one)
+        with pytest.raises(trio.BrokenResourceError):
+            await other.receive_some()
+
+
+async def test_data_for_an_app_that_has_gone_is_answered_with_a_reset() -> None:
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        await one.aclose()
+        assert await other.receive_some() == b""
+        await other.send_all(b"too late")
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BrokenResourceError):
+            await other.send_all(b"x")
+        assert not ends.local.mux.streams
+        assert not ends.exit.mux.streams
+
+
+async def test_close_with_unread_data_resets() -> None:
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        await other.send_all(b"never read")
+        await wait_all_tasks_blocked()
+        await one.aclose()
+        with pytest.raises(trio.BrokenResourceError):
+            await other.receive_some()
+
+
+async def test_wakeup_is_for_one() -> None:
+    wakeup = Wakeup()
+    wakeup.wake()  # nobody waits: lost
+    with trio.move_on_after(0) as scope:
+        await wakeup.wait()
+    assert scope.cancelled_caught
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wakeup.wait)
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await wakeup.wait()
+        wakeup.wake()
