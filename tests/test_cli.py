@@ -323,9 +323,7 @@ def test_the_end_of_the_program(
     assert ropeway("demo") == Done(code, "", text)
 
 
-@pytest.mark.parametrize(
-    "words", ["run", "exit run", "exit link x", "exit user add x", "exit user remove x", "exit user list"]
-)
+@pytest.mark.parametrize("words", ["run", "exit link x", "exit user add x", "exit user remove x", "exit user list"])
 def test_commands_that_need_a_configuration_say_what_makes_one(
     ropeway: Callable[..., Done], path: Path, started: list[tuple[object, ...]], words: str
 ) -> None:

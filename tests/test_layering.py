@@ -46,8 +46,16 @@ LAYERS: list[set[str]] = [
         "proxy.relay",
         "proxy.dialer",
     },
-    {"proxy.tunnel", "proxy.listener", "proxy.forward", "proxy.exit", "proxy.website"},
-    {"proxy.app", "proxy.cli", "proxy.descriptors", "proxy.heap", "proxy.qr", "proxy.__main__"},
+    {
+        "proxy.tunnel",
+        "proxy.listener",
+        "proxy.forward",
+        "proxy.exit",
+        "proxy.served_session",
+        "proxy.waiting_room",
+        "proxy.website",
+    },
+    {"proxy.app", "proxy.cli", "proxy.descriptors", "proxy.heap", "proxy.qr", "proxy.reload", "proxy.__main__"},
 ]
 ALLOWED_BESIDE = {
     "proxy.protocol.stream": {"proxy.protocol.frame"},
@@ -67,8 +75,9 @@ ALLOWED_BESIDE = {
     "proxy.greeting": {"proxy.tls"},
     "proxy.ways": {"proxy.dialer", "proxy.tls"},
     "proxy.listener": {"proxy.forward"},
-    "proxy.exit": {"proxy.website"},
-    "proxy.app": {"proxy.descriptors", "proxy.heap"},
+    "proxy.waiting_room": {"proxy.served_session"},
+    "proxy.exit": {"proxy.served_session", "proxy.waiting_room", "proxy.website"},
+    "proxy.app": {"proxy.descriptors", "proxy.heap", "proxy.reload"},
     "proxy.cli": {"proxy.app", "proxy.qr"},
     "proxy.__main__": {"proxy.cli"},
 }
