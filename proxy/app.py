@@ -14,17 +14,18 @@ import trio
 from . import descriptors, heap, telemetry
 from .address import Address
 from .address_book import AddressBook
-from .config import Config, ExitSettings, Listen, LocalSettings, Server, Website
+from .config import Config, Listen, LocalSettings, Server, Website
 from .config import Folder as FolderSetting
 from .dialer import Dialer
 from .errors import ConfigError
-from .exit import Exit, Limits
+from .exit import Exit, Identity, Limits, Terms
 from .keys import UserKey, channel_binding, der_of, new_certificate, pin_of
 from .listener import serve_local
 from .local_side import LocalSide, check_exits
 from .network import watch_network
 from .preference import ChosenExit
 from .protocol.socks import Credentials
+from .reload import Reload, Settings
 from .share import Link
 from .tls import exit_context, looks_like_a_browser
 from .website import Website as ServeWebsite
@@ -37,7 +38,10 @@ if TYPE_CHECKING:
 
 log = telemetry.logger("app")
 
+_STOP = (signal.SIGINT, signal.SIGTERM)
+
 # Our choices.
+MEGABYTE = 1_000_000  # bytes
 BACKLOG = 1024  # a browser that starts again opens dozens of connections at once; the kernel has its own bound
 
 
@@ -48,10 +52,12 @@ def run_local(config: Config, path: Path) -> None:
     _run(_serve_local, config.local, path)
 
 
-def run_exit(config: Config) -> None:
-    """`ropeway exit run`, until SIGINT or SIGTERM. Raises ConfigError."""
-    _configure(config)
-    _run(_serve_exit, config.exit)
+def run_exit(path: Path) -> None:
+    """`ropeway exit run` with the configuration in this file, which is read again when it changes. Until SIGINT or SIGTERM. Raises ConfigError."""
+    files = Reload(path)
+    settings = files.read()
+    _configure(settings.config)
+    _run(_serve_exit, files, settings)
 
 
 def run_demo(config: Config, port: int, allow_private: bool) -> None:
@@ -72,8 +78,9 @@ def _run(serve: Callable[..., Awaitable[None]], *args: object) -> None:
 
 
 async def _until_signal(serve: Callable[..., Awaitable[None]], args: tuple[object, ...]) -> None:
+    """The first signal ends it in peace; a second one is for the kernel, which ends the process at once."""
     failure: ConfigError | None = None
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(*_STOP) as signals:
         async with trio.open_nursery() as nursery:
 
             async def serve_and_stop() -> None:
@@ -88,6 +95,8 @@ async def _until_signal(serve: Callable[..., Awaitable[None]], args: tuple[objec
             nursery.start_soon(_give_back_memory)
             async for number in signals:
                 log.info("stopped by %s", signal.Signals(number).name)
+                for each in _STOP:
+                    signal.signal(each, signal.SIG_DFL)  # until the receiver gives back what there was before it
                 nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
@@ -146,22 +155,39 @@ def _state_folder() -> Path:
 # ---- the exit
 
 
-async def _serve_exit(settings: ExitSettings) -> None:
-    if not settings.users:
+async def _serve_exit(files: Reload, settings: Settings) -> None:
+    exit_settings = settings.config.exit
+    if not exit_settings.users:
         raise ConfigError("exit.users", "nobody may use this exit; add a user with `ropeway exit user add NAME`")
-    context = exit_context(settings.certificate, settings.key)
-    binding = channel_binding(der_of(settings.certificate.read_bytes()))
-    serving = Exit(
-        {user.key.key_id: user.key.secret for user in settings.users},
-        binding,
-        website=_website(settings.website),
-        connect=Dialer(allow_private=settings.allow_private).connect,
-        limits=Limits(settings.waiting_time, settings.max_sessions, settings.max_streams),
-    )
-    listeners = await _listen_all(settings.listen, "exit.listen")
+    serving = Exit(_terms(settings))
+
+    def apply(changed: Settings) -> None:
+        _configure(changed.config)
+        serving.change(_terms(changed))
+
+    listeners = await _listen_all(exit_settings.listen, "exit.listen")
     async with trio.open_nursery() as nursery:
-        await nursery.start(serving.serve, listeners, context)
-        log.info("ready: exit on %s, for %d users", _shown_listeners(listeners), len(settings.users))
+        await nursery.start(files.run, apply)
+        await nursery.start(serving.serve, listeners)
+        log.info("ready: exit on %s, for %d users", _shown_listeners(listeners), len(exit_settings.users))
+
+
+def _terms(settings: Settings) -> Terms:
+    chosen = settings.config.exit
+    limits = Limits(
+        chosen.waiting_time,
+        chosen.max_sessions,
+        chosen.max_streams,
+        chosen.waiting_memory_user * MEGABYTE,
+        chosen.waiting_memory * MEGABYTE,
+    )
+    return Terms(
+        {user.key.key_id: user.key.secret for user in chosen.users},
+        settings.identity,
+        _website(chosen.website),
+        Dialer(allow_private=chosen.allow_private).connect,
+        limits,
+    )
 
 
 def _website(setting: Website) -> ServeWebsite:
@@ -193,16 +219,12 @@ async def _serve_demo(
     der, user = der_of(certificate), UserKey.new()
     exit_port = exit_listeners[0].socket.getsockname()[1]
     link = Link("127.0.0.1", exit_port, user, pin_of(der), server_name="localhost")
-    serving = Exit(
-        {user.key_id: user.secret},
-        channel_binding(der),
-        website=page(),
-        connect=Dialer(allow_private=allow_private).connect,
-        limits=Limits(),
-    )
+    identity = Identity(exit_context(where / "cert.pem", where / "key.pem"), channel_binding(der))
+    connect = Dialer(allow_private=allow_private).connect
+    serving = Exit(Terms({user.key_id: user.secret}, identity, page(), connect, Limits()))
     exits = LocalSide(replace(settings, exits=(ChosenExit(link, link.addresses),))).exits
     async with trio.open_nursery() as nursery:
-        await nursery.start(serving.serve, exit_listeners, exit_context(where / "cert.pem", where / "key.pem"))
+        await nursery.start(serving.serve, exit_listeners)
         await nursery.start(exits.run)
         await nursery.start(_serve_port, settings, listeners, exits)
         log.info("ready: SOCKS and HTTP proxy on %s", _shown_listeners(listeners))

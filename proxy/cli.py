@@ -208,9 +208,8 @@ def demo(port: LocalPortOption = 1080, allow_private: AllowPrivateOption = False
 def run_exit(config: ConfigOption = None) -> None:
     """Run the exit, until Ctrl-C."""
     from . import app
-    from .config import load
 
-    _until_interrupted(app.run_exit, load(_path(config)))
+    _until_interrupted(app.run_exit, _path(config))
 
 
 @exit_commands.command("init")
@@ -293,7 +292,7 @@ def add_user(name: UserName, config: ConfigOption = None) -> None:
     link = settings.link(user, _pin(settings))
     change(path, lambda text: with_user(text, user.table()))
     _show(link)
-    _say(f"{name} was added. An exit that is running has to be started again to know it.")
+    _say(f"{name} was added. An exit that is running knows it within seconds.")
 
 
 @user_commands.command("remove")
@@ -307,7 +306,7 @@ def remove_user(name: UserName, config: ConfigOption = None) -> None:
     if all(user.name != name for user in settings.users):
         raise _no_user(name, settings)
     change(path, lambda text: without_user(text, name))
-    _say(f"{name} was removed. An exit that is running has to be started again to forget it.")
+    _say(f"{name} was removed. An exit that is running ends its connections within seconds.")
 
 
 @user_commands.command("list")

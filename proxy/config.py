@@ -128,7 +128,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class ExitSettings:
-    """`host` is empty where no exit was set up; the paths are absolute; `addresses` are those besides host and port."""
+    """`host` is empty where no exit was set up; `addresses` are those besides host and port. The paths are absolute, the memory is in MB."""
 
     listen: tuple[Listen, ...]
     host: str
@@ -141,6 +141,8 @@ class ExitSettings:
     website: Website
     allow_private: bool
     waiting_time: float
+    waiting_memory_user: int
+    waiting_memory: int
     max_sessions: int
     max_streams: int
     users: tuple[User, ...]
@@ -351,6 +353,8 @@ def _exit(table: ExitTable, source: _Source) -> ExitSettings:
         website=website,
         allow_private=table.allow_private,
         waiting_time=table.waiting_time,
+        waiting_memory_user=table.waiting_memory_user,
+        waiting_memory=table.waiting_memory,
         max_sessions=table.max_sessions,
         max_streams=table.max_streams,
         users=_users(table.users, source),

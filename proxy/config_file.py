@@ -101,6 +101,13 @@ class ExitTable(Struct, frozen=True, forbid_unknown_fields=True):
     waiting_time: Annotated[
         float, Meta(ge=1, le=86400, description="seconds that a session waits for a broken connection to come back")
     ] = 600.0
+    waiting_memory_user: Annotated[
+        int,
+        Meta(ge=1, le=65536, description="MB that waiting sessions of one user may keep; who waits longest goes first"),
+    ] = 32
+    waiting_memory: Annotated[
+        int, Meta(ge=1, le=65536, description="MB that all waiting sessions together may keep")
+    ] = 128
     max_sessions: Annotated[int, Meta(ge=1, le=1024, description="devices of one user at the same time")] = 16
     max_streams: Annotated[int, Meta(ge=1, le=65536, description="connections of one device at the same time")] = 8192
     users: tuple[UserTable, ...] = ()

@@ -320,7 +320,7 @@ def test_the_sides_get_their_configuration(
     settings = config.load(path)
     assert ropeway("run", "--config", path) == Done(0, "", "")
     assert ropeway("exit", "run", "--config", path) == Done(0, "", "")
-    assert started == [("run_local", settings, path), ("run_exit", settings)]
+    assert started == [("run_local", settings, path), ("run_exit", path)]
 
 
 def test_the_demo_needs_none(ropeway: Callable[..., Done], started: list[tuple[object, ...]]) -> None:
@@ -357,9 +357,7 @@ def test_the_end_of_the_program(
     assert ropeway("demo") == Done(code, "", text)
 
 
-@pytest.mark.parametrize(
-    "words", ["run", "exit run", "exit link x", "exit user add x", "exit user remove x", "exit user list"]
-)
+@pytest.mark.parametrize("words", ["run", "exit link x", "exit user add x", "exit user remove x", "exit user list"])
 def test_commands_that_need_a_configuration_say_what_makes_one(
     ropeway: Callable[..., Done], path: Path, started: list[tuple[object, ...]], words: str
 ) -> None:
