@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import RemoteProtocolError
 from proxy.protocol.crossing import EARLY, Crossing
+from proxy.protocol.event import StreamOpened
 from proxy.protocol.frame import Type, encode
 from proxy.protocol.handshake import AFTER_WELCOME
 from proxy.protocol.liveness import ACK_DELAY, DEAD, HURRY, IDLE, LATE, PAUSE, SIGN, SUSPECT, Health
 from proxy.protocol.mux import Mux
 from proxy.protocol.outbox import MAX_KEPT
 from proxy.protocol.stream import MAX_CREDIT
-from tests.pair import Pair
+from tests.pair import ADDRESS, Pair
+
+if TYPE_CHECKING:
+    from proxy.protocol.stream import Stream
 
 BIG = 1 << 30
 both_ways = pytest.mark.parametrize("local_sends", [True, False], ids=["local sends", "exit sends"])
@@ -44,15 +50,38 @@ class Road(Pair):
         self.welcome = (0, 0)
         self.written: dict[tuple[bool, int], bytes] = {}
         self.arrived: dict[tuple[bool, int], bytes] = {}
+        self.ended: set[tuple[bool, int]] = set()
+        self.opening: list[Stream] = []
+        self.events[self.exit].clear()
 
     # ---- bytes
 
     def write(self, upwards: bool, number: int, data: bytes) -> None:
-        side, stream = (self.local, self.streams[number][0]) if upwards else (self.exit, self.streams[number][1])
+        side, stream = self.end(upwards, number)
         side.write(stream, data, self.now)
         self.written[upwards, number] = self.written.get((upwards, number), b"") + data
 
+    def end(self, upwards: bool, number: int) -> tuple[Mux, Stream]:
+        return (self.local, self.streams[number][0]) if upwards else (self.exit, self.streams[number][1])
+
+    def write_end(self, upwards: bool, number: int) -> None:
+        side, stream = self.end(upwards, number)
+        side.write_end(stream, self.now)
+        self.ended.add((upwards, number))
+
+    def open_another(self) -> None:
+        self.opening.append(self.local.open(ADDRESS, self.now))
+
+    def accept_all(self) -> None:
+        for event in self.events[self.exit]:
+            if isinstance(event, StreamOpened):
+                assert event.stream.id == self.opening[0].id
+                self.exit.accept(event.stream)
+                self.streams.append((self.opening.pop(0), event.stream))
+        self.events[self.exit].clear()
+
     def read_all(self) -> None:
+        self.accept_all()
         for number, (local, remote) in enumerate(self.streams):
             for upwards, side, stream in ((True, self.exit, remote), (False, self.local, local)):
                 self.arrived[upwards, number] = self.arrived.get((upwards, number), b"") + self.read(side, stream)
@@ -141,6 +170,11 @@ class Road(Pair):
         self.finish()
         for way, data in self.written.items():
             assert self.arrived[way] == data, way
+        assert not self.opening
+        for number, (local, remote) in enumerate(self.streams):
+            assert local.accepted
+            assert remote.receiver.ended is ((True, number) in self.ended)
+            assert local.receiver.ended is ((False, number) in self.ended)
         for _ in range(2):
             self.tick(1)
         assert self.local.over is self.exit.over is None
@@ -353,12 +387,15 @@ steps = st.one_of(
     st.tuples(st.just("fail"), DIRECTION, NUMBER, SIZE),
     st.tuples(st.just("break"), DIRECTION, NUMBER, SIZE),
     st.tuples(st.just("wait"), DIRECTION, NUMBER, SIZE),
+    st.tuples(st.just("open"), DIRECTION, NUMBER, SIZE),
+    st.tuples(st.just("end"), DIRECTION, NUMBER, SIZE),
 )
 
 
 def one_step(road: Road, what: str, flag: bool, number: int, size: int) -> None:
+    number = (number + size // 3) % len(road.streams) if what in ("write", "end") else number
     match what:
-        case "write":
+        case "write" if (flag, number) not in road.ended:
             road.write(flag, number, bytes((size + i) % 251 for i in range(size * (1 + 100 * (size % 7 == 0)))))
         case "send":
             road.send(flag, 100 * size + 1)
@@ -377,6 +414,10 @@ def one_step(road: Road, what: str, flag: bool, number: int, size: int) -> None:
                 road.reconnect()
         case "fail" if road.step:
             road.fail()
+        case "open":
+            road.open_another()
+        case "end":
+            road.write_end(flag, number)
         case "break":
             if road.step:
                 road.fail()
