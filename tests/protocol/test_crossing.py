@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -445,6 +446,20 @@ def test_whatever_happens_every_byte_comes_once_and_in_order(script: list[tuple[
     for what, flag, number, size in script:
         one_step(road, what, flag, number, size)
     road.check()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_long_lives(seed: int) -> None:
+    """Lives of many carriers, which hypothesis seldom makes: one is handed over while what the one before it lost is still sent again."""
+    chance, below = random.Random(seed), 0
+    for _ in range(40):
+        road = Road(3)
+        for _ in range(100):
+            step = chance.choice(WHAT), chance.random() < 0.5, chance.randrange(3), chance.randrange(701)
+            one_step(road, *step)
+            below += road.step == "welcome" and road.welcome[1] < road.told
+        road.check()
+    assert below
 
 
 # ---- bounds
