@@ -448,18 +448,17 @@ def test_whatever_happens_every_byte_comes_once_and_in_order(script: list[tuple[
     road.check()
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_long_lives(seed: int) -> None:
-    """Lives of many carriers, which hypothesis seldom makes: one is handed over while what the one before it lost is still sent again."""
-    chance, below = random.Random(seed), 0
-    for _ in range(40):
+def test_long_lives() -> None:
+    """Of many carriers, which hypothesis seldom makes: one is handed over while what the one before it lost is still sent again."""
+    chance, below = random.Random(1), 0
+    for _ in range(300):
         road = Road(3)
         for _ in range(100):
             step = chance.choice(WHAT), chance.random() < 0.5, chance.randrange(3), chance.randrange(701)
             one_step(road, *step)
-            below += road.step == "welcome" and road.welcome[1] < road.told
+            below += step[0] == "step" and road.step == "welcome" and road.welcome[1] < road.told
         road.check()
-    assert below
+    assert below > 3
 
 
 # ---- bounds
