@@ -295,7 +295,7 @@ class Exit:
             new = self._new_session(hello.key_id)
             return new, (Status.TOO_MANY if new is None else Status.NEW, 0)
         served = self._sessions.get(hello.token)
-        if served is None or served.is_over:
+        if served is None:
             return None, (Status.UNKNOWN, 0)
         verdict = await served.move(hello)
         if verdict[0] is Status.RESUMED:

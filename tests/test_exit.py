@@ -149,6 +149,21 @@ async def test_hellos_in_the_same_instant_get_no_more_sessions_than_allowed(
         assert around.sessions == 3
 
 
+async def test_a_session_that_is_over_takes_nobodys_place(server: Identity, autojump_clock: MockClock) -> None:
+    """Its carrier takes nothing, so the peer cannot be told."""
+    async with world(server, Limits(max_sessions=1)) as around:
+        around.make_cable = lambda: Cable(room=20_000)
+        first = await around.greet(behind=encode(Type.OPEN, 1, HELD.encode()))
+        await wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(around.destinations.held[0].send_all, bytes(200_000))
+            await wait_all_tasks_blocked()
+            await first.carrier.send_all(encode(Type.OPENED, 7))
+            await wait_all_tasks_blocked()
+            assert (await around.greet()).welcome.status is Status.NEW
+            nursery.cancel_scope.cancel()
+
+
 async def leave_a_session(around: World, key: UserKey, size: int) -> Greeted:
     """Opens a session whose destination says so many bytes after its carrier was cut."""
     greeted = await around.greet(key=key, behind=encode(Type.OPEN, 1, HELD.encode()))
@@ -350,6 +365,32 @@ async def test_a_hand_over_of_a_session_without_a_carrier(
         assert await stream.receive_some() == b"meanwhile"
 
 
+async def test_a_hand_over_that_comes_to_nothing_leaves_the_session_waiting(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    """What the old carrier brought last does not go with the hello, and then it broke."""
+    async with world(server, Limits(waiting_time=100)) as around:
+        old = await around.greet(behind=encode(Type.OPEN, 1, ECHO.encode()) + encode(Type.DATA, 1, b"word"))
+        await hears(old, b"word")
+        cable, (served,) = around.cables[-1], around.exit._sessions.values()
+        async with trio.open_nursery() as takers:
+
+            @takers.start_soon
+            async def hand_over() -> None:
+                refused = await around.greet(Wanted.HAND_OVER, old.welcome.token, 0, AFTER_WELCOME)
+                assert refused.welcome.status is Status.IMPOSSIBLE
+
+            await wait_all_tasks_blocked()
+            assert served.moving
+            await old.carrier.send_all(encode(Type.ACK, 0, served.session.mux.kept.to_bytes(8, "big")))
+            await wait_all_tasks_blocked()
+            cable.cut()
+        await trio.sleep(99)
+        assert (around.sessions, around.destinations.open) == (1, 1)
+        await trio.sleep(2)
+        assert (around.sessions, around.destinations.open) == (0, 0)
+
+
 # ---- other terms
 
 
@@ -401,6 +442,15 @@ async def test_a_new_key_under_an_old_id_is_another_key(server: Identity, autoju
         there = await around.greet()
         around.exit.change(around.terms(keys=[UserKey(around.key.key_id, bytes(32))]))
         assert b"the key was removed" in await there.read_to_end()
+
+
+async def test_other_limits_hold_for_sessions_that_wait(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        await leave_a_session(around, around.key, 60_000)
+        assert around.sessions == 1
+        around.exit.change(around.terms(Limits(waiting_bytes_user=50_000)))
+        await trio.sleep(LOOK_EVERY)
+        assert around.sessions == 0
 
 
 async def test_other_terms_leave_what_runs_and_hold_for_what_comes(
@@ -460,6 +510,20 @@ async def test_a_stop_tells_sessions_and_ends_everything(server: Identity, autoj
         await wait_all_tasks_blocked()
         assert around.destinations.open == 0
         assert left.rest == b""
+
+
+async def test_hellos_in_the_instant_of_a_stop_do_not_hold_it_up(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        carriers = [await around.open_carrier() for _ in range(12)]
+        hello = Hello(around.key.key_id, bytes(16))
+        await trio.sleep(1)
+        async with trio.open_nursery() as nursery:
+            for opened in carriers:
+                nursery.start_soon(opened.stream.send_all, hello.encode(around.key.secret, opened.binding, b""))
+        start = trio.current_time()
+        await around.stop_exit()
+        assert trio.current_time() - start < 0.1
+        assert around.sessions == 0
 
 
 async def test_a_local_side_goes_on_with_the_next_exit(server: Identity, autojump_clock: MockClock) -> None:

@@ -13,7 +13,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from proxy import reload as reload_module
-from proxy.config import User
+from proxy.config import User, load
 from proxy.config_file import with_user
 from proxy.errors import ConfigError
 from proxy.keys import UserKey, channel_binding, der_of, new_certificate, pin_of
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trio.testing import MockClock
+
+    from proxy.config import Config
 
 ENOUGH = 2 * LOOK_EVERY + 0.1  # for a change to be seen, and seen again
 
@@ -157,6 +159,23 @@ async def test_broken_files_change_nothing_and_are_complained_about_once(
     damage(files)
     await trio.sleep(ENOUGH)
     assert complaints(caplog) == [complaint, complaint]
+
+
+async def test_broken_files_that_stay_are_read_once(
+    files: Files, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another one changed with them."""
+    reads: list[Path] = []
+
+    def counted(path: Path) -> Config:
+        reads.append(path)
+        return load(path)
+
+    monkeypatch.setattr("proxy.reload.load", counted)
+    write_nonsense(files)
+    write_another_key(files)
+    await trio.sleep(600)
+    assert reads == [files.config]
 
 
 async def test_a_certificate_with_another_key_is_taken_with_a_warning(
