@@ -22,6 +22,7 @@ class Crossing:
         self._liveness = Liveness(asks=asks)
         self._liveness.carrier_made(now, 0)
         self._told = 0  # the `received` of the last hello
+        self._began = 0  # the `sending` of this carrier's welcome
         self._moving = False  # another carrier is being made beside this one, with that hello
 
     @property
@@ -84,19 +85,21 @@ class Crossing:
         """
         self._begin(now, held=True, told=self._told)
         self._liveness.received(self.received, now)
-        self._go_on(received, sending, now)
+        # Where it was handed over while the exit sent again what this side had already, it goes on from below the hello's offset.
+        self._go_on(received, sending, self._began, now)
         self._outbox.ack = True  # where it was handed over, nobody took the hello's offset for one
 
     def welcomed(self, received: int, sending: int, now: float) -> None:
         """What the welcome says. Raises RemoteProtocolError, and changes nothing, where it cannot be; nothing may be sent then before the
         next `carrier_made`.
         """
-        self._go_on(received, sending, now)
+        self._go_on(received, sending, self._told, now)
         self._liveness.welcomed(now)
 
-    def _go_on(self, received: int, sending: int, now: float) -> None:
+    def _go_on(self, received: int, sending: int, least: int, now: float) -> None:
+        """`least`: of what `sending` can be."""
         log = self._outbox.log
-        if not self._told <= sending <= self.received:
+        if not least <= sending <= self.received:
             raise RemoteProtocolError("the exit goes on from where this side is not")
         log.check_kept(received)
         if self._outbox.held:
@@ -107,7 +110,10 @@ class Crossing:
             self._outbox.acknowledge(received, now)
         self._liveness.data_acknowledged(now, everything=not log.waiting)
         self._inbox.carrier_made(self.received - sending)
-        self._outbox.ping = True  # the first round trip is measured at once
+        self._began = sending
+        # The first round trip is measured at once. A second PING would take the PONG to one behind the hello for its own.
+        if not self._liveness.awaiting:
+            self._outbox.ping = True
 
     # ---- the exit
 

@@ -229,9 +229,10 @@ class Liveness:
         return timeouts * (least + TIMEOUT_MARGIN) + self.round_trip
 
     def _suspect_at(self) -> float:
+        patience = max(SUSPECT, self._explained(SUSPECT_TIMEOUTS))
         if self._hurry:
-            return self._silent_since() + max(HURRY, self.round_trip + 4 * self._deviation)
-        return self._silent_since() + max(SUSPECT, self._explained(SUSPECT_TIMEOUTS))
+            patience = min(patience, max(HURRY, self.round_trip + 4 * self._deviation))
+        return self._silent_since() + patience
 
     def _dead_at(self) -> float:
         return self._silent_since() + max(DEAD, self._explained(DEAD_TIMEOUTS))

@@ -390,6 +390,17 @@ def test_the_hurry_leaves_time_for_a_round_trip() -> None:
     assert liveness.health(START + 0.9) is Health.SUSPECT
 
 
+def test_hurry_is_never_more_patient() -> None:
+    liveness = new()
+    liveness.asked(START)
+    liveness.answered(START + 9)  # once, and then as before: the deviation remembers it
+    liveness.asked(START + 10)
+    liveness.network_changed()
+    assert (
+        liveness.health(START + 10 + SUSPECT_TIMEOUTS * (FAST + TIMEOUT_MARGIN) + liveness.round_trip) is Health.SUSPECT
+    )
+
+
 def test_who_stood_still_does_not_blame_the_peer() -> None:
     liveness = new()
     liveness.asked(START)
