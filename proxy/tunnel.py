@@ -328,6 +328,7 @@ class Tunnel:
             finally:
                 self._moving = False
                 self._session.mux.stay()
+                self._session.wake_writer()
             if not carrier.suspect:
                 deadline = trio.current_time() + RETRY_ROTATION
                 carrier.spare()
