@@ -71,7 +71,7 @@ LAYERS: list[set[str]] = [
 ALLOWED_BESIDE = {
     "proxy.protocol.stream": {"proxy.protocol.frame"},
     "proxy.protocol.schedule": {"proxy.protocol.stream"},
-    "proxy.protocol.flight": {"proxy.protocol.liveness"},
+    "proxy.protocol.flight": {"proxy.protocol.frame", "proxy.protocol.liveness"},
     "proxy.protocol.event": {"proxy.protocol.stream"},
     "proxy.protocol.inbox": {"proxy.protocol.frame"},
     "proxy.protocol.outbox": {

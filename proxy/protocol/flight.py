@@ -12,8 +12,9 @@ from __future__ import annotations
 import enum
 import math
 from collections import deque
-from typing import NamedTuple
+from dataclasses import dataclass
 
+from .frame import JOINED
 from .liveness import ack_delay
 
 # Our choices. Times are in seconds.
@@ -44,9 +45,11 @@ class State(enum.Enum):
     COMPETING = enum.auto()
 
 
-class Piece(NamedTuple):
+@dataclass(slots=True)
+class Piece:
     """What was handed to the carrier at once, and what was known then."""
 
+    start: int
     end: int
     at: float
     limited: bool  # by the apps, which had no more, and not by the path
@@ -120,11 +123,19 @@ class Flight:
         """While this is so, each ping tells more than at other times."""
         return self._draining > 0
 
+    @property
+    def _flying(self) -> int:
+        return self._pieces[-1].end - self._acked if self._pieces else 0
+
     def sent(self, end: int, now: float, *, limited: bool) -> None:
         """A piece up to this offset is on its way; `limited`: there was nothing more to send."""
         if not self._pieces:  # it was idle: the time until now says nothing about the path
             self._acked_at = self._previous_at = now
-        self._pieces.append(Piece(end, now, limited, self._acked, self._acked_at, self._previous_at))
+        elif end - (last := self._pieces[-1]).start <= JOINED:
+            last.end, last.limited = end, limited or last.limited
+            return
+        start = self._pieces[-1].end if self._pieces else self._acked
+        self._pieces.append(Piece(start, end, now, limited, self._acked, self._acked_at, self._previous_at))
 
     def answered(self, round_trip: float, now: float) -> None:
         """A ping was."""
@@ -162,7 +173,7 @@ class Flight:
 
     def _end_round(self, now: float, *, limited: bool) -> None:
         _ROUNDS[self.state](self, now, limited)
-        self._round_end = self._pieces[-1].end if self._pieces else self._acked
+        self._round_end = self._acked + self._flying
         self._round_least = math.inf
 
     def _queued(self, times: float) -> bool:
@@ -184,7 +195,8 @@ class Flight:
         if now > self._free_at + CROWDED_TIME:
             self.state, self._until = State.COMPETING, now + COMPETING_TIME
         elif self._draining:
-            self._draining -= 1
+            if self._flying <= self.cap:  # before that, the queue is not gone yet
+                self._draining -= 1
             if not self._draining:
                 self.least, self._least_at = self._round_least, now
         elif now > self._least_at + ROUND_TRIP_MEMORY:

@@ -383,6 +383,7 @@ def test_acknowledged_within_a_part_of_the_round_trip_and_after_a_mebibyte() -> 
     pair.tick(0.06)
     assert pair.local.kept == 0
     local.sender.credit = remote.receiver.open_credit = BIG
+    pair.local._outbox.flight.cap = BIG
     for _ in range(ACK_BYTES // 50_000):
         assert not pair.exit.wants_to_send
         pair.local.write(local, bytes(50_000), pair.now)

@@ -308,3 +308,71 @@ def test_a_header_precedes_each_payload() -> None:
     stream_with(outbox, b"abc", number=0x01020304)
     assert outbox.take_reliable(BIG, NOW, []) == bytes([3, 0, 0, 3, 1, 2, 3, 4]) + b"abc"
     assert outbox.log.end == HEADER_SIZE + 3
+
+
+# ---- what may be in flight
+
+
+def flying(outbox: Outbox, cap: float) -> int:
+    """What is sent while nothing is acknowledged."""
+    outbox.flight.cap = cap
+    while outbox.take_reliable(16_384, NOW, []):
+        pass
+    assert not outbox.ready
+    return outbox.log.sent - outbox.log.start
+
+
+@pytest.mark.parametrize("cap", [16_384, 100_000, 1_000_000])
+def test_bulk_stays_within_the_cap(cap: int) -> None:
+    outbox = Outbox()
+    stream_with(outbox, bytes(2_000_000))
+    assert cap * 7 / 8 <= flying(outbox, cap) < cap * 9 / 8 + LITTLE
+    outbox.acknowledge(outbox.log.sent - cap // 2, NOW + 1)
+    assert outbox.ready
+    assert outbox.take_reliable(BIG, NOW + 1, [])
+
+
+def test_messages_and_control_go_beyond_the_cap() -> None:
+    outbox = Outbox()
+    stream_with(outbox, bytes(2_000_000))
+    flying(outbox, 100_000)
+    stream_with(outbox, b"a message", number=2)
+    assert outbox.ready
+    assert take(outbox) == [data_frame(b"a message", 2)]
+    outbox.control.append(encode(Type.RESET, 3, b"\0"))
+    assert outbox.ready
+    assert take(outbox) == [Frame(Type.RESET, 3, b"\0")]
+
+
+def test_what_is_sent_again_stays_within_the_cap() -> None:
+    outbox = Outbox()
+    stream_with(outbox, bytes(2_000_000))
+    for _ in range(100):
+        outbox.take_reliable(16_384, NOW, [])
+    assert outbox.log.sent > 1_000_000
+    outbox.log.rewind(0)
+    outbox.take_off(NOW)
+    assert flying(outbox, 100_000) <= 100_000 + 16_384
+
+
+@pytest.mark.parametrize(("cap", "most"), [(1000, 1400), (80_000, 10_000), (1e9, 60_000)])
+def test_pieces_are_a_part_of_the_cap(cap: float, most: int) -> None:
+    """They are acknowledged whole."""
+    outbox = Outbox()
+    stream_with(outbox, bytes(2_000_000))
+    outbox.flight.cap = cap
+    for _ in range(10):
+        piece = outbox.take_reliable(60_000, NOW, [])
+        assert 0 < len(piece) <= most + HEADER_SIZE
+        outbox.acknowledge(outbox.log.sent, NOW)
+        outbox.flight.cap = cap
+
+
+def test_one_piece_always_may_be_in_flight() -> None:
+    outbox = Outbox()
+    stream_with(outbox, bytes(200_000))
+    outbox.take_reliable(2 * LITTLE, NOW, [])
+    outbox.acknowledge(outbox.log.sent, NOW)
+    outbox.flight.cap = 0
+    assert outbox.take_reliable(BIG, NOW, [])
+    assert not outbox.ready

@@ -209,3 +209,18 @@ def test_bulk_streams_get_the_same_whatever_the_carrier_takes(limits: list[int],
         assert turn is not None
         sent[turn[0]] += turn[1]
         assert max(sent.values()) - min(sent.values()) <= TURN
+
+
+def test_bulk_waits_where_it_may_not_go_and_little_does_not() -> None:
+    bulk, little = stream_with(10 * LITTLE), stream_with(100)
+    schedule = scheduled(bulk)
+    while schedule.has_little:
+        send(schedule, LITTLE)
+    assert schedule.has_bulk
+    assert schedule.pop(TURN, bulk=False) is None
+    schedule.add(little, NOW)
+    assert schedule.has_little
+    assert schedule.pop(TURN, bulk=False) is little
+    assert schedule.pop(TURN, bulk=False) is None
+    assert schedule.pop(TURN, bulk=True) is bulk
+    assert not schedule

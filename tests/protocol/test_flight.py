@@ -1,0 +1,216 @@
+"""What may be in flight: over a simulated path with a rate, a delay and a queue."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import pytest
+
+from proxy.protocol.flight import (
+    COMPETING_TIME,
+    CROWDED_TIME,
+    GAIN,
+    LEAST,
+    RATE_MEMORY,
+    ROUND_TRIP_MEMORY,
+    Flight,
+    Rates,
+    State,
+)
+from proxy.protocol.liveness import PROBE, ack_delay
+
+STEP = 0.001  # seconds
+SEGMENT = 1400  # bytes
+
+
+@dataclass
+class Path:
+    """A queue that is drained at a rate, then half a round trip each way. The receiver acknowledges after its delay. A competitor keeps
+    `occupied` bytes of the queue filled.
+    """
+
+    rate: float  # bytes a second
+    round_trip: float
+    wants: float = math.inf  # bytes a second that the apps have
+    occupied: float = 0.0
+    kernel: float = math.inf  # bytes, where losses hold it back
+    now: float = 100.0
+
+    def __post_init__(self) -> None:
+        self.flight = Flight(0, self.now)
+        self.sent = self.acked = self.delivered = 0
+        self._free_at = self.now
+        self._arrivals: deque[tuple[float, int]] = deque()
+        self._acks: deque[tuple[float, int]] = deque()
+        self._owed_since = math.inf
+        self._ping: float | None = None
+        self._pong_at, self._asked_at = math.inf, -math.inf
+        self._budget = 0.0
+
+    def run(self, seconds: float) -> float:
+        """Returns the rate at which bytes arrived."""
+        until, before = self.now + seconds, self.delivered
+        while self.now < until:
+            self._send()
+            self._arrive()
+            self.now += STEP
+        return (self.delivered - before) / seconds
+
+    @property
+    def queue(self) -> float:
+        """Seconds that what is sent now waits."""
+        return max(self._free_at - self.now, 0.0) + self.occupied / self.rate
+
+    def _send(self) -> None:
+        self._budget = min(self._budget + self.wants * STEP, 1e9) if self.wants < math.inf else math.inf
+        while self._budget >= SEGMENT and self.sent - self.acked + SEGMENT <= min(self.flight.cap, self._slow_start()):
+            self._budget -= SEGMENT
+            self.sent += SEGMENT
+            self._free_at = max(self._free_at, self.now) + SEGMENT / self.rate
+            self._arrivals.append((self.now + self.queue + self.round_trip / 2, self.sent))
+            self.flight.sent(self.sent, self.now, limited=self._budget < SEGMENT)
+        if self._pong_at == math.inf and (self.flight.draining or self.now >= self._asked_at + PROBE):
+            self._asked_at, self._pong_at = self.now, self.now + self.queue + self.round_trip
+
+    def _slow_start(self) -> float:
+        """What the kernel lets out."""
+        return min(14_000 + 2 * self.acked, self.kernel)
+
+    def _arrive(self) -> None:
+        while self._arrivals and self._arrivals[0][0] <= self.now:
+            self.delivered = self._arrivals.popleft()[1]
+            self._owed_since = min(self._owed_since, self.now)
+        if self.now >= self._owed_since + ack_delay(self.round_trip):
+            self._acks.append((self.now + self.round_trip / 2, self.delivered))
+            self._owed_since = math.inf
+        while self._acks and self._acks[0][0] <= self.now:
+            self.acked = self._acks.popleft()[1]
+            self.flight.acknowledged(self.acked, self.now)
+        if self.now >= self._pong_at:
+            self.flight.answered(self._pong_at - self._asked_at, self.now)
+            self._pong_at = math.inf
+
+
+paths = pytest.mark.parametrize(
+    ("rate", "round_trip"), [(2.5e6, 0.1), (12.5e6, 0.1), (12.5e6, 0.3), (125e3, 0.1), (2.5e6, 0.02)]
+)
+
+
+@paths
+def test_a_path_is_full_and_its_queue_is_short(rate: float, round_trip: float) -> None:
+    path = Path(rate, round_trip)
+    path.run(max(2, 15 * round_trip))
+    queues = []
+    for _ in range(100):
+        assert path.run(0.1) > 0.85 * rate or path.flight.draining or path.run(0.3) > 0.8 * rate
+        queues.append(path.queue)
+    least = max(GAIN * round_trip, LEAST / rate)
+    assert sorted(queues)[90] <= least - round_trip + 0.02 + round_trip / 10
+    assert path.flight.least == pytest.approx(round_trip, rel=0.2, abs=0.015)
+
+
+def test_before_anything_is_known_nothing_is_held_back() -> None:
+    assert Flight(0, 1.0).cap == math.inf
+
+
+def test_ten_times_the_rate_is_found_within_three_seconds() -> None:
+    path = Path(2.5e6, 0.1)
+    path.run(5)
+    path.rate *= 10
+    path.run(3)
+    assert path.run(1) > 0.9 * path.rate
+
+
+def test_a_fifth_of_the_rate_makes_no_lasting_queue() -> None:
+    path = Path(2.5e6, 0.1)
+    path.run(5)
+    path.rate /= 5
+    path.run(RATE_MEMORY + 2.5)
+    assert path.flight.state is State.STEADY
+    assert path.queue < 0.06
+    assert path.run(2) > 0.85 * path.rate
+
+
+def test_apps_that_have_little_are_not_taken_for_a_slow_path() -> None:
+    path = Path(2.5e6, 0.1)
+    path.run(5)
+    path.wants = 50_000.0
+    path.run(20)
+    path.wants = math.inf
+    path.run(0.6)
+    assert path.run(1) > 0.85 * path.rate
+
+
+def test_where_others_fill_the_queue_the_kernel_competes() -> None:
+    path = Path(2.5e6, 0.1)
+    path.run(5)
+    path.occupied = 500_000.0
+    path.run(CROWDED_TIME + 1)
+    assert path.flight.state is State.COMPETING
+    assert path.flight.cap == math.inf
+
+
+def test_when_the_others_have_gone_the_queue_is_short_again() -> None:
+    path = Path(2.5e6, 0.1, kernel=600_000.0)
+    path.run(5)
+    path.occupied = 500_000.0
+    path.run(CROWDED_TIME + 1)
+    path.occupied = 0.0
+    path.run(COMPETING_TIME + 3)
+    assert path.flight.state is State.STEADY
+    assert path.queue < 0.05
+
+
+@pytest.mark.parametrize("longer", [0.15, 0.25])
+def test_a_longer_way_is_learned(longer: float) -> None:
+    path = Path(2.5e6, 0.1)
+    path.run(5)
+    path.round_trip, path.kernel = longer, 1_500_000.0
+    path.run(2 * ROUND_TRIP_MEMORY + COMPETING_TIME + 5)
+    assert path.run(2) > 0.85 * path.rate
+    assert path.queue < 0.25 * longer + 0.03
+
+
+def test_little_pieces_are_remembered_together() -> None:
+    flight = Flight(0, 1.0)
+    for end in range(2, 200_002, 2):
+        flight.sent(end, 1.0, limited=True)
+    assert len(flight._pieces) < 60
+    flight.acknowledged(200_000, 1.1)
+    assert not flight._pieces
+
+
+def test_an_acknowledgement_of_a_part_says_nothing_yet() -> None:
+    flight = Flight(0, 1.0)
+    flight.sent(10_000, 1.0, limited=False)
+    flight.acknowledged(9_999, 1.1)
+    assert flight.cap == math.inf
+    flight.acknowledged(10_000, 1.1)
+    assert flight.least == pytest.approx(0.1)
+
+
+def test_no_time_no_rate() -> None:
+    flight = Flight(0, 1.0)
+    flight.sent(10_000, 1.0, limited=False)
+    flight.acknowledged(10_000, 1.0)
+    assert flight.cap == math.inf
+
+
+def test_an_answer_to_nothing_is_no_round_trip() -> None:
+    flight = Flight(0, 1.0)
+    flight.answered(math.inf, 2.0)
+    assert flight.least == math.inf
+
+
+def test_the_highest_rate_of_the_last_seconds() -> None:
+    rates = Rates()
+    assert rates.highest == 0
+    for rate, now in ((5, 0), (9, 1), (3, 2), (4, 2.5)):
+        rates.add(rate, now)
+        assert rates.highest == max(5, 9 if now >= 1 else 5)
+    rates.add(1, 1 + RATE_MEMORY + 0.1)
+    assert rates.highest == 4
+    rates.add(1, 100)
+    assert rates.highest == 1
