@@ -8,6 +8,7 @@ which each line is answered by a line. When that connection ends, or at SIGTERM,
 
     delay MS | rate MBIT | loss FRACTION | queue KB    change the link: each is for one direction, and rate 0 has no limit
     down SECONDS                    drop every packet
+    up                              drop nothing any more, whatever was said before
     reset [PORT]                    forge a TCP RST at both ends of every connection (with that port), as a national firewall does
     block ADDRESS PORT SECONDS      drop what goes to and comes from there, silently; `inf` is for good
     mute PORT SECONDS               drop what comes from that TCP port and carries data: a black hole behind the handshake
@@ -251,6 +252,8 @@ class Control:
                 self._link.conditions = dataclasses.replace(self._link.conditions, **{word: float(value)})
             case "down", seconds:
                 self._link.censor.add(Down(now + float(seconds)))
+            case ("up",):
+                self._link.censor.forget()
             case "block", address, port, seconds:
                 self._link.censor.add(Block(now + float(seconds), (socket.inet_aton(address), int(port))))
             case "mute", port, seconds:

@@ -181,6 +181,9 @@ class Censor:
     def add(self, rule: Down | Block | Mute) -> None:
         self._rules.append(rule)
 
+    def forget(self) -> None:
+        self._rules.clear()
+
     def stops(self, packet: Packet, now: float) -> bool:
         if not self._rules:
             return False

@@ -26,6 +26,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 STREAMS = 200 if LONG else 40
 #: Seconds: up to the first look at memory and descriptors, and from there to the last.
 FIRST, REST = (60.0, 840.0) if LONG else (10.0, 30.0)
+#: Seconds, and megabytes: a working carrier is replaced as often as others are lost.
+ROTATION = "rotation_age = [2, 10]\nrotation_volume = [1, 4]\n"
 #: Seconds between two troubles, and how long a silence lasts at most: some are noticed, and some are over before.
 BETWEEN, SILENCE = (1.0, 4.0), 8.0
 #: What is new after the first look may be on the free lists of two allocators: as much as one full window of a stream.
@@ -85,7 +87,7 @@ class Day:
 
 
 def test_a_day(lab: Lab, measured: Measured) -> None:
-    day = Day(lab, start_pair(lab), start_echo(lab))
+    day = Day(lab, start_pair(lab, local_settings=ROTATION), start_echo(lab))
     _, first = day.pass_by(FIRST)
     seen, last = day.pass_by(REST)
     growth = max(new.resident - old.resident for new, old in zip(last, first, strict=True))

@@ -31,8 +31,8 @@ KEPT = 16 * 1_048_576
 SHARE = 24
 #: Kernels, allocators and TLS come to some megabytes; one that keeps twice as much as it may is found.
 SLACK = 16 * MB
-#: More than all bounds together.
-BODY = 100 * MB
+#: All bodies together are more than all bounds.
+BODY = 40 * MB
 TRANSFERS = 4
 #: Of a user who takes and gives nothing back: so many streams fill a session in the time that it is there.
 SESSIONS, STREAMS, STAYS = 8, 8, 4.0
