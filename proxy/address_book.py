@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from .address import Address
 from .config_file import replace_file
@@ -11,41 +11,58 @@ from .errors import ConfigError
 from .telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 log = logger("address_book")
 
-_MAX_SIZE = 65_536  # bytes; one exit takes about 300
+#: For each way to an exit, the one that worked last first, the numeric addresses at which it was found under it, the last one first.
+Found: TypeAlias = "Mapping[Address, Sequence[Address]]"
+
+# Our choices.
+MOST_EXITS, MOST_WAYS = 16, 16  # as many exits as the configuration may have; more ways than a link has
+MOST_ADDRESSES = 4  # a name has one or two as a rule, and each that does not answer any more costs an attempt
+_MAX_SIZE = 65_536  # bytes; one way takes about 100
 
 
 class AddressBook:
-    """A file of JSON: for each exit, by its pin in hexadecimal, numeric addresses, the last one first.
+    """A file of JSON: for each exit, by its pin in hexadecimal, what was found; the exit that worked last first.
 
-    Losing it costs nothing but time: what cannot be read or written is passed over.
+    Losing it costs nothing but time: what cannot be read or written is passed over. One thread at a time may change it.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def of(self, pin: bytes) -> tuple[Address, ...]:
+    def of(self, pin: bytes) -> dict[Address, tuple[Address, ...]]:
         """Empty where nothing is known."""
-        found = self._read().get(pin.hex(), [])
-        addresses = []
-        for text in found if isinstance(found, list) else []:
-            try:
-                address = Address.parse(str(text))
-            except ValueError:
-                continue
-            if address.ip is not None:
-                addresses.append(address)
-        return tuple(addresses)
+        return _found(self._read().get(pin.hex()))
 
-    def remember(self, pin: bytes, addresses: Sequence[Address]) -> None:
-        """Replaces what is known of one exit."""
-        book = self._read() | {pin.hex(): [str(address) for address in addresses]}
+    def order(self) -> tuple[bytes, ...]:
+        """The pins of the exits that are known, the one that worked last first."""
+        return tuple(_pins(self._read()))
+
+    def remember(self, pin: bytes, way: Address, addresses: Sequence[Address]) -> None:
+        """Replaces what is known of one way, which is the one that worked last now."""
+        book = self._read()
+        found = {way: tuple(addresses)} | {other: known for other, known in self.of(pin).items() if other != way}
+        book[pin.hex()] = {
+            str(each): [str(address) for address in known[:MOST_ADDRESSES]]
+            for each, known in list(found.items())[:MOST_WAYS]
+        }
+        self._write(book)
+
+    def put_first(self, pin: bytes) -> None:
+        """The exit is the one that worked last."""
+        book = self._read()
+        name = pin.hex()
+        if next(iter(book), None) != name:
+            self._write({name: book.get(name, {})} | book)
+
+    def _write(self, book: dict[str, object]) -> None:
+        kept = dict(list(book.items())[:MOST_EXITS])
         try:
-            replace_file(self._path, json.dumps(book, indent=1).encode())
+            replace_file(self._path, json.dumps(kept, indent=1).encode())
         except ConfigError as exc:
             log.debug("the exit's address was not kept: %s", exc)
 
@@ -56,3 +73,32 @@ class AddressBook:
         except (OSError, ValueError, RecursionError):
             return {}
         return book if isinstance(book, dict) else {}
+
+
+def _pins(book: Mapping[str, object]) -> list[bytes]:
+    pins = []
+    for name in book:
+        try:
+            pins.append(bytes.fromhex(name))
+        except ValueError:
+            continue
+    return pins
+
+
+def _found(entry: object) -> dict[Address, tuple[Address, ...]]:
+    """What an entry says, without what is no address."""
+    found = {}
+    for text, known in entry.items() if isinstance(entry, dict) else ():
+        way = _address(text)
+        numeric = [_address(each) for each in known] if isinstance(known, list) else []
+        addresses = tuple(each for each in numeric if each is not None and each.ip is not None)
+        if way is not None and addresses:
+            found[way] = addresses[:MOST_ADDRESSES]
+    return dict(list(found.items())[:MOST_WAYS])
+
+
+def _address(text: object) -> Address | None:
+    try:
+        return Address.parse(str(text))
+    except ValueError:
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,44 +14,50 @@ import trio
 from . import descriptors, heap, telemetry
 from .address import Address
 from .address_book import AddressBook
-from .config import Config, ExitSettings, Listen, LocalSettings, Server, Website
+from .config import Config, Listen, LocalSettings, Server, Website
 from .config import Folder as FolderSetting
 from .dialer import Dialer
 from .errors import ConfigError
-from .exit import Exit, Limits
+from .exit import Exit, Identity, Limits, Terms
 from .keys import UserKey, channel_binding, der_of, new_certificate, pin_of
 from .listener import serve_local
+from .local_side import LocalSide, check_exits
+from .network import watch_network
+from .preference import ChosenExit
 from .protocol.socks import Credentials
+from .reload import Reload, Settings
 from .share import Link
-from .tls import TLSStream, connect_tls, exit_context, local_context, looks_like_a_browser
-from .tunnel import Tunnel
-from .ways import PatientLookup, Ways
+from .tls import exit_context, looks_like_a_browser
 from .website import Website as ServeWebsite
 from .website import folder, page, server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from .tunnel import OpenCarrier
+    from .exits import Exits
 
 log = telemetry.logger("app")
 
+_STOP = (signal.SIGINT, signal.SIGTERM)
+
 # Our choices.
+MEGABYTE = 1_000_000  # bytes
 BACKLOG = 1024  # a browser that starts again opens dozens of connections at once; the kernel has its own bound
 
 
-def run_local(config: Config) -> None:
-    """`ropeway run`, until SIGINT or SIGTERM. Raises ConfigError."""
-    if config.local.exit is None:
-        raise ConfigError("local.exit", "there is no exit to go to; run `ropeway join LINK` with a link from your exit")
+def run_local(config: Config, path: Path) -> None:
+    """`ropeway run`, until SIGINT or SIGTERM; with SIGHUP the file at `path` is read again. Raises ConfigError."""
+    check_exits(config.local)
     _configure(config)
-    _run(_serve_local, config.local, config.local.exit)
+    _run(_serve_local, config.local, path)
 
 
-def run_exit(config: Config) -> None:
-    """`ropeway exit run`, until SIGINT or SIGTERM. Raises ConfigError."""
-    _configure(config)
-    _run(_serve_exit, config.exit)
+def run_exit(path: Path) -> None:
+    """`ropeway exit run` with the configuration in this file, which is read again when it changes. Until SIGINT or SIGTERM. Raises ConfigError."""
+    files = Reload(path)
+    settings = files.read()
+    _configure(settings.config)
+    _run(_serve_exit, files, settings)
 
 
 def run_demo(config: Config, port: int, allow_private: bool) -> None:
@@ -71,8 +78,9 @@ def _run(serve: Callable[..., Awaitable[None]], *args: object) -> None:
 
 
 async def _until_signal(serve: Callable[..., Awaitable[None]], args: tuple[object, ...]) -> None:
+    """The first signal ends it in peace; a second one is for the kernel, which ends the process at once."""
     failure: ConfigError | None = None
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(*_STOP) as signals:
         async with trio.open_nursery() as nursery:
 
             async def serve_and_stop() -> None:
@@ -87,6 +95,8 @@ async def _until_signal(serve: Callable[..., Awaitable[None]], args: tuple[objec
             nursery.start_soon(_give_back_memory)
             async for number in signals:
                 log.info("stopped by %s", signal.Signals(number).name)
+                for each in _STOP:
+                    signal.signal(each, signal.SIG_DFL)  # until the receiver gives back what there was before it
                 nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
@@ -101,30 +111,38 @@ async def _give_back_memory() -> None:
 # ---- the local side
 
 
-async def _serve_local(settings: LocalSettings, link: Link) -> None:
+async def _serve_local(
+    settings: LocalSettings,
+    path: Path,
+    *,
+    task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+) -> None:
     listeners = await _listen(settings.listen, "local.listen")
     if not looks_like_a_browser:
         log.warning(
             "utls is not installed: carriers work, but they look like Python and not like a browser from outside"
         )
-    opener = _carrier_opener(link, AddressBook(_state_folder() / "addresses.json"))
-    tunnel = Tunnel(opener, link.key, connect_wait=settings.connect_wait)
+    side = LocalSide(settings, AddressBook(_state_folder() / "addresses.json"))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(tunnel.run)
-        await nursery.start(_serve_port, settings, listeners, tunnel)
-        log.info("ready: SOCKS and HTTP proxy on %s, by way of %s", _shown_listeners(listeners), link.address)
+        nursery.start_soon(side.reload_on_hangup, path)
+        await nursery.start(side.exits.run)
+        nursery.start_soon(watch_network, side.exits.network_changed)
+        await nursery.start(_serve_port, settings, listeners, side.exits)
+        names = ", ".join(str(each.addresses[0]) for each in settings.exits)
+        log.info("ready: SOCKS and HTTP proxy on %s, by way of %s", _shown_listeners(listeners), names)
+        task_status.started(listeners)
 
 
 async def _serve_port(
     settings: LocalSettings,
     listeners: list[trio.SocketListener],
-    tunnel: Tunnel,
+    exits: Exits,
     *,
     task_status: trio.TaskStatus[object],
 ) -> None:
     credentials = Credentials(settings.username, settings.password) if settings.username else None
     await serve_local(
-        listeners, tunnel.open, credentials, max_connections=settings.max_connections, task_status=task_status
+        listeners, exits.open, credentials, max_connections=settings.max_connections, task_status=task_status
     )
 
 
@@ -134,41 +152,42 @@ def _state_folder() -> Path:
     return platformdirs.user_state_path("ropeway", appauthor=False)
 
 
-def _carrier_opener(link: Link, book: AddressBook | None = None) -> OpenCarrier:
-    context = local_context(roots=link.roots)
-    dialer = Dialer(allow_private=True, lookup=PatientLookup())  # an exit may stand in the user's own network
-    server_name = link.sni or (link.host if link.roots else "")
-
-    async def start_tls(transport: trio.SocketStream) -> tuple[TLSStream, bytes]:
-        return await connect_tls(transport, context, server_name, link.pin)
-
-    async def remember(addresses: Sequence[Address]) -> None:
-        if book is not None:
-            await trio.to_thread.run_sync(book.remember, link.pin, addresses)
-
-    remembered = book.of(link.pin) if book is not None else ()
-    return Ways([link.address], dialer.connect, start_tls, remembered=remembered, remember=remember).open
-
-
 # ---- the exit
 
 
-async def _serve_exit(settings: ExitSettings) -> None:
-    if not settings.users:
+async def _serve_exit(files: Reload, settings: Settings) -> None:
+    exit_settings = settings.config.exit
+    if not exit_settings.users:
         raise ConfigError("exit.users", "nobody may use this exit; add a user with `ropeway exit user add NAME`")
-    context = exit_context(settings.certificate, settings.key)
-    binding = channel_binding(der_of(settings.certificate.read_bytes()))
-    serving = Exit(
-        {user.key.key_id: user.key.secret for user in settings.users},
-        binding,
-        website=_website(settings.website),
-        connect=Dialer(allow_private=settings.allow_private).connect,
-        limits=Limits(settings.waiting_time, settings.max_sessions, settings.max_streams),
-    )
-    listeners = await _listen(settings.listen, "exit.listen")
+    serving = Exit(_terms(settings))
+
+    def apply(changed: Settings) -> None:
+        _configure(changed.config)
+        serving.change(_terms(changed))
+
+    listeners = await _listen_all(exit_settings.listen, "exit.listen")
     async with trio.open_nursery() as nursery:
-        await nursery.start(serving.serve, listeners, context)
-        log.info("ready: exit on %s, for %d users", _shown_listeners(listeners), len(settings.users))
+        await nursery.start(files.run, apply)
+        await nursery.start(serving.serve, listeners)
+        log.info("ready: exit on %s, for %d users", _shown_listeners(listeners), len(exit_settings.users))
+
+
+def _terms(settings: Settings) -> Terms:
+    chosen = settings.config.exit
+    limits = Limits(
+        chosen.waiting_time,
+        chosen.max_sessions,
+        chosen.max_streams,
+        chosen.waiting_memory_user * MEGABYTE,
+        chosen.waiting_memory * MEGABYTE,
+    )
+    return Terms(
+        {user.key.key_id: user.key.secret for user in chosen.users},
+        settings.identity,
+        _website(chosen.website),
+        Dialer(allow_private=chosen.allow_private).connect,
+        limits,
+    )
 
 
 def _website(setting: Website) -> ServeWebsite:
@@ -200,18 +219,14 @@ async def _serve_demo(
     der, user = der_of(certificate), UserKey.new()
     exit_port = exit_listeners[0].socket.getsockname()[1]
     link = Link("127.0.0.1", exit_port, user, pin_of(der), server_name="localhost")
-    serving = Exit(
-        {user.key_id: user.secret},
-        channel_binding(der),
-        website=page(),
-        connect=Dialer(allow_private=allow_private).connect,
-        limits=Limits(),
-    )
-    tunnel = Tunnel(_carrier_opener(link), user, connect_wait=settings.connect_wait)
+    identity = Identity(exit_context(where / "cert.pem", where / "key.pem"), channel_binding(der))
+    connect = Dialer(allow_private=allow_private).connect
+    serving = Exit(Terms({user.key_id: user.secret}, identity, page(), connect, Limits()))
+    exits = LocalSide(replace(settings, exits=(ChosenExit(link, link.addresses),))).exits
     async with trio.open_nursery() as nursery:
-        await nursery.start(serving.serve, exit_listeners, exit_context(where / "cert.pem", where / "key.pem"))
-        nursery.start_soon(tunnel.run)
-        await nursery.start(_serve_port, settings, listeners, tunnel)
+        await nursery.start(serving.serve, exit_listeners)
+        await nursery.start(exits.run)
+        await nursery.start(_serve_port, settings, listeners, exits)
         log.info("ready: SOCKS and HTTP proxy on %s", _shown_listeners(listeners))
         sys.stdout.write(_DEMO.format(port=listeners[0].socket.getsockname()[1]))
         sys.stdout.flush()
@@ -239,6 +254,19 @@ async def _listen(listen: Listen, field: str) -> list[trio.SocketListener]:
         return await trio.open_tcp_listeners(listen.port, host=listen.host or None, backlog=BACKLOG)
     except OSError as exc:
         raise ConfigError(field, f"cannot listen on {listen}: {_listen_advice(exc)}") from exc
+
+
+async def _listen_all(places: Sequence[Listen], field: str) -> list[trio.SocketListener]:
+    """At all of them or none. Raises ConfigError as `_listen`."""
+    listeners: list[trio.SocketListener] = []
+    try:
+        for place in places:
+            listeners += await _listen(place, field)
+    except BaseException:
+        for listener in listeners:
+            listener.socket.close()
+        raise
+    return listeners
 
 
 def _listen_advice(exc: OSError) -> str:

@@ -79,21 +79,24 @@ class Carrier:
         `first`: what came behind the hello or the welcome. Never raises for what a peer or a network does.
         """
         why: list[str] = []
-        with self._scope:
-            try:
-                async with trio.open_nursery() as nursery:
-                    for task in (self._write, self._keep_time):
-                        nursery.start_soon(self._run_part, task, nursery.cancel_scope, why)
-                    if first:
-                        self._session.receive(first)
-                    await self._run_part(self._read, nursery.cancel_scope, why)
-            finally:
-                self.gone.set()
-                with trio.CancelScope(shield=True):
-                    await trio.aclose_forcefully(self._stream)
+        try:
+            with self._scope:
+                await self._run_parts(first, why)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(self._stream)
+            self.gone.set()
         if self._finishing.is_set() and self.heard_all:
             return "it was handed over"
         return self._last_word() or (why[0] if why else "it was given up for another one")
+
+    async def _run_parts(self, first: bytes, why: list[str]) -> None:
+        async with trio.open_nursery() as nursery:
+            for task in (self._write, self._keep_time):
+                nursery.start_soon(self._run_part, task, nursery.cancel_scope, why)
+            if first:
+                self._session.receive(first)
+            await self._run_part(self._read, nursery.cancel_scope, why)
 
     def give_up(self) -> None:
         """After `gone` no byte of it reaches the core any more."""

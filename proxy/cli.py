@@ -51,6 +51,10 @@ HostOption = Annotated[
 PortOption = Annotated[
     int, typer.Option("--port", min=1, max=65535, metavar="PORT", help="Port under which users reach the exit.")
 ]
+AlsoOption = Annotated[
+    list[str] | None,
+    typer.Option("--also", metavar="HOST:PORT", help="Another address under which users reach it; can be repeated."),
+]
 UsersOption = Annotated[
     list[str] | None, typer.Option("--user", metavar="NAME", help="A user; can be repeated.  [default: first]")
 ]
@@ -79,6 +83,9 @@ LinkArgument = Annotated[
         help='The link that the exit printed; "-" reads it from standard input, '
         "because everybody on this computer can see the arguments of a command.",
     ),
+]
+AddOption = Annotated[
+    bool, typer.Option("--add", help="Keep the other exits; a link of the same exit and user is replaced.")
 ]
 LocalListenOption = Annotated[
     str | None,
@@ -153,25 +160,34 @@ def run(config: ConfigOption = None) -> None:
     from . import app
     from .config import load
 
-    _until_interrupted(app.run_local, load(_path(config)))
+    path = _path(config)
+    _until_interrupted(app.run_local, load(path), path)
 
 
 @program.command()
 def join(
     link: LinkArgument,
+    add: AddOption = False,
     listen: LocalListenOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Set up the local side for the exit of this link."""
-    from .config import change
+    from .config import change, with_exit
     from .config_file import with_settings
     from .share import Link
 
     parsed = Link.parse(sys.stdin.readline(_MAX_LINK) if link == "-" else link)
-    values = {"exit": str(parsed)} | ({"listen": listen} if listen else {})
+    values = ({} if add else {"exit": str(parsed)}) | ({"listen": listen} if listen else {})
     path = _path(config)
-    settings = change(path, lambda text: with_settings(text, "local", values))
-    _say(f"Written to {path}. Apps will connect at {settings.local.listen}, the exit is {parsed.address}.")
+
+    def edit(text: str) -> str:
+        text = with_exit(text, path, parsed) if add else text
+        return with_settings(text, "local", values)
+
+    settings = change(path, edit).local
+    number = len(settings.exits)
+    exits = f"the exit is {parsed.address}" if number == 1 else f"{parsed.address} is one of {number} exits"
+    _say(f"Written to {path}. Apps will connect at {settings.listen}, {exits}.")
     _say(f"Now start it: {_command('run', config)}")
 
 
@@ -192,15 +208,15 @@ def demo(port: LocalPortOption = 1080, allow_private: AllowPrivateOption = False
 def run_exit(config: ConfigOption = None) -> None:
     """Run the exit, until Ctrl-C."""
     from . import app
-    from .config import load
 
-    _until_interrupted(app.run_exit, load(_path(config)))
+    _until_interrupted(app.run_exit, _path(config))
 
 
 @exit_commands.command("init")
 def set_up_exit(  # over the budget of parameters: each is an option of the command line
     host: HostOption,
     port: PortOption = 443,
+    also: AlsoOption = None,
     user: UsersOption = None,
     listen: ExitListenOption = None,
     website: WebsiteOption = None,
@@ -221,7 +237,9 @@ def set_up_exit(  # over the budget of parameters: each is an option of the comm
     if not force:
         _refuse_to_replace(old, path)
     values: dict[str, object] = {"host": host, "port": port, "certificate": "exit-cert.pem", "key": "exit-key.pem"}
-    if listen or port != old.listen.port:
+    if also:
+        values["addresses"] = also
+    if listen or all(port != each.port for each in old.listen):
         values["listen"] = listen or f":{port}"
     if website:
         values["website"] = website
@@ -274,7 +292,7 @@ def add_user(name: UserName, config: ConfigOption = None) -> None:
     link = settings.link(user, _pin(settings))
     change(path, lambda text: with_user(text, user.table()))
     _show(link)
-    _say(f"{name} was added. An exit that is running has to be started again to know it.")
+    _say(f"{name} was added. An exit that is running knows it within seconds.")
 
 
 @user_commands.command("remove")
@@ -288,7 +306,7 @@ def remove_user(name: UserName, config: ConfigOption = None) -> None:
     if all(user.name != name for user in settings.users):
         raise _no_user(name, settings)
     change(path, lambda text: without_user(text, name))
-    _say(f"{name} was removed. An exit that is running has to be started again to forget it.")
+    _say(f"{name} was removed. An exit that is running ends its connections within seconds.")
 
 
 @user_commands.command("list")
@@ -366,10 +384,12 @@ def _show(link: Link, *, with_code: bool = False) -> None:
     if terminal or with_code:
         from .qr import draw
 
-        code = draw(str(link), colour=terminal)
         try:
+            code = draw(str(link), colour=terminal)
             code.encode(sys.stdout.encoding or "ascii")
         except UnicodeEncodeError:
             return _say("The QR code is left out: this output cannot show it.")
+        except ValueError:  # segno's; the encoding's is one as well
+            return _say("The QR code is left out: the link is too long for one.")
         print(code)
     return None

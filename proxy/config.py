@@ -22,9 +22,11 @@ from .config_file import (
     read_tables,
     read_text,
     replace_file,
+    with_settings,
 )
 from .errors import ConfigError
 from .keys import KEY_ID_SIZE, SECRET_SIZE, UserKey, from_base64, to_base64
+from .preference import ChosenExit, limited, merged, preferring
 from .share import Link, check_label, check_server_name
 
 if TYPE_CHECKING:
@@ -101,13 +103,16 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
-    """`username` and `password` are both set or both empty."""
+    """`username` and `password` are both set or both empty. The rotation is the least and the most, in seconds and in bytes."""
 
     listen: Listen
     username: str
     password: str = field(repr=False)
-    exit: Link | None
+    exits: tuple[ChosenExit, ...]
     connect_wait: float
+    waiting_time: float
+    rotation_age: tuple[float, float]
+    rotation_volume: tuple[float, float]
     max_connections: int
 
 
@@ -123,11 +128,12 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class ExitSettings:
-    """`host` is empty where no exit was set up; the paths are absolute."""
+    """`host` is empty where no exit was set up; `addresses` are those besides host and port. The paths are absolute, the memory is in MB."""
 
-    listen: Listen
+    listen: tuple[Listen, ...]
     host: str
     port: int
+    addresses: tuple[Address, ...]
     server_name: str
     certificate: Path
     key: Path
@@ -135,15 +141,20 @@ class ExitSettings:
     website: Website
     allow_private: bool
     waiting_time: float
+    waiting_memory_user: int
+    waiting_memory: int
     max_sessions: int
     max_streams: int
     users: tuple[User, ...]
 
     def link(self, user: User, pin: bytes) -> Link:
-        """What this user needs. Raises ConfigError where the exit has no public name."""
+        """What this user needs. Raises ConfigError where the exit has no public name, or more than a link can hold."""
         if not self.host:
             raise ConfigError("exit.host", "links need it: the name or address under which users reach this exit")
-        return Link(self.host, self.port, user.key, pin, self.server_name, self.roots, user.name)
+        try:
+            return Link(self.host, self.port, user.key, pin, self.server_name, self.roots, user.name, self.addresses)
+        except ValueError as error:
+            raise ConfigError("exit.addresses", str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +171,7 @@ def load(path: Path) -> Config:
         makers = "`ropeway join LINK` makes one for this computer, `ropeway exit init --host HOST` one for an exit"
         raise ConfigError("", f"there is no configuration at {path}; {makers}")
     config = check(text, path)
-    secret = config.local.exit or config.local.password or config.exit.users
+    secret = config.local.exits or config.local.password or config.exit.users
     if secret and sys.platform != "win32" and path.stat().st_mode & 0o077:
         telemetry.logger("config").warning("other users of this machine can read the keys in %s; chmod 600 it", path)
     return config
@@ -244,9 +255,61 @@ def _local(table: LocalTable, source: _Source) -> LocalSettings:
                 f"at {listen} everybody in reach could use the exit; "
                 "set local.username and local.password, or listen on 127.0.0.1"
             )
-    with source.field("local.exit"):
-        link = Link.parse(table.exit) if table.exit else None
-    return LocalSettings(listen, table.username, table.password, link, table.connect_wait, table.max_connections)
+    return LocalSettings(
+        listen=listen,
+        username=table.username,
+        password=table.password,
+        exits=_chosen_exits(table, source),
+        connect_wait=table.connect_wait,
+        waiting_time=table.waiting_time,
+        rotation_age=_range("rotation_age", table.rotation_age, source),
+        rotation_volume=_range("rotation_volume", table.rotation_volume, source, unit=1e6),
+        max_connections=table.max_connections,
+    )
+
+
+def _links(table: LocalTable, source: _Source) -> list[Link]:
+    """As they stand in the file."""
+    places = [("local.exit", table.exit)] if table.exit else []
+    places += [(f"local.exits[{number}]", text) for number, text in enumerate(table.exits)]
+    links = []
+    for name, text in places:
+        with source.field(name):
+            links.append(Link.parse(text))
+    return links
+
+
+def _chosen_exits(table: LocalTable, source: _Source) -> tuple[ChosenExit, ...]:
+    links = _links(table, source)
+    with source.field("local.exits"):
+        links = merged(links)
+    with source.field("local.only"):
+        exits = limited(links, table.only)
+    with source.field("local.prefer"):
+        return preferring(exits, table.prefer)
+
+
+def _range(name: str, bounds: tuple[float, float], source: _Source, *, unit: float = 1.0) -> tuple[float, float]:
+    least, most = bounds
+    with source.field(f"local.{name}"):
+        if least > most:
+            raise ValueError(f"the least comes first, as in [{most:g}, {least:g}]")
+    return least * unit, most * unit
+
+
+def with_exit(text: str, path: Path, link: Link) -> str:
+    """The file's text with one more exit, or with this link in place of those with the same pin and key.
+
+    Raises ConfigError where a link of the file cannot be read.
+    """
+    table = convert(read_tables(text, path), path).local
+    source = _Source(path)
+    there = _links(table, source)
+    with source.field("local.exits"):
+        links = {(each.pin, each.key): str(each) for each in merged(there)}
+    links[link.pin, link.key] = str(link)
+    first, *others = links.values()
+    return with_settings(text, "local", {"exit": first} | ({"exits": others} if others or table.exits else {}))
 
 
 def _check_credential(text: str, *, needed: bool) -> None:
@@ -260,7 +323,12 @@ def _check_credential(text: str, *, needed: bool) -> None:
 
 def _exit(table: ExitTable, source: _Source) -> ExitSettings:
     with source.field("exit.listen"):
-        listen = Listen.parse(table.listen)
+        texts = [table.listen] if isinstance(table.listen, str) else table.listen
+        listen = tuple(dict.fromkeys(Listen.parse(text) for text in texts))
+        if not listen:
+            raise ValueError('it says no place; write ":443" for all addresses of the machine')
+    with source.field("exit.addresses"):
+        addresses = tuple(Address.parse(text) for text in table.addresses)
     with source.field("exit.host"):
         host = Address.make(table.host, table.port).host if table.host else ""
     with source.field("exit.server_name"):
@@ -277,6 +345,7 @@ def _exit(table: ExitTable, source: _Source) -> ExitSettings:
         listen=listen,
         host=host,
         port=table.port,
+        addresses=addresses,
         server_name=server_name,
         certificate=certificate,
         key=key,
@@ -284,6 +353,8 @@ def _exit(table: ExitTable, source: _Source) -> ExitSettings:
         website=website,
         allow_private=table.allow_private,
         waiting_time=table.waiting_time,
+        waiting_memory_user=table.waiting_memory_user,
+        waiting_memory=table.waiting_memory,
         max_sessions=table.max_sessions,
         max_streams=table.max_streams,
         users=_users(table.users, source),

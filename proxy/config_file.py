@@ -15,7 +15,7 @@ import tempfile
 import tomllib
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
 
+# Our choices: at two days, or a terabyte (a day at 100 Mbit/s), a connection stands out and replacing it hides nothing.
+_Age: TypeAlias = Annotated[float, Meta(ge=1, le=172_800)]
+_Volume: TypeAlias = Annotated[float, Meta(ge=1, le=1_000_000)]
+
+
 class LogTable(Struct, frozen=True, forbid_unknown_fields=True):
     level: Annotated[str, Meta(description="debug, info, warning or error")] = "info"
     destinations: Annotated[bool, Meta(description="whether the log says where connections go")] = False
@@ -40,9 +45,23 @@ class LocalTable(Struct, frozen=True, forbid_unknown_fields=True):
     username: Annotated[str, Meta(description="what apps have to say; needed to listen beyond this computer")] = ""
     password: Annotated[str, Meta(description="goes with username")] = ""
     exit: Annotated[str, Meta(description="the link of the exit; `ropeway join LINK` writes it")] = ""
+    exits: Annotated[
+        tuple[str, ...], Meta(max_length=15, description="links of other exits; `ropeway join --add LINK` writes them")
+    ] = ()
+    prefer: Annotated[tuple[str, ...], Meta(description="HOST or HOST:PORT of what goes first whenever it works")] = ()
+    only: Annotated[tuple[str, ...], Meta(description="HOST or HOST:PORT; where set, nothing else is ever used")] = ()
     connect_wait: Annotated[
         float, Meta(ge=0, le=300, description="seconds that a new connection waits while the tunnel is down")
     ] = 5.0
+    waiting_time: Annotated[
+        float, Meta(ge=1, le=86400, description="seconds that open connections wait for an exit that is not reached")
+    ] = 600.0
+    rotation_age: Annotated[
+        tuple[_Age, _Age], Meta(description="least and most seconds until a connection to the exit is replaced")
+    ] = (600.0, 2400.0)
+    rotation_volume: Annotated[
+        tuple[_Volume, _Volume], Meta(description="the same in MB that it has carried, 1,000,000 bytes each")
+    ] = (1000.0, 4000.0)
     max_connections: Annotated[int, Meta(ge=1, le=65536, description="connections of apps at the same time")] = 8192
 
 
@@ -53,9 +72,14 @@ class UserTable(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ExitTable(Struct, frozen=True, forbid_unknown_fields=True):
-    listen: Annotated[str, Meta(description='":443" means all addresses of the machine, IPv4 and IPv6')] = ":443"
+    listen: Annotated[
+        str | tuple[str, ...], Meta(description='":443": all addresses of the machine; [":443", ":8443"]: two ports')
+    ] = ":443"
     host: Annotated[str, Meta(description="name or address under which users reach the exit; goes into links")] = ""
     port: Annotated[int, Meta(ge=1, le=65535, description="port under which users reach it; goes into links")] = 443
+    addresses: Annotated[
+        tuple[str, ...], Meta(max_length=8, description="other HOST:PORT under which they reach it; go into links")
+    ] = ()
     server_name: Annotated[str, Meta(description="name that TLS asks for, where that is not host; goes into links")] = (
         ""
     )
@@ -77,6 +101,13 @@ class ExitTable(Struct, frozen=True, forbid_unknown_fields=True):
     waiting_time: Annotated[
         float, Meta(ge=1, le=86400, description="seconds that a session waits for a broken connection to come back")
     ] = 600.0
+    waiting_memory_user: Annotated[
+        int,
+        Meta(ge=1, le=65536, description="MB that waiting sessions of one user may keep; who waits longest goes first"),
+    ] = 32
+    waiting_memory: Annotated[
+        int, Meta(ge=1, le=65536, description="MB that all waiting sessions together may keep")
+    ] = 128
     max_sessions: Annotated[int, Meta(ge=1, le=1024, description="devices of one user at the same time")] = 16
     max_streams: Annotated[int, Meta(ge=1, le=65536, description="connections of one device at the same time")] = 8192
     users: tuple[UserTable, ...] = ()
@@ -100,7 +131,8 @@ def convert(tables: Mapping[str, Any], path: Path) -> FileTable:
 # msgspec's words for types, in those of people who write TOML.
 _TYPES = {
     "`object`": "a table",
-    "`array`": "a list of tables",
+    "`array`": "a list",
+    "`str | array`": "text in quotes, or a list of it",
     "`str`": "text in quotes",
     "`int`": "a whole number",
     "`float`": "a number",
@@ -284,6 +316,7 @@ def _rendered(name: str, values: Mapping[str, object] | None) -> str:
     for field in msgspec.structs.fields(type(getattr(FileTable(), name))):
         if field.name != "users":
             value = field.default if values is None else values.get(field.name, field.default)
+            value = list(value) if isinstance(value, tuple) else value
             remark = "" if values is None or field.name in values else "# "
             lines.append(f"{remark}{field.name} = {tomlkit.item(value).as_string()}  # {_comment(field)}")
     return "\n".join(lines) + "\n"

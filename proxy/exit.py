@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import random
 import secrets
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,10 +13,11 @@ import trio
 
 from .acceptor import Acceptor
 from .address import Address
-from .errors import OpenError, Reason, RemoteProtocolError
+from .errors import OpenError, Reason
+from .protocol.event import Code
 from .protocol.handshake import (
+    NO_TOKEN,
     NONCE_SIZE,
-    TOKEN_SIZE,
     Hello,
     NotAHelloError,
     Status,
@@ -27,9 +27,11 @@ from .protocol.handshake import (
 )
 from .protocol.mux import Mux
 from .relay import relay
+from .served_session import ServedSession, Verdict
 from .session import Session
 from .telemetry import logger, shown
 from .tls import TLSStream
+from .waiting_room import Patience, WaitingRoom
 
 if TYPE_CHECKING:
     from .session_stream import SessionStream
@@ -37,14 +39,13 @@ if TYPE_CHECKING:
 
 log = logger("exit")
 
-#: What a hello gets: the session and the welcome's `sending`, or why there is none.
-Verdict: TypeAlias = "tuple[Status, ServedSession | None, int]"
 Connect: TypeAlias = Callable[[Address], Awaitable[trio.abc.HalfCloseableStream]]
+Listener: TypeAlias = trio.abc.Listener[trio.abc.HalfCloseableStream]
 
 # Our choices; seconds.
 HANDSHAKE_TIMEOUT = 10.0  # TLS; and the hello (docs/protocol.md, section 3)
 WELCOME_TIMEOUT = 10.0
-FINISH_TIMEOUT = 5.0  # for an old carrier to come to its end; its queue is emptied by then or it is broken
+STOP_TIMEOUT = 3.0  # for sessions to be told that the exit stops; it has to be gone within 5 s
 PADDING = range(100, 701)
 #: Carriers and strangers at once; a stranger costs about 100 KB, most of it TLS.
 MAX_CONNECTIONS = 1024
@@ -54,11 +55,63 @@ MAX_STRANGERS = 768
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one user may take; see the configuration."""
+    """What one user may take, and what sessions may that wait for a carrier; see the configuration."""
 
     waiting_time: float = 600.0
     max_sessions: int = 16
     max_streams: int = 8192
+    waiting_bytes_user: int = 32_000_000
+    waiting_bytes: int = 128_000_000
+
+    @property
+    def patience(self) -> Patience:
+        return Patience(self.waiting_time, self.waiting_bytes_user, self.waiting_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the exit shows in a TLS handshake, and the channel binding that goes with it."""
+
+    context: ssl.SSLContext
+    binding: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the exit goes by. `secrets_of` maps the users' key ids to their keys."""
+
+    secrets_of: Mapping[bytes, bytes]
+    identity: Identity
+    website: Website
+    connect: Connect
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """A carrier whose hello proved a key, what came behind the hello, and what a welcome is sealed with."""
+
+    carrier: TLSStream
+    hello: Hello
+    first: bytes
+    secret: bytes
+    binding: bytes
+
+    async def welcome(self, status: Status, token: bytes = NO_TOKEN, received: int = 0, sending: int = 0) -> None:
+        """Raises trio.BrokenResourceError where nobody takes it."""
+        welcome = Welcome(secrets.token_bytes(NONCE_SIZE), status, token, received, sending)
+        padding = secrets.token_bytes(random.choice(PADDING))  # noqa: S311  (the length is no secret)
+        with trio.move_on_after(WELCOME_TIMEOUT) as scope:
+            await self.carrier.send_all(welcome.encode(self.secret, self.binding, padding, self.hello))
+        if scope.cancelled_caught:
+            raise trio.BrokenResourceError("nobody takes the welcome")
+
+    async def refuse(self, status: Status) -> None:
+        await self.welcome(status)
+        # What is behind the hello is read, or a reset overtakes the welcome.
+        with trio.move_on_after(WELCOME_TIMEOUT):
+            while await self.carrier.receive_some():
+                pass
 
 
 class Strangers:
@@ -82,44 +135,6 @@ class Strangers:
         self._scopes.pop(scope, None)
 
 
-class ServedSession:
-    """A session at the exit, on a carrier or waiting for one."""
-
-    def __init__(self, key_id: bytes, session: Session, tasks: trio.Nursery) -> None:
-        self.key_id = key_id
-        self._tasks = tasks  # they end with the session
-        self.token = secrets.token_bytes(TOKEN_SIZE)
-        self.session = session
-        self._turn = 0  # of the carrier that it belongs to
-        self._next_turn = trio.Event()
-        self.waiting_since = math.inf
-        self.taken_over = False  # another carrier is about to take over, and no third one may
-
-    def take_turn(self) -> int:
-        """For a carrier whose hello was accepted; whoever waits for the session's next carrier stops waiting."""
-        self._turn += 1
-        self._next_turn.set()
-        self._next_turn = trio.Event()
-        self.waiting_since = math.inf
-        return self._turn
-
-    def has_turn(self, turn: int) -> bool:
-        """Whether no later carrier took over."""
-        return turn == self._turn
-
-    def wait(self, turn: int, waiting_time: float) -> None:
-        """Call when this carrier has ended: when none comes in `waiting_time` seconds, the session is over."""
-        if self.has_turn(turn) and not self.session.over.is_set():
-            self.waiting_since = trio.current_time()
-            self._tasks.start_soon(self._wait, self._next_turn, waiting_time)
-
-    async def _wait(self, next_turn: trio.Event, waiting_time: float) -> None:
-        with trio.move_on_after(waiting_time) as scope:
-            await next_turn.wait()
-        if scope.cancelled_caught:
-            self.session.lost("it waited too long for its carrier")
-
-
 async def _shakes_hands(stream: TLSStream) -> bool:
     """Whether it speaks our TLS."""
     try:
@@ -131,174 +146,188 @@ async def _shakes_hands(stream: TLSStream) -> bool:
 
 
 class Exit:
-    """Serves connections that came to the exit's port. `secrets_of` maps the users' key ids to their keys."""
+    """Serves connections that came to the exit's port."""
 
-    def __init__(
-        self, secrets_of: Mapping[bytes, bytes], binding: bytes, *, website: Website, connect: Connect, limits: Limits
-    ) -> None:
-        self._secrets_of = secrets_of
-        self._binding = binding
-        self._website = website
-        self._connect = connect
-        self._limits = limits
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
         self._sessions: dict[bytes, ServedSession] = {}
+        self._room = WaitingRoom(terms.limits.patience, self._end)
         self._strangers = Strangers()
+        self._carriers: set[trio.CancelScope] = set()
+        self._tasks: trio.Nursery  # of the streams: they outlive the connection that they came on, and see the goodbye
+        self._stopping = False
 
     def __repr__(self) -> str:
         return f"<Exit with {len(self._sessions)} sessions>"
 
+    def change(self, terms: Terms) -> None:
+        """From now on it goes by these. Connections stay as they are, but for the sessions of keys that are not in force any more."""
+        before, self._terms = self._terms.secrets_of, terms
+        self._room.change(terms.limits.patience)
+        for served in list(self._sessions.values()):
+            if before.get(served.key_id) != terms.secrets_of.get(served.key_id):
+                self._say_goodbye(served, Code.REVOKED, "the key was removed")
+
     async def serve(
-        self,
-        listeners: list[trio.SocketListener],
-        context: ssl.SSLContext,
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+        self, listeners: Sequence[Listener], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Until it is cancelled. Sessions outlive the connections that they come on."""
+        """Until it is cancelled. Then it listens no more, visitors are cut off, sessions are told, and it returns within STOP_TIMEOUT seconds
+        whatever peers do.
+        """
         async with trio.open_nursery() as nursery:
+            shield = trio.CancelScope(shield=True)
+            self._tasks = await nursery.start(self._hold_tasks, shield)
+            gone = trio.Event()
+            try:
+                await nursery.start(self._accept, listeners, gone)
+                task_status.started()
+                await trio.sleep_forever()
+            finally:
+                self._stopping = True
+                for served in list(self._sessions.values()):
+                    self._say_goodbye(served, Code.CLOSED, "the exit was stopped")
+                with trio.move_on_after(STOP_TIMEOUT, shield=True):
+                    await gone.wait()
+                for scope in (shield, *self._carriers):
+                    scope.cancel()
 
-            async def handle(transport: trio.abc.HalfCloseableStream) -> None:
-                await self._handle(transport, context, nursery)
+    async def _hold_tasks(self, shield: trio.CancelScope, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+        with shield:
+            async with trio.open_nursery() as tasks:
+                task_status.started(tasks)
+                await self._room.run()
 
-            await nursery.start(Acceptor(handle, MAX_CONNECTIONS).run, listeners)
-            task_status.started()
-
-    async def _handle(
-        self, transport: trio.abc.HalfCloseableStream, context: ssl.SSLContext, nursery: trio.Nursery
+    async def _accept(
+        self, listeners: Sequence[Listener], gone: trio.Event, *, task_status: trio.TaskStatus[Sequence[Listener]]
     ) -> None:
-        stream = TLSStream(transport, context, server_side=True)
-        with self._strangers.enter() as scope:
+        """Sets `gone` when there is no connection any more."""
+        try:
+            await Acceptor(self._handle, MAX_CONNECTIONS).run(listeners, task_status=task_status)
+        finally:
+            gone.set()
+
+    # ---- connections
+
+    async def _handle(self, transport: trio.abc.HalfCloseableStream) -> None:
+        identity = self._terms.identity
+        stream = TLSStream(transport, identity.context, server_side=True)
+        caller: _Caller | None = None
+        with self._strangers.enter() as stranger:
             try:
                 if await _shakes_hands(stream):
-                    await self._serve_connection(stream, nursery, scope)
+                    caller = await self._receive(stream, identity.binding)
             finally:
-                self._strangers.leave(scope)
+                self._strangers.leave(stranger)
+        if caller is not None and not self._stopping:
+            refusal: Status | None = None
+            with trio.CancelScope(shield=True) as scope:  # so that it can be told of the end
+                self._carriers.add(scope)
+                try:
+                    refusal = await self._serve_carrier(caller)
+                finally:
+                    self._carriers.discard(scope)
+            if refusal is not None:
+                await caller.refuse(refusal)
 
-    async def _serve_connection(self, stream: TLSStream, nursery: trio.Nursery, scope: trio.CancelScope) -> None:
-        data, hello, rest = b"", None, b""
+    async def _receive(self, stream: TLSStream, binding: bytes) -> _Caller | None:
+        """Who says hello; a visitor has been to the website."""
+        data = b""
         try:
             with trio.move_on_after(HANDSHAKE_TIMEOUT):
-                while (answer := read_hello(data, self._secrets_of, self._binding)) is None:
+                while (answer := read_hello(data, self._terms.secrets_of, binding)) is None:
                     more = await stream.receive_some()
                     if not more:
                         break
                     data += more
                 else:
-                    hello, rest = answer[0], data[answer[1] :]
+                    hello, size = answer
+                    return _Caller(stream, hello, data[size:], self._terms.secrets_of[hello.key_id], binding)
         except NotAHelloError:
             pass
-        if hello is None:
-            await self._website(stream, data)
-        else:
-            self._strangers.leave(scope)
-            await self._serve_carrier(stream, hello, rest, nursery)
+        await self._terms.website(stream, data)
+        return None
+
+    async def _serve_carrier(self, caller: _Caller) -> Status | None:
+        """To the end of the carrier; or at once, with why there is no session for it."""
+        served, (status, sending) = await self._session_for(caller.hello)
+        if served is None:
+            return status
+        self._room.leave(served)
+        turn = served.take_turn()
+        try:
+            mux = served.session.mux
+            await caller.welcome(status, served.token, mux.received, sending)
+            # No other carrier came while the welcome was on its way, and if the session ended meanwhile, then with a word about it.
+            if served.has_turn(turn) and (not served.is_over or mux.wants_to_send):
+                why = await served.session.run_carrier(caller.carrier, caller.first)
+                log.debug("a carrier ended: %s", why)
+        finally:
+            if served.has_turn(turn):
+                self._settle(served)
+        return None
 
     # ---- sessions
 
-    async def _serve_carrier(self, carrier: TLSStream, hello: Hello, first: bytes, nursery: trio.Nursery) -> None:
-        if hello.wanted is Wanted.NEW:
-            status, served, sending = await self._new_session(hello, nursery)
-        else:
-            status, served, sending = await self._resumed_session(hello)
-        nonce = secrets.token_bytes(NONCE_SIZE)
-        if served is None:
-            await self._welcome(carrier, hello, Welcome(nonce, status))
-            with trio.move_on_after(
-                WELCOME_TIMEOUT
-            ):  # what is behind the hello is read, or a reset overtakes the welcome
-                while await carrier.receive_some():
-                    pass
+    def _settle(self, served: ServedSession) -> None:
+        """It may have no carrier any more."""
+        if served.session.carrier is not None or served.moving:
             return
-        turn = served.take_turn()
-        try:
-            await self._welcome(
-                carrier, hello, Welcome(nonce, status, served.token, served.session.mux.received, sending)
-            )
-            if served.has_turn(turn):  # no other carrier came while the welcome was on its way
-                why = await served.session.run_carrier(carrier, first)
-                log.debug("a carrier ended: %s", why)
-        finally:
-            served.wait(turn, self._limits.waiting_time)
+        if served.is_over:
+            self._end(served, "")
+        elif served not in self._room:
+            self._room.enter(served)
 
-    async def _welcome(self, carrier: TLSStream, hello: Hello, welcome: Welcome) -> None:
-        padding = secrets.token_bytes(random.choice(PADDING))  # noqa: S311  (the length is no secret)
-        with trio.move_on_after(WELCOME_TIMEOUT) as scope:
-            await carrier.send_all(welcome.encode(self._secrets_of[hello.key_id], self._binding, padding, hello))
-        if scope.cancelled_caught:
-            raise trio.BrokenResourceError("nobody takes the welcome")
+    def _end(self, served: ServedSession, why: str) -> None:
+        """Nothing goes on with it."""
+        self._room.leave(served)
+        if self._sessions.pop(served.token, None) is not None:
+            log.debug("a session has ended")
+        served.session.lost(why)
 
-    async def _new_session(self, hello: Hello, nursery: trio.Nursery) -> Verdict:
-        mine = [served for served in self._sessions.values() if served.key_id == hello.key_id]
-        if len(mine) >= self._limits.max_sessions:
-            waiting = [served for served in mine if served.waiting_since < math.inf]
-            # One without streams is nobody's loss: its first welcome never arrived, or its apps have closed.
-            oldest = min(
-                waiting, key=lambda served: (bool(served.session.mux.streams), served.waiting_since), default=None
-            )
-            if oldest is None:
-                return Status.TOO_MANY, None, 0
-            oldest.session.lost("the user has made too many others")
-        served = await nursery.start(self._run_session, hello.key_id)
-        return Status.NEW, served, 0
+    def _say_goodbye(self, served: ServedSession, code: Code, text: str) -> None:
+        """Its streams are reset, and its carrier ends when the peer was told why."""
+        served.session.go_away(code, text)
+        self._settle(served)
 
-    async def _resumed_session(self, hello: Hello) -> Verdict:
+    async def _session_for(self, hello: Hello) -> tuple[ServedSession | None, Verdict]:
+        """The session, without a carrier; or None, and what to tell."""
+        if hello.wanted is Wanted.NEW:
+            new = self._new_session(hello.key_id)
+            return new, (Status.TOO_MANY if new is None else Status.NEW, 0)
         served = self._sessions.get(hello.token)
-        if served is None:
-            return Status.UNKNOWN, None, 0
-        if served.key_id != hello.key_id:
-            return Status.FOREIGN, None, 0
-        if served.taken_over:
-            return Status.BUSY, None, 0
-        try:
-            served.session.mux.check_resumable(hello.received, hello.sending)
-        except RemoteProtocolError as exc:
-            log.debug("a session cannot be resumed: %s", exc)
-            return Status.IMPOSSIBLE, None, 0
-        served.taken_over = True
-        try:
-            return await self._take_over(served, hello)
-        finally:
-            served.taken_over = False
+        if served is None or served.is_over:
+            return None, (Status.UNKNOWN, 0)
+        verdict = await served.move(hello)
+        if verdict[0] is Status.RESUMED:
+            return served, verdict
+        self._settle(served)
+        return None, verdict
 
-    async def _take_over(self, served: ServedSession, hello: Hello) -> Verdict:
-        session = served.session
-        if hello.wanted is Wanted.HAND_OVER and await session.finish(FINISH_TIMEOUT):
-            sending = session.mux.handed_over(trio.current_time())
-        else:
-            await session.detach()  # the old carrier may seem alive here
-            try:
-                sending = session.mux.resumed(hello.received, hello.sending, trio.current_time())
-            except RemoteProtocolError as exc:  # the old carrier brought what does not go with this hello
-                log.debug("a session cannot be resumed: %s", exc)
-                return Status.IMPOSSIBLE, None, 0
-        return (Status.UNKNOWN, None, 0) if session.over.is_set() else (Status.RESUMED, served, sending)
+    def _new_session(self, key_id: bytes) -> ServedSession | None:
+        """None where the user has too many. It is counted at once: hellos that come together get no more than one after another."""
+        mine = [served for served in self._sessions.values() if served.key_id == key_id and not served.is_over]
+        if len(mine) >= self._terms.limits.max_sessions:
+            oldest = self._room.least_missed(key_id)
+            if oldest is None:
+                return None
+            self._end(oldest, "the user has made too many others")
+        mux = Mux(opens=False, now=trio.current_time(), max_streams=self._terms.limits.max_streams)
+        served = ServedSession(key_id, Session(mux, self._begin_stream))
+        self._sessions[served.token] = served
+        log.debug("a session begins")
+        return served
 
-    async def _run_session(self, key_id: bytes, *, task_status: trio.TaskStatus[ServedSession]) -> None:
-        """From its first hello to its end; the tasks of its streams live here."""
-        async with trio.open_nursery() as nursery:
+    # ---- streams
 
-            def accept(stream: SessionStream) -> None:
-                nursery.start_soon(self._serve_stream, stream)
-
-            mux = Mux(opens=False, now=trio.current_time(), max_streams=self._limits.max_streams)
-            served = ServedSession(key_id, Session(mux, accept), nursery)
-            self._sessions[served.token] = served
-            log.debug("a session begins")
-            try:
-                task_status.started(served)
-                await served.session.over.wait()
-            finally:
-                del self._sessions[served.token]
-                served.session.lost("the exit was stopped")  # where it is not over yet
-                log.debug("a session has ended")
-            nursery.cancel_scope.cancel()
+    def _begin_stream(self, stream: SessionStream) -> None:
+        self._tasks.start_soon(self._serve_stream, stream)
 
     async def _serve_stream(self, stream: SessionStream) -> None:
         """One stream, from OPEN to its end; its error boundary."""
         try:
             with stream.until_reset():
                 await trio.lowlevel.checkpoint()  # one that was reset at once costs no system call
-                destination = await self._connect(stream.address)
+                destination = await self._terms.connect(stream.address)
                 stream.accept()
                 await relay(stream, destination)
         except OpenError as exc:

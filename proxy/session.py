@@ -97,7 +97,7 @@ class Session:
 
     async def detach(self) -> None:
         """Gives up the carrier that it is on. After that no byte of it reaches the core any more."""
-        while self._carrier is not None:
+        if self._carrier is not None:
             self._carrier.give_up()
             await self._carrier.gone.wait()
 

@@ -1,4 +1,4 @@
-"""The link that an exit gives to a user: `ropeway://KEY@HOST:PORT?[sni=NAME&][roots=1&]pin=PIN#LABEL`.
+"""The link that an exit gives to a user: `ropeway://KEY@HOST:PORT?[sni=NAME&][roots=1&][also=HOST:PORT&]...pin=PIN#LABEL`.
 
 KEY is the base64url of key id and key, PIN that of the certificate's pin, both without padding. The pin stands last, so
 that a link which was cut short before its label is never taken for a whole one.
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 SCHEME = "ropeway"
 
-# Our choices: a link of the longest names has 1.6 KB, and a label has to fit on a line.
+# Our choices: a link of the longest names has 3.6 KB, and a label has to fit on a line.
 _MAX_LENGTH = 4096
 MAX_LABEL = 64
+#: Other addresses of one exit. Each costs an attempt to connect where nothing answers, and a link has to fit into a QR code.
+MAX_ALSO = 8
 
 _Value = TypeVar("_Value")
 
@@ -31,7 +33,8 @@ class Link:
     """How to reach an exit and prove oneself to it. Raises ValueError where a value cannot be in a link.
 
     `host` is as in Address. `server_name` is what TLS asks for, empty where that is the host; `roots` means that the
-    certificate has to please the system's roots besides the pin. `name` is a label for people.
+    certificate has to please the system's roots besides the pin. `name` is a label for people. `also` has other addresses and ports of the
+    same exit.
     """
 
     host: str
@@ -41,20 +44,34 @@ class Link:
     server_name: str = ""
     roots: bool = False
     name: str = ""
+    also: tuple[Address, ...] = ()
 
     def __post_init__(self) -> None:
-        if Address.make(self.host, self.port).host != self.host:
-            raise ValueError("the host is not in its canonical form")
+        for address in (self.address, *self.also):
+            if Address.make(address.host, address.port) != address:
+                raise ValueError("the host is not in its canonical form")
+        if len(self.also) > MAX_ALSO:
+            raise ValueError(f"an exit has at most {MAX_ALSO} addresses besides its first, not {len(self.also)}")
         if len(self.pin) != PIN_SIZE:
             raise ValueError(f"a pin has {PIN_SIZE} bytes, not {len(self.pin)}")
         if self.server_name:
             check_server_name(self.server_name)
         if self.name:
             check_label(self.name)
+        if len(str(self)) > _MAX_LENGTH:
+            raise ValueError(
+                f"it would be longer than {_MAX_LENGTH} characters; leave out an address or use shorter names"
+            )
 
     @property
     def address(self) -> Address:
+        """The first, under which people know the exit."""
         return Address(self.host, self.port)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Each once, the first one first."""
+        return tuple(dict.fromkeys((self.address, *self.also)))
 
     @property
     def sni(self) -> str:
@@ -87,7 +104,8 @@ class Link:
         if not found:
             raise ValueError("there is no @ between key and host; copy the whole link")
         host = _part("host", Address.parse, address)
-        values = dict(parse_qsl(query, keep_blank_values=True))
+        parameters = parse_qsl(query, keep_blank_values=True)
+        values = dict(parameters)
         return cls(
             host=host.host,
             port=host.port,
@@ -96,14 +114,16 @@ class Link:
             server_name=values.get("sni", "").lower(),
             roots=_part("roots", _read_flag, values.get("roots", "0")),
             name=unquote(label),
+            also=tuple(_part("other address", Address.parse, value) for name, value in parameters if name == "also"),
         )
 
     def __str__(self) -> str:
         sni = f"sni={quote(self.server_name, safe='')}&" if self.server_name else ""
         roots = "roots=1&" if self.roots else ""
+        also = "".join(f"also={quote(str(address), safe=':[]')}&" for address in self.also)
         label = f"#{quote(self.name, safe='')}" if self.name else ""
         key = to_base64(self.key.key_id + self.key.secret)
-        return f"{SCHEME}://{key}@{self.address}?{sni}{roots}pin={to_base64(self.pin)}{label}"
+        return f"{SCHEME}://{key}@{self.address}?{sni}{roots}{also}pin={to_base64(self.pin)}{label}"
 
 
 def check_server_name(name: str) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -103,12 +104,18 @@ class Tunnel:
     # Over the budget of attributes: the session, who waits for it, and what is told about it.
 
     def __init__(
-        self, open_carrier: OpenCarrier, key: UserKey, *, connect_wait: float, rotation: Rotation = Rotation()
+        self,
+        open_carrier: OpenCarrier,
+        key: UserKey,
+        *,
+        connect_wait: float,
+        waiting_time: float = WAITING_TIME,
+        rotation: Rotation = Rotation(),
     ) -> None:
         self._open_carrier = open_carrier
         self._key = key
-        self._openings = Openings(connect_wait)
-        self._rotation = rotation
+        self._openings = Openings()
+        self.adjust(connect_wait=connect_wait, waiting_time=waiting_time, rotation=rotation)
         self._known_good = KnownGood()
         self._session = self._new_session()
         self._token = NO_TOKEN
@@ -122,7 +129,28 @@ class Tunnel:
         self._stopped = trio.Event()
 
     def __repr__(self) -> str:
-        return f"<Tunnel {'up' if self._openings.up else 'down'}, {self._session!r}>"
+        return f"<Tunnel {'up' if self.up.is_set() else 'down'}, {self._session!r}>"
+
+    def adjust(self, *, connect_wait: float, waiting_time: float, rotation: Rotation) -> None:
+        """For what begins from now on; times are in seconds."""
+        self._openings.connect_wait = connect_wait
+        self._waiting_time = waiting_time
+        self._rotation = rotation
+
+    @property
+    def up(self) -> trio.Event:
+        """Set while there is a carrier; each time that there is none it is another event."""
+        return self._openings.up
+
+    @property
+    def down(self) -> trio.Event:
+        """Set while there is no carrier; each time that there is one it is another event."""
+        return self._openings.down
+
+    @property
+    def streams(self) -> int:
+        """How many are open, or about to be."""
+        return len(self._session.mux.streams)
 
     def _new_session(self) -> Session:
         mux = Mux(opens=True, now=trio.current_time(), max_streams=MAX_STREAMS)
@@ -136,9 +164,9 @@ class Tunnel:
         Raises OpenError with the exit's reason, or TUNNEL_DOWN after `connect_wait` seconds without a carrier. When it is cancelled, the
         exit gives up as well.
         """
-        if not self._openings.up:
-            self._backoff.wanted()
-            await self._openings.until_up()
+        if not self.up.is_set():
+            with self.wanted():
+                await self._openings.until_up()
         stream = self._session.open(address)
         if self._known_good.has(address, trio.current_time()):
             return stream
@@ -149,6 +177,13 @@ class Tunnel:
             raise
         self._known_good.add(address, trio.current_time())
         return stream
+
+    @contextmanager
+    def wanted(self) -> Iterator[None]:
+        """Somebody waits for it meanwhile: pauses between attempts to connect are short."""
+        self._backoff.wanted()
+        with self._openings.wanted():
+            yield
 
     def network_changed(self) -> None:
         """Looks at the carrier at once, or tries at once to make one."""
@@ -172,7 +207,7 @@ class Tunnel:
     async def _say_goodbye(self) -> None:
         self._stopping = True
         self._attempt.cancel()
-        if self._openings.up:
+        if self.up.is_set():
             self._session.go_away(Code.CLOSED, "the local side was stopped")
             await self._stopped.wait()
 
@@ -239,7 +274,7 @@ class Tunnel:
             self._news.trouble(f"the connection to the exit is gone, and is made again: {why}")
 
     def _give_up_waiting(self) -> None:
-        if trio.current_time() - self._down_since > WAITING_TIME and self._session.mux.streams:
+        if trio.current_time() - self._down_since > self._waiting_time and self._session.mux.streams:
             self._start_over("the exit was not reached for too long")
 
     def _start_over(self, why: str) -> None:

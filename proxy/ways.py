@@ -7,13 +7,14 @@ before are ways too, and the pin tells the exit from everybody else.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
 from .address import Address
+from .address_book import MOST_ADDRESSES
 from .dialer import look_up
 from .errors import CarrierError, OpenError, Reason
 from .telemetry import logger
@@ -29,8 +30,8 @@ log = logger("ways")
 Connect: TypeAlias = Callable[[Address], Awaitable[trio.SocketStream]]
 #: Makes it a TLS connection to the exit, and gives that and its channel binding. Raises CarrierError, with the transport closed.
 StartTLS: TypeAlias = Callable[[trio.SocketStream], Awaitable["tuple[TLSStream, bytes]"]]
-#: Keeps the numeric addresses at which the exit was found, the last one first.
-Remember: TypeAlias = Callable[[Sequence[Address]], Awaitable[None]]
+#: Keeps the numeric addresses at which the exit was found under that address of its link, the last one first.
+Remember: TypeAlias = Callable[[Address, Sequence[Address]], Awaitable[None]]
 
 # Our choices; times are in seconds.
 #: How long a way is alone before the next one is tried: a handshake on a link of 250 ms.
@@ -39,7 +40,6 @@ STAGGER = 0.5
 TCP_TIMEOUT = 3.0
 #: TLS: one round trip and time for two lost packets, or that many round trips.
 TLS_TIMEOUT, TLS_ROUND_TRIPS = 1.5, 4.0
-MOST_REMEMBERED = 8
 #: A name's addresses are good for so long, and a lookup that was too slow for one attempt helps the next one.
 LOOKUP_LIFE = 30.0
 
@@ -63,8 +63,18 @@ class Opened:
     round_trip: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """What to connect to, and the address of the link that it stands for."""
+
+    address: Address
+    way: Address
+
+
 class Ways:
-    """To one exit. `addresses` are those of its link, `remembered` those at which it was found before."""
+    """To one exit. `addresses` are those of its link, of which `preferred` go first; `remembered` says at which numeric addresses it was found
+    before under each of them, what worked last first.
+    """
 
     def __init__(
         self,
@@ -72,55 +82,104 @@ class Ways:
         connect: Connect,
         start_tls: StartTLS,
         *,
-        remembered: Sequence[Address] = (),
+        preferred: Collection[Address] = (),
+        remembered: Mapping[Address, Sequence[Address]] | None = None,
         remember: Remember,
     ) -> None:
         self._connect = connect
         self._start_tls = start_tls
-        self._found = list(remembered[:MOST_REMEMBERED])
+        self._found = {way: tuple(found[:MOST_ADDRESSES]) for way, found in (remembered or {}).items()}
         self._remember = remember
-        # What worked last goes first; a name goes before what it may have meant in the past, but for the last of that.
-        self._order = list(dict.fromkeys([*self._found[:1], *addresses, *self._found]))
+        self._shaking_hands: set[Address] = set()
+        self.use(addresses, preferred)
+
+    def use(self, addresses: Sequence[Address], preferred: Collection[Address] = ()) -> None:
+        """These are its ways from now on. What is remembered of others is kept, and not used."""
+        self._addresses = tuple(addresses)
+        self._preferred = frozenset(preferred)
 
     async def open(self) -> Opened:
         """The first that works. Raises CarrierError with the reason of the one that came farthest, when none does."""
-        race = _Race(self._attempt, list(self._order))
+        race = _Race(self._attempt, self._candidates())
         await race.run()
         if race.winner is None:
             raise race.verdict()
-        way, opened = race.winner
-        self._order.remove(way)
-        self._order.insert(0, way)
-        await self._note(opened)
+        candidate, opened = race.winner
+        try:
+            await self._note(candidate.way, opened)
+        except BaseException:
+            await _close(opened)
+            raise
         return opened
 
-    async def _note(self, opened: Opened) -> None:
-        transport = opened.stream.transport
-        if not isinstance(transport, trio.SocketStream):
-            return
-        host, port, *_ = transport.socket.getpeername()
-        here = Address.make(host, port)
-        if self._found[:1] != [here]:
-            self._found = [here, *(other for other in self._found if other != here)][:MOST_REMEMBERED]
-            if here not in self._order:
-                self._order.append(here)
-            await self._remember(self._found)
+    def _candidates(self) -> list[_Candidate]:
+        """Each address once, the preferred ones first. Among them the numeric address that worked last is first, so that no resolver is waited
+        for; names go before what they meant in the past.
+        """
+        found: list[_Candidate] = []
+        for preferred in (True, False):
+            ways = [way for way in self._by_success() if (way in self._preferred) is preferred]
+            known = [_Candidate(address, way) for way in ways for address in self._found.get(way, ())]
+            last = known[:1] if ways and known and known[0].way == ways[0] else []
+            found += [*last, *(_Candidate(way, way) for way in ways), *known]
+        first: dict[Address, _Candidate] = {}
+        for candidate in found:
+            first.setdefault(candidate.address, candidate)
+        return list(first.values())
 
-    async def _attempt(self, way: Address) -> Opened:
+    def _by_success(self) -> list[Address]:
+        return list(dict.fromkeys([*(way for way in self._found if way in self._addresses), *self._addresses]))
+
+    async def _note(self, way: Address, opened: Opened) -> None:
+        here = _peer(opened.stream.transport)
+        if here is None or (next(iter(self._found), None) == way and self._found[way][:1] == (here,)):
+            return
+        others = [other for other in self._found.get(way, ()) if other != here]
+        found = (here, *others)[:MOST_ADDRESSES]
+        self._found = {way: found} | {other: known for other, known in self._found.items() if other != way}
+        await self._remember(way, found)
+
+    async def _attempt(self, candidate: _Candidate) -> Opened:
+        if candidate.address in self._shaking_hands:
+            raise _NoWayError(f"the exit {candidate.address} is being tried already")
         began = trio.current_time()
         try:
             with trio.fail_after(TCP_TIMEOUT):
-                transport = await self._connect(way)
+                transport = await self._connect(candidate.address)
         except (OpenError, trio.TooSlowError) as exc:
             why = _UNREACHABLE.get(exc.reason, str(exc)) if isinstance(exc, OpenError) else SILENT
-            raise _NoWayError(f"the exit {way} cannot be reached: {why}; it is tried again") from exc
+            raise _NoWayError(f"the exit {candidate.address} cannot be reached: {why}; it is tried again") from exc
         round_trip = trio.current_time() - began
-        with trio.move_on_after(max(TLS_TIMEOUT, TLS_ROUND_TRIPS * round_trip)):
-            stream, binding = await self._start_tls(transport)
-            return Opened(stream, binding, round_trip)
+        return await self._shake_hands(transport, _peer(transport) or candidate.address, candidate, round_trip)
+
+    async def _shake_hands(
+        self, transport: trio.SocketStream, peer: Address, candidate: _Candidate, round_trip: float
+    ) -> Opened:
+        """One at a time for each address: names may mean the same one, and what was remembered as well."""
+        if peer in self._shaking_hands:
+            await trio.aclose_forcefully(transport)
+            raise _NoWayError(f"the exit {candidate.address} is being tried already, at {peer}")
+        self._shaking_hands.add(peer)
+        try:
+            with trio.move_on_after(max(TLS_TIMEOUT, TLS_ROUND_TRIPS * round_trip)):
+                stream, binding = await self._start_tls(transport)
+                return Opened(stream, binding, round_trip)
+        finally:
+            self._shaking_hands.discard(peer)
         raise CarrierError(
-            f"what listens at {way} does not finish the TLS handshake: somebody on the way swallows its answers; it is tried again"
+            f"what listens at {candidate.address} does not finish the TLS handshake: "
+            "somebody on the way swallows its answers; it is tried again"
         )
+
+
+def _peer(transport: trio.abc.Stream) -> Address | None:
+    if not isinstance(transport, trio.SocketStream):
+        return None
+    try:
+        host, port, *_ = transport.socket.getpeername()
+        return Address.make(host, port)
+    except (OSError, ValueError):  # it broke just now, or is local to a link
+        return None
 
 
 class _NoWayError(CarrierError):
@@ -130,18 +189,18 @@ class _NoWayError(CarrierError):
 class _Race:
     """One attempt for each way, each begun when the one before it has failed or had its time alone."""
 
-    def __init__(self, attempt: Callable[[Address], Awaitable[Opened]], ways: Sequence[Address]) -> None:
+    def __init__(self, attempt: Callable[[_Candidate], Awaitable[Opened]], candidates: Sequence[_Candidate]) -> None:
         self._attempt = attempt
-        self._ways = ways
+        self._candidates = candidates
         self._failures: list[CarrierError] = []
-        self.winner: tuple[Address, Opened] | None = None
+        self.winner: tuple[_Candidate, Opened] | None = None
 
     async def run(self) -> None:
         try:
             async with trio.open_nursery() as nursery:
-                for way in self._ways:
+                for candidate in self._candidates:
                     failed = trio.Event()
-                    nursery.start_soon(self._run_one, way, failed, nursery.cancel_scope)
+                    nursery.start_soon(self._run_one, candidate, failed, nursery.cancel_scope)
                     with trio.move_on_after(STAGGER):
                         await failed.wait()
         except BaseException:
@@ -149,16 +208,16 @@ class _Race:
                 await _close(self.winner[1])
             raise
 
-    async def _run_one(self, way: Address, failed: trio.Event, race: trio.CancelScope) -> None:
+    async def _run_one(self, candidate: _Candidate, failed: trio.Event, race: trio.CancelScope) -> None:
         try:
-            opened = await self._attempt(way)
+            opened = await self._attempt(candidate)
         except CarrierError as exc:
             log.debug("%s", exc)
             self._failures.append(exc)
             failed.set()
             return
         if self.winner is None:
-            self.winner = way, opened
+            self.winner = candidate, opened
             race.cancel()
         else:  # two came in at once
             await _close(opened)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import trio
 from trio.testing import memory_stream_pair
 
 from proxy.address import Address
 from proxy.errors import CarrierError, OpenError, Reason
-from proxy.exit import Exit, Limits
+from proxy.exit import Exit, Limits, Terms
+from proxy.exit import Identity as Shown
 from proxy.keys import UserKey, channel_binding, der_of, pin_of
-from proxy.tls import connect_tls, exit_context, local_context
+from proxy.protocol.handshake import NO_TOKEN, NONCE_SIZE, Hello, Wanted, Welcome, read_welcome
+from proxy.tls import TLSStream, connect_tls, exit_context, local_context
 from proxy.tunnel import Tunnel
 from proxy.ways import TLS_TIMEOUT, Opened
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from trio.testing import MemoryReceiveStream, MemorySendStream
@@ -69,7 +71,10 @@ class End(trio.abc.HalfCloseableStream):
         await self._stream.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
-        await self._stream.send_eof()
+        if self._cable.silent:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._stream.send_eof()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         sizes = [size for size in (max_bytes, self._cable.pieces()) if size is not None]
@@ -248,12 +253,41 @@ class Visits:
         await stream.aclose()
 
 
-class World:
-    """An exit, what lies behind it, and ways to it."""
+@dataclass(frozen=True)
+class Greeted:
+    """A carrier on which a test speaks itself, what the exit answered to its hello, and what came behind that."""
 
-    def __init__(self, nursery: trio.Nursery, server: Identity) -> None:
+    carrier: TLSStream
+    welcome: Welcome
+    rest: bytes
+
+    async def read_to_end(self) -> bytes:
+        """Whatever comes until the exit closes it, in the right way or not."""
+        said = bytearray(self.rest)
+        with suppress(trio.BrokenResourceError):
+            while data := await self.carrier.receive_some():
+                said += data
+        return bytes(said)
+
+
+async def greet(opened: Opened, key: UserKey, hello: Hello, behind: bytes = b"") -> Greeted:
+    """Says hello, with these frames right behind it."""
+    await opened.stream.send_all(hello.encode(key.secret, opened.binding, b"") + behind)
+    data = b""
+    while (answer := read_welcome(data, key.secret, opened.binding, hello)) is None:
+        more = await opened.stream.receive_some()
+        assert more, "the exit closed the carrier without a welcome"
+        data += more
+    return Greeted(opened.stream, answer[0], data[answer[1] :])
+
+
+class World:
+    """An exit, what lies behind it, and ways to it: cables, or the kernel's `sockets`, which know of no clock that jumps."""
+
+    def __init__(self, nursery: trio.Nursery, server: Identity, *, sockets: bool = False) -> None:
         self._nursery = nursery
         self.server = server
+        self._sockets = sockets
         self.key = UserKey.new()
         self.other_key = UserKey.new()
         self.destinations = Destinations(nursery)
@@ -264,27 +298,48 @@ class World:
         self.attempts: list[float] = []
         self.handshake_timeout = TLS_TIMEOUT
         self._context = local_context(roots=False)
+        self._opened: list[TLSStream] = []
         self._exit_scope = trio.CancelScope()
 
     async def start_exit(self, limits: Limits = Limits()) -> None:  # noqa: B008  (it is frozen)
         """A new one, with no memory of the last."""
-        self.listener = MemoryListener()
-        users = {key.key_id: key.secret for key in (self.key, self.other_key)}
-        self.exit = Exit(
-            users, self.server.binding, website=self.website, connect=self.destinations.connect, limits=limits
-        )
+        if self._sockets:
+            (self._port,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        else:
+            self.listener = MemoryListener()
+        self.exit = Exit(self.terms(limits))
         self._exit_scope = trio.CancelScope()
+        self._exit_gone = trio.Event()
         await self._nursery.start(self._serve)
 
+    def terms(self, limits: Limits = Limits(), *, keys: Sequence[UserKey] | None = None) -> Terms:  # noqa: B008
+        """What an exit of this world goes by; `keys` in place of the two users'."""
+        users = {key.key_id: key.secret for key in ((self.key, self.other_key) if keys is None else keys)}
+        shown = Shown(self.server.context, self.server.binding)
+        return Terms(users, shown, self.website, self.destinations.connect, limits)
+
     async def _serve(self, *, task_status: trio.TaskStatus[None]) -> None:
-        listeners = cast("list[trio.SocketListener]", [self.listener])
-        with self._exit_scope:
-            await self.exit.serve(listeners, self.server.context, task_status=task_status)
+        try:
+            with self._exit_scope:
+                listener = self._port if self._sockets else self.listener
+                await self.exit.serve([listener], task_status=task_status)
+        finally:
+            self._exit_gone.set()
+
+    async def stop_exit(self) -> None:
+        """In the way of SIGTERM: until it has said goodbye."""
+        self._exit_scope.cancel()
+        await self._exit_gone.wait()
+
+    async def kill_exit(self) -> None:
+        """Without a word: the kernel ends its connections."""
+        for cable in self.cables:
+            cable.cut()
+        await self.stop_exit()
 
     async def restart_exit(self) -> None:
-        self._exit_scope.cancel()
-        while not self.listener.closed:
-            await trio.lowlevel.checkpoint()
+        """Kills it, and starts another one."""
+        await self.kill_exit()
         await self.start_exit()
 
     @property
@@ -296,14 +351,42 @@ class World:
         await trio.lowlevel.checkpoint()
         if not self.reachable:
             raise CarrierError("there is no way to the exit")
+        with trio.move_on_after(self.handshake_timeout):
+            transport = await self._open_transport()
+            stream, binding = await connect_tls(transport, self._context, "", self.server.pin)
+            self._opened.append(stream)
+            return Opened(stream, binding, 0.0)
+        raise CarrierError("the exit does not answer")
+
+    async def _open_transport(self) -> trio.abc.HalfCloseableStream:
+        if self._sockets:
+            return await trio.open_tcp_stream(*self._port.socket.getsockname())
         cable = self.make_cable()
         self.cables.append(cable)
-        with trio.move_on_after(self.handshake_timeout):
-            return Opened(*await connect_tls(self.listener.lay(cable), self._context, "", self.server.pin), 0.0)
-        raise CarrierError("the exit does not answer")
+        return self.listener.lay(cable)
+
+    async def greet(
+        self,
+        wanted: Wanted = Wanted.NEW,
+        token: bytes = NO_TOKEN,
+        received: int = 0,
+        sending: int = 0,
+        *,
+        key: UserKey | None = None,
+        behind: bytes = b"",
+    ) -> Greeted:
+        """`greet` on a new carrier, with a hello as it is given here."""
+        key = key or self.key
+        hello = Hello(key.key_id, bytes(NONCE_SIZE), wanted, token, received, sending)
+        return await greet(await self.open_carrier(), key, hello, behind)
 
     def cut(self) -> None:
         self.cables[-1].cut()
+
+    async def close(self) -> None:
+        """Every carrier, also those that a test has forgotten."""
+        for stream in self._opened:
+            await trio.aclose_forcefully(stream)
 
     def new_tunnel(self, key: UserKey | None = None, connect_wait: float = 10.0) -> Tunnel:
         return Tunnel(self.open_carrier, key or self.key, connect_wait=connect_wait)
@@ -321,13 +404,19 @@ class World:
 
 
 @asynccontextmanager
-async def world(server: Identity, limits: Limits = Limits()) -> AsyncIterator[World]:  # noqa: B008  (it is frozen)
+async def world(
+    server: Identity,
+    limits: Limits = Limits(),  # noqa: B008  (it is frozen)
+    *,
+    sockets: bool = False,
+) -> AsyncIterator[World]:
     with trio.fail_after(7200):  # of virtual time: pings would keep a test alive that waits for nothing
         async with trio.open_nursery() as nursery:
-            made = World(nursery, server)
+            made = World(nursery, server, sockets=sockets)
             await made.start_exit(limits)
             yield made
             nursery.cancel_scope.cancel()
+        await made.close()
 
 
 async def exchange(stream: trio.abc.Stream, data: bytes = b"hello") -> None:

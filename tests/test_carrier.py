@@ -119,7 +119,7 @@ async def test_both_sides_bring_it_to_its_end(autojump_clock: MockClock) -> None
         stream = ends.local.open(ADDRESS)
         await stream.send_all(b"the last words")
         await wait_all_tasks_blocked()
-        await stream.send_all(b"for the next one")
+        ends.local.mux.write(stream._stream, b"for the next one", trio.current_time())
         ends.carrier.finish()
         assert await ends.exit.finish(5)
         await wait_all_tasks_blocked()

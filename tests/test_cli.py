@@ -9,7 +9,7 @@ import shlex
 import stat
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ import pytest
 
 import proxy
 from proxy import cli, config
+from proxy.address import Address
 from proxy.config import Folder, Listen
 from proxy.errors import ConfigError
 from proxy.keys import der_of, new_certificate, pin_of
@@ -55,6 +56,10 @@ def _log_as_before() -> Iterator[None]:
     yield
     root.handlers, logging.raiseExceptions = handlers, raising
     root.setLevel(level)
+
+
+def exits_in(path: Path) -> list[Link]:
+    return [chosen.link for chosen in config.load(path).local.exits]
 
 
 @pytest.fixture
@@ -98,7 +103,7 @@ def test_an_exit_is_set_up(ropeway: Callable[..., Done], path: Path) -> None:
     settings = config.load(path).exit
     (user,) = settings.users
     assert user.name == "first"
-    assert (settings.host, settings.port, settings.listen) == ("exit.example.com", 443, Listen("", 443))
+    assert (settings.host, settings.port, settings.listen) == ("exit.example.com", 443, (Listen("", 443),))
     assert done.links == [settings.link(user, pin_of(der_of(settings.certificate.read_bytes())))]
     link, *drawing = done.out.splitlines()
     assert link.startswith("ropeway://")
@@ -112,21 +117,22 @@ def test_an_exit_is_set_up(ropeway: Callable[..., Done], path: Path) -> None:
 
 def test_an_exit_is_set_up_with_every_option(ropeway: Callable[..., Done], path: Path) -> None:
     options = shlex.split(
-        "--host 2001:db8::1 --port 8443 --user anna --user ben --listen 127.0.0.1:9 --website folder:www"
+        "--host 2001:db8::1 --port 8443 --also a.example:443 --also 192.0.2.1:8443 --user anna --user ben --listen 127.0.0.1:9 --website folder:www"
     )
     done = ropeway("exit", "init", *options, "--allow-private", "--config", path)
     settings = config.load(path).exit
-    assert (settings.host, settings.port, settings.listen) == ("2001:db8::1", 8443, Listen("127.0.0.1", 9))
+    assert (settings.host, settings.port, settings.listen) == ("2001:db8::1", 8443, (Listen("127.0.0.1", 9),))
+    assert settings.addresses == (Address("a.example", 443), Address("192.0.2.1", 8443))
     assert settings.website == Folder(path.parent / "www")
     assert settings.allow_private
     assert [user.name for user in settings.users] == ["anna", "ben"]
     assert [(link.name, link.key) for link in done.links] == [(user.name, user.key) for user in settings.users]
-    assert str(done.links[0].address) == "[2001:db8::1]:8443"
+    assert [str(each) for each in done.links[0].addresses] == ["[2001:db8::1]:8443", "a.example:443", "192.0.2.1:8443"]
 
 
 def test_the_port_is_also_where_the_exit_listens(ropeway: Callable[..., Done], path: Path) -> None:
     ropeway("exit", "init", "--host", "192.0.2.1", "--port", "8443", "--config", path)
-    assert config.load(path).exit.listen == Listen("", 8443)
+    assert config.load(path).exit.listen == (Listen("", 8443),)
 
 
 def test_an_exit_is_not_replaced_by_accident(ropeway: Callable[..., Done], path: Path, exit_of_anna: Link) -> None:
@@ -156,6 +162,8 @@ def test_force_makes_everything_new_but_keeps_other_settings(
     [
         (["--host", "a b"], "exit.host"),
         (["--host", "a.example", "--listen", "nowhere"], "exit.listen"),
+        (["--host", "a.example", "--also", "b.example"], "exit.addresses"),
+        (["--host", "a.example", *["--also", "b.example:1"] * 9], "exit.addresses"),
         (["--host", "a.example", "--website", "blog"], "exit.website"),
         (["--host", "a.example", "--user", "x", "--user", "x"], "exit.users[1].name"),
         (["--host", "a.example", "--user", ""], "exit.users[0].name"),
@@ -232,6 +240,18 @@ def test_an_output_without_blocks_gets_the_link_only(
     assert Link.parse(line).host == "exit.example.com"
 
 
+def test_a_link_too_long_for_a_code(ropeway: Callable[..., Done], path: Path) -> None:
+    names = [f"{number}.{'.'.join(['a' * 60] * 4)}:443" for number in range(8)]
+    also = [word for name in names for word in ("--also", name)]
+    done = ropeway(
+        "exit", "init", "--host", names[0].removesuffix(":443"), *also, "--user", "😀" * 64, "--config", path
+    )
+    assert done.code == 0
+    assert "too long for one" in done.err
+    (line,) = done.out.splitlines()
+    assert len(Link.parse(line).addresses) == 8
+
+
 def test_join(ropeway: Callable[..., Done], tmp_path: Path, exit_of_anna: Link) -> None:
     path = tmp_path / "local.toml"
     done = ropeway("join", str(exit_of_anna), "--config", path)
@@ -239,8 +259,8 @@ def test_join(ropeway: Callable[..., Done], tmp_path: Path, exit_of_anna: Link) 
     assert "exit.example.com:443" in done.err
     assert f"ropeway run --config {shlex.quote(str(path))}" in done.err
     assert str(exit_of_anna).partition("@")[0] not in done.err
-    local = config.load(path).local
-    assert (local.exit, local.listen) == (exit_of_anna, Listen("127.0.0.1", 1080))
+    assert exits_in(path) == [exit_of_anna]
+    assert config.load(path).local.listen == Listen("127.0.0.1", 1080)
 
 
 def test_join_another_exit_with_the_same_settings(
@@ -252,14 +272,28 @@ def test_join_another_exit_with_the_same_settings(
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{other}\n"))
     assert ropeway("join", "-", "--config", path).code == 0
     settings = config.load(path)
-    assert (settings.local.exit, settings.local.listen) == (Link.parse(other), Listen("::1", 1090))
+    assert (exits_in(path), settings.local.listen) == ([Link.parse(other)], Listen("::1", 1090))
     assert [user.name for user in settings.exit.users] == ["anna"]
 
 
 def test_join_mends_a_broken_link(ropeway: Callable[..., Done], path: Path, exit_of_anna: Link) -> None:
     path.write_text('[local]\nexit = "ropeway://broken"\n')
     assert ropeway("join", str(exit_of_anna), "--config", path).code == 0
-    assert config.load(path).local.exit == exit_of_anna
+    assert exits_in(path) == [exit_of_anna]
+
+
+def test_join_adds_exits(ropeway: Callable[..., Done], tmp_path: Path, exit_of_anna: Link) -> None:
+    path = tmp_path / "local.toml"
+    other = replace(exit_of_anna, pin=b"\x01" * 32)
+    assert "exit.example.com:443 is one of" not in ropeway("join", "--add", exit_of_anna, "--config", path).err
+    done = ropeway("join", "--add", other, "--listen", "[::1]:1090", "--config", path)
+    assert "[::1]:1090, exit.example.com:443 is one of 2 exits" in done.err
+    assert len(done.err.splitlines()) == 2
+    newer = replace(exit_of_anna, also=(Address("192.0.2.1", 443),))
+    ropeway("join", newer, "--add", "--config", path)
+    assert exits_in(path) == [newer, other]
+    ropeway("join", exit_of_anna, "--config", path)
+    assert exits_in(path) == [exit_of_anna, other]
 
 
 @pytest.mark.parametrize(
@@ -286,7 +320,7 @@ def test_the_sides_get_their_configuration(
     settings = config.load(path)
     assert ropeway("run", "--config", path) == Done(0, "", "")
     assert ropeway("exit", "run", "--config", path) == Done(0, "", "")
-    assert started == [("run_local", settings), ("run_exit", settings)]
+    assert started == [("run_local", settings, path), ("run_exit", path)]
 
 
 def test_the_demo_needs_none(ropeway: Callable[..., Done], started: list[tuple[object, ...]]) -> None:
@@ -323,9 +357,7 @@ def test_the_end_of_the_program(
     assert ropeway("demo") == Done(code, "", text)
 
 
-@pytest.mark.parametrize(
-    "words", ["run", "exit run", "exit link x", "exit user add x", "exit user remove x", "exit user list"]
-)
+@pytest.mark.parametrize("words", ["run", "exit link x", "exit user add x", "exit user remove x", "exit user list"])
 def test_commands_that_need_a_configuration_say_what_makes_one(
     ropeway: Callable[..., Done], path: Path, started: list[tuple[object, ...]], words: str
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ from proxy.address import Address
 from proxy.config import BuiltInPage, Config, Folder, Listen, Server, User
 from proxy.errors import ConfigError
 from proxy.keys import UserKey, to_base64
+from proxy.preference import ChosenExit
 from proxy.share import Link
 
 ANNA = User("anna", UserKey(b"\x01" * 8, b"\x02" * 32))
 PIN = b"\x03" * 32
 LINK = Link("exit.example.com", 443, ANNA.key, PIN, name="anna")
+OTHER = Link("192.0.2.7", 8443, ANNA.key, b"\x04" * 32, also=(Address("192.0.2.8", 443),))
 USER_TEXT = f'[[exit.users]]\nname = "anna"\nid = "{"01" * 8}"\nkey = "{to_base64(ANNA.key.secret)}"\n'
 
 
@@ -36,9 +39,11 @@ def test_nothing_gives_the_defaults() -> None:
     settings = parsed("")
     assert settings == config.parse({}, Path("/etc/ropeway/config.toml"))
     assert settings.local.listen == Listen("127.0.0.1", 1080)
-    assert settings.local.exit is None
+    assert settings.local.exits == ()
+    assert (settings.local.rotation_age, settings.local.rotation_volume) == ((600.0, 2400.0), (1e9, 4e9))
+    assert settings.local.waiting_time == 600.0
     assert settings.local.connect_wait == 5.0
-    assert settings.exit.listen == Listen("", 443)
+    assert settings.exit.listen == (Listen("", 443),)
     assert settings.exit.website == BuiltInPage()
     assert not settings.exit.allow_private
     assert settings.exit.users == ()
@@ -57,12 +62,19 @@ def test_everything() -> None:
         username = "jürg"
         password = "secret"
         exit = "{LINK}"
+        exits = ["{OTHER}"]
+        prefer = ["192.0.2.7"]
+        only = ["exit.example.com:443", "192.0.2.7:8443"]
         connect_wait = 3
+        waiting_time = 60
+        rotation_age = [1, 2.5]
+        rotation_volume = [0x1, 10]
         max_connections = 10
         [exit]
-        listen = "[2001:db8::1]:8443"
+        listen = ["[2001:db8::1]:8443", ":443", ":443"]
         host = "Exit.Example.com"
         port = 8443
+        addresses = ["192.0.2.1:443"]
         server_name = "WWW.example.com"
         certificate = "/etc/tls/cert.pem"
         key = "tls/key.pem"
@@ -78,8 +90,14 @@ def test_everything() -> None:
     assert (settings.log.level, settings.log.destinations, settings.log.format) == ("debug", True, "json")
     local, there = settings.local, settings.exit
     assert (local.listen, local.username, local.password) == (Listen("0.0.0.0", 1080), "jürg", "secret")
-    assert (local.exit, local.connect_wait, local.max_connections) == (LINK, 3.0, 10)
-    assert (there.listen, there.host, there.port) == (Listen("2001:db8::1", 8443), "exit.example.com", 8443)
+    assert local.exits == (
+        ChosenExit(LINK, (LINK.address,)),
+        ChosenExit(OTHER, (OTHER.address,), frozenset({OTHER.address})),
+    )
+    assert (local.connect_wait, local.waiting_time, local.max_connections) == (3.0, 60.0, 10)
+    assert (local.rotation_age, local.rotation_volume) == ((1.0, 2.5), (1e6, 1e7))
+    assert there.listen == (Listen("2001:db8::1", 8443), Listen("", 443))
+    assert (there.host, there.port, there.addresses) == ("exit.example.com", 8443, (Address("192.0.2.1", 443),))
     assert (there.server_name, there.roots, there.allow_private) == ("www.example.com", True, True)
     assert there.certificate == Path("/etc/tls/cert.pem")
     assert there.key == Path("/etc/ropeway/tls/key.pem")
@@ -87,7 +105,16 @@ def test_everything() -> None:
     assert (there.waiting_time, there.max_sessions, there.max_streams) == (60.0, 2, 100)
     assert there.users == (ANNA,)
     link = there.link(ANNA, PIN)
-    assert link == Link("exit.example.com", 8443, ANNA.key, PIN, "www.example.com", roots=True, name="anna")
+    assert link == Link(
+        "exit.example.com",
+        8443,
+        ANNA.key,
+        PIN,
+        "www.example.com",
+        roots=True,
+        name="anna",
+        also=(Address("192.0.2.1", 443),),
+    )
 
 
 def test_secrets_are_not_in_the_repr() -> None:
@@ -175,12 +202,40 @@ def test_no_listen(text: str) -> None:
         ("[local]\nconnect_wait = -1", "local.connect_wait", ">= 0"),
         ("[local]\nconnect_wait = nan", "local.connect_wait", "a number"),
         ("[local]\nconnect_wait = inf", "local.connect_wait", "<= 300"),
+        ('[local]\nexits = ["ropeway://x"]', "local.exits[0]", "copy the whole link"),
+        (f'[local]\nexits = ["{LINK}", 5]', "local.exits[1]", "text in quotes"),
+        ('[local]\nexits = "x"', "local.exits", "a list"),
+        (f"[local]\nexits = {[str(LINK)] * 16}", "local.exits", "<= 15"),
+        ('[local]\nonly = ["a.example"]', "local.only", "a.example is no address of an exit; there is: no exit at all"),
+        (f'[local]\nexit = "{OTHER}"\nonly = ["192.0.2.7:443"]', "local.only", "192.0.2.7:8443, 192.0.2.8:443"),
+        (f'[local]\nexit = "{OTHER}"\nonly = ["192.0.2.7", "a b"]', "local.only", "port"),
+        (f'[local]\nexit = "{OTHER}"\nprefer = ["192.0.2.9"]', "local.prefer", "192.0.2.7:8443, 192.0.2.8:443"),
+        (
+            f'[local]\nexit = "{OTHER}"\nonly = ["192.0.2.7"]\nprefer = ["192.0.2.8"]',
+            "local.prefer",
+            "there is: 192.0.2.7:8443 (",
+        ),
+        ("[local]\nwaiting_time = 0", "local.waiting_time", ">= 1"),
+        ("[local]\nrotation_age = [0.5, 2]", "local.rotation_age[0]", ">= 1"),
+        ("[local]\nrotation_age = [2, 1]", "local.rotation_age", "[1, 2]"),
+        ("[local]\nrotation_age = [1, 172801]", "local.rotation_age[1]", "<= 172800"),
+        ("[local]\nrotation_age = [1, nan]", "local.rotation_age[1]", "a number"),
+        ("[local]\nrotation_age = 600", "local.rotation_age", "a list"),
+        ("[local]\nrotation_age = [600]", "local.rotation_age", "length 2"),
+        ("[local]\nrotation_volume = [2, 1]", "local.rotation_volume", "[1, 2]"),
+        ("[local]\nrotation_volume = [0, 1]", "local.rotation_volume[0]", ">= 1"),
         ("[local]\nmax_connections = 0", "local.max_connections", ">= 1"),
         ("[local]\nmax_connections = 1.5", "local.max_connections", "a whole number"),
         ('[log]\nlevel = "loud"', "log.level", "debug, info, warning, error"),
         ('[log]\nformat = "xml"', "log.format", "text, json"),
         ("[log]\ndestinations = 1", "log.destinations", "true or false"),
         ('[exit]\nlisten = "443"', "exit.listen", "port"),
+        ('[exit]\nlisten = [":443", "443"]', "exit.listen", "port"),
+        ("[exit]\nlisten = []", "exit.listen", "no place"),
+        ("[exit]\nlisten = 443", "exit.listen", "text in quotes, or a list of it"),
+        ('[exit]\naddresses = ["a.example"]', "exit.addresses", "port"),
+        ('[exit]\naddresses = "a.example:1"', "exit.addresses", "a list"),
+        (f"[exit]\naddresses = {['a.example:1'] * 9}", "exit.addresses", "<= 8"),
         ('[exit]\nhost = "a b"', "exit.host", "host"),
         ("[exit]\nport = 0", "exit.port", ">= 1"),
         ("[exit]\nport = 65536", "exit.port", "<= 65535"),
@@ -194,7 +249,7 @@ def test_no_listen(text: str) -> None:
         ("[exit]\nwaiting_time = 0", "exit.waiting_time", ">= 1"),
         ("[exit]\nmax_sessions = 0", "exit.max_sessions", ">= 1"),
         ("[exit]\nmax_streams = 70000", "exit.max_streams", "<= 65536"),
-        ("[exit]\nusers = 1", "exit.users", "a list of tables"),
+        ("[exit]\nusers = 1", "exit.users", "a list"),
         ('[[exit.users]]\nname = "a"', "exit.users[0].id", "missing"),
         (USER_TEXT.replace("anna", ""), "exit.users[0].name", "1 to 64"),
         (USER_TEXT.replace("anna", "\\u001b[31m"), "exit.users[0].name", "printed"),
@@ -218,9 +273,58 @@ def test_the_longest_credentials() -> None:
     assert len(settings.local.username) == 255
 
 
+def test_links_of_the_same_exit_are_one() -> None:
+    again = replace(LINK, host="192.0.2.1", name="", also=(LINK.address,))
+    other_key = replace(LINK, key=UserKey(b"\x05" * 8, b"\x06" * 32))
+    (one, two) = parsed(f'[local]\nexit = "{LINK}"\nexits = ["{other_key}", "{again}", "{LINK}"]').local.exits
+    assert one.addresses == (LINK.address, again.address)
+    assert one.link == replace(LINK, also=(again.address,))
+    assert two.link == other_key
+
+
+def test_links_of_one_exit_with_more_addresses_than_a_link_holds() -> None:
+    links = [replace(LINK, host=f"192.0.2.{number}") for number in range(10)]
+    line = complaint(f'[local]\nexit = "{links[0]}"\nexits = {[str(link) for link in links[1:]]}')
+    assert line.startswith("local.exits: ")
+    assert "at most 8" in line
+
+
+def test_an_exit_that_only_leaves_nothing_of_is_not_used() -> None:
+    text = f'[local]\nexit = "{LINK}"\nexits = ["{OTHER}"]\n'
+    (chosen,) = parsed(text + 'only = ["192.0.2.8"]').local.exits
+    assert (chosen.link, chosen.addresses, chosen.preferred) == (OTHER, OTHER.also, frozenset())
+
+
+def test_an_exit_among_the_others_is_added_or_replaced() -> None:
+    path = Path("config.toml")
+
+    def links(text: str) -> list[Link]:
+        return [chosen.link for chosen in config.check(text, path).local.exits]
+
+    text = config.with_exit("", path, LINK)
+    assert links(text) == [LINK]
+    assert "\nexits" not in text
+    text = config.with_exit(text, path, OTHER)
+    third = replace(OTHER, pin=b"\x07" * 32)
+    text = config.with_exit(text, path, third)
+    assert links(text) == [LINK, OTHER, third]
+    newer = replace(OTHER, also=())
+    assert links(config.with_exit(text, path, newer)) == [LINK, newer, third]
+    assert links(config.with_exit(text, path, replace(LINK, port=1))) == [replace(LINK, port=1), OTHER, third]
+    with pytest.raises(ConfigError, match=r"^local\.exit: "):
+        config.with_exit("[local]\nexit = 'x'", path, LINK)
+
+
 def test_a_link_needs_the_host() -> None:
     settings = parsed(USER_TEXT).exit
     with pytest.raises(ConfigError, match=r"^exit\.host: "):
+        settings.link(ANNA, PIN)
+
+
+def test_a_link_that_would_be_too_long() -> None:
+    addresses = [f"{'*' * 250}{number}:443" for number in range(8)]
+    settings = parsed(f'[exit]\nhost = "exit.example.com"\naddresses = {addresses}').exit
+    with pytest.raises(ConfigError, match=r"^exit\.addresses: it would be longer"):
         settings.link(ANNA, PIN)
 
 

@@ -47,7 +47,7 @@ async def test_the_tunnel_comes_up_in_time(went_up: float, autojump_clock: MockC
         await trio.sleep(went_up)
         assert openings.waiting
         openings.went_up()
-    assert openings.up
+    assert openings.up.is_set()
     assert not openings.waiting
 
 

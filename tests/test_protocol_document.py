@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy import exit as exit_role
-from proxy import tunnel
+from proxy import greeting, served_session, tunnel
 from proxy.errors import Reason
 from proxy.protocol import frame, handshake, liveness, mux, outbox, stream
 from proxy.protocol.event import Code
@@ -18,7 +18,7 @@ from proxy.protocol.handshake import Hello, Status, Wanted, Welcome
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text(encoding="utf-8")
 KEY_ID, NONCE, TOKEN, SECRET, BINDING = b"k" * 8, b"n" * 16, b"t" * 16, b"s" * 32, b"b" * 32
-HELLO = Hello(KEY_ID, NONCE, TOKEN, 3, 2)
+HELLO = Hello(KEY_ID, NONCE, Wanted.RESUME, TOKEN, 3, 2)
 
 
 def section(number: int) -> str:
@@ -94,25 +94,33 @@ def test_sizes_of_the_hello() -> None:
 
 def test_sizes_of_the_welcome() -> None:
     fields = sizes(tables(3)[1], padding=5)
-    data = Welcome(NONCE, Status.UNKNOWN, TOKEN, 9).encode(SECRET, BINDING, b"p" * 5, HELLO)
+    data = Welcome(NONCE, Status.RESUMED, TOKEN, 9, 8).encode(SECRET, BINDING, b"p" * 5, HELLO)
     assert sum(fields.values()) == len(data)
     assert at(fields, "nonce", data) == NONCE
-    assert at(fields, "status", data) == bytes([Status.UNKNOWN])
+    assert at(fields, "status", data) == bytes([Status.RESUMED])
     assert at(fields, "token", data) == TOKEN
     assert at(fields, "received", data) == struct.pack("!Q", 9)
+    assert at(fields, "sending", data) == struct.pack("!Q", 8)
     assert at(fields, "padding length, padding", data) == struct.pack("!H", 5) + b"p" * 5
 
 
 def test_values_in_the_hello_and_welcome() -> None:
     hello, welcome = ({row["field"]: row["meaning"] for row in rows} for rows in tables(3))
     assert hello["version"] == str(handshake.VERSION)
-    assert hello["wanted"] == f"{Wanted.NEW:d} new session, {Wanted.RESUME:d} resume"
-    words = {Status.NEW: "new session", Status.RESUMED: "resumed", Status.UNKNOWN: "session unknown"}
-    words[Status.REFUSED] = "refused: too many sessions"
+    assert hello["wanted"] == f"{Wanted.NEW:d} new session, {Wanted.RESUME:d} resume, {Wanted.HAND_OVER:d} hand over"
+    words = {
+        Status.NEW: "new session",
+        Status.RESUMED: "resumed",
+        Status.UNKNOWN: "session unknown",
+        Status.TOO_MANY: "too many sessions",
+        Status.FOREIGN: "another user's session",
+        Status.IMPOSSIBLE: "impossible offsets",
+        Status.BUSY: "another carrier is taking over",
+    }
     assert welcome["status"] == ", ".join(f"{status:d} {words[status]}" for status in Status)
     assert hello["padding length"] == f"at most {handshake.MAX_PADDING}"
     assert "2^64 - 1" in hello["sending"]
-    assert mux.AFTER_WELCOME == 2**64 - 1
+    assert handshake.AFTER_WELCOME == 2**64 - 1
 
 
 def test_labels() -> None:
@@ -123,7 +131,7 @@ def test_labels() -> None:
 
 def test_padding_of_both_sides() -> None:
     bounds = integer(r"its length SHOULD be random too, (\d+) to", 3), integer(r"random too, \d+ to (\d+)", 3)
-    for padding in (tunnel.PADDING, exit_role.PADDING):
+    for padding in (greeting.PADDING, exit_role.PADDING):
         assert (padding.start, padding.stop - 1) == bounds
         assert padding.stop - 1 <= handshake.MAX_PADDING
 
@@ -200,10 +208,15 @@ def test_acknowledgement_and_time() -> None:
     assert integer(r"\((\d+) MiB here\) is kept", 7) << 20 == outbox.MAX_KEPT
     assert integer(r"after at most (\d+) MiB", 7) << 20 == liveness.ACK_BYTES
     assert integer(r"at the latest (\d+) ms", 7) == liveness.ACK_DELAY * 1000
-    assert integer(r"nothing has arrived for (\d+) s", 7) == liveness.SILENCE
+    assert integer(r"nothing has arrived for (\d+) s while", 7) == liveness.SUSPECT
+    assert integer(r"\*\*dead\*\* after (\d+) s", 7) == liveness.DEAD
+    assert integer(r"nothing has arrived for (\d+) ms", 7) == liveness.PAUSE * 1000
+    assert integer(r"after (\d+) of its time-outs", 7) == liveness.SUSPECT_TIMEOUTS
+    assert integer(r"four times after (\d+)", 7) == liveness.DEAD_TIMEOUTS
+    assert integer(r"a part of a frame for (\d+) s", 7) == liveness.SIGN
     assert integer(r"idle for (\d+) s", 7) == liveness.IDLE
     assert integer(r"\(at the exit (\d+) s\)", 7) == liveness.IDLE_AT_EXIT
-    assert integer(r"nothing arrives within (\d+) s after that", 7) == liveness.ANSWER
+    assert integer(r"does not end within (\d+) s", 7) == tunnel.FINISH_TIMEOUT == served_session.FINISH_TIMEOUT
     assert integer(r"\((\d+) minutes here\)", 7) * 60 == tunnel.WAITING_TIME == exit_role.Limits().waiting_time
 
 

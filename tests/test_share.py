@@ -6,16 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.address import Address
 from proxy.errors import ConfigError
 from proxy.keys import UserKey
-from proxy.share import Link
+from proxy.share import MAX_ALSO, Link
 
 KEY = UserKey(bytes(range(8)), bytes(range(100, 132)))
 KEY_TEXT = "AAECAwQFBgdkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ent8fX5_gIGCgw"
 PIN = b"\xff" * 32
 PIN_TEXT = "_" * 42 + "8"
 PLAIN = f"ropeway://{KEY_TEXT}@exit.example.com:443?pin={PIN_TEXT}"
-FULL = f"ropeway://{KEY_TEXT}@[2001:db8::1]:8443?sni=www.example.com&roots=1&pin={PIN_TEXT}#J%C3%BCrg%27s%20exit"
+FULL = (
+    f"ropeway://{KEY_TEXT}@[2001:db8::1]:8443?sni=www.example.com&roots=1"
+    f"&also=[2001:db8::2]:443&also=www.example.com:8443&pin={PIN_TEXT}#J%C3%BCrg%27s%20exit"
+)
+ALSO = (Address("2001:db8::2", 443), Address("www.example.com", 8443))
 
 LETTERS = "abcxyz0189"
 names = st.lists(st.text(LETTERS, min_size=1, max_size=20), min_size=2, max_size=4).map(
@@ -31,6 +36,9 @@ links = st.builds(
     server_name=st.just("") | names,
     roots=st.booleans(),
     name=labels,
+    also=st.lists(st.builds(Address, names | st.ip_addresses().map(str), st.integers(1, 65535)), max_size=MAX_ALSO).map(
+        tuple
+    ),
 )
 
 
@@ -42,9 +50,21 @@ def test_a_plain_link() -> None:
 
 
 def test_a_link_with_everything() -> None:
-    link = Link("2001:db8::1", 8443, KEY, PIN, "www.example.com", roots=True, name="Jürg's exit")
+    link = Link("2001:db8::1", 8443, KEY, PIN, "www.example.com", roots=True, name="Jürg's exit", also=ALSO)
     assert str(link) == FULL
     assert Link.parse(FULL) == link
+    assert link.addresses == (Address("2001:db8::1", 8443), *ALSO)
+
+
+def test_an_address_that_stands_twice_is_one_way() -> None:
+    link = Link.parse(FULL.replace("&pin", "&also=[2001:DB8::1]:8443&also=[2001:db8::2]:443&pin"))
+    assert link.addresses == (Address("2001:db8::1", 8443), *ALSO)
+
+
+def test_the_longest_names_fit_into_a_link() -> None:
+    name = ".".join(["a" * 61] * 4) + ".example"[:5]
+    link = Link(name, 65535, KEY, PIN, name, name="😀" * 64, also=(Address(name, 65535),) * MAX_ALSO)
+    assert Link.parse(str(link)) == link
 
 
 @given(links)
@@ -106,6 +126,9 @@ def complaint_about(text: str) -> str | None:
         (PLAIN.replace("pin=_", "pin="), "pin"),
         (PLAIN.replace("pin=_", "pin=__"), "pin"),
         (PLAIN + "&roots=yes", "roots"),
+        (PLAIN + "&also=", "other address"),
+        (PLAIN + "&also=a.example", "port"),
+        (PLAIN + "&also=a.example:443" * 9, "at most 8"),
         (PLAIN + "&sni=192.0.2.1", "server name"),
         (PLAIN + "&sni=a%00b", "host"),
         (PLAIN + "#%1B%5B31m", "printed"),
@@ -168,3 +191,17 @@ def test_an_address_is_no_server_name(host: str, server_name: str, sni: str) -> 
 def test_no_link_holds_what_could_not_be_read_again(host: str, port: int, pin: bytes, server_name: str) -> None:
     with pytest.raises(ValueError, match=r"host|port|pin|server name"):
         Link(host, port, KEY, pin, server_name)
+
+
+@pytest.mark.parametrize(
+    ("also", "word"),
+    [
+        ((Address("A.example", 443),), "canonical"),
+        ((Address("a.example", 0),), "port"),
+        ((Address("a.example", 443),) * 9, "at most 8"),
+        ((Address("*" * 255, 443),) * 8, "longer than 4096"),  # each character takes three
+    ],
+)
+def test_no_link_holds_an_address_that_could_not_be_read_again(also: tuple[Address, ...], word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        Link("exit.example.com", 443, KEY, PIN, also=also)

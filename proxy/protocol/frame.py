@@ -19,6 +19,11 @@ UNRELIABLE = 0x40
 OPTIONAL = 0x80
 MAX_TEXT = 255
 
+# Our choice.
+#: Pieces that are together no longer than this are joined. An object costs 40 to 250 bytes, however little it holds: so it never costs
+#: more than what it holds, and a copy of 4 KB is done in less time than the frame around it.
+JOINED = 4096
+
 
 class Type(enum.IntEnum):
     OPEN = 0x01
@@ -92,7 +97,7 @@ def payload_text(payload: bytes) -> str:
 
 
 class FrameDecoder:
-    """Bytes of a carrier in, frames out. Payloads are copied once, when they are complete, from the pieces in which they came."""
+    """Bytes of a carrier in, frames out. Payloads are copied when they are complete, and the pieces of one that is cut once before."""
 
     __slots__ = ("_missing", "_parts", "_pending")
 
@@ -101,11 +106,14 @@ class FrameDecoder:
 
     def carrier_lost(self) -> None:
         """Forgets the part of a frame that came in: the peer sends that frame again, whole."""
-        self._parts: list[
-            bytes | memoryview
-        ] = []  # of the header or the payload that has begun; together less than one frame
+        self._parts: list[bytes] = []  # of the header or the payload that has begun; together less than one frame
         self._missing = HEADER_SIZE  # bytes until it is complete
         self._pending: tuple[Type | int, int] | None = None  # the type and stream of the payload that is awaited
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether part of a frame waits for the rest."""
+        return bool(self._parts) or self._pending is not None
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Every frame that is complete now. The iterator must be run to its end.
@@ -126,14 +134,19 @@ class FrameDecoder:
                 self._pending, self._missing = None, HEADER_SIZE
                 yield Frame(kind, stream_id, part)
         if position < end:
-            self._parts.append(view[position:])
+            self._keep(bytes(view[position:]))
             self._missing -= end - position
+
+    def _keep(self, part: bytes) -> None:
+        if self._parts and len(self._parts[-1]) + len(part) <= JOINED:
+            self._parts[-1] += part
+        else:
+            self._parts.append(part)
 
     def _completed(self, last: memoryview) -> bytes:
         if not self._parts:
             return bytes(last)
-        self._parts.append(last)
-        whole = b"".join(self._parts)
+        whole = b"".join((*self._parts, last))
         self._parts.clear()
         return whole
 

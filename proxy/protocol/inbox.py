@@ -22,6 +22,11 @@ class Inbox:
         self._skip = 0  # reliable bytes that come again on this carrier
         self.received = 0  # offset up to which reliable frames were handed on
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether part of a frame waits for the rest."""
+        return self._decoder.incomplete
+
     def carrier_made(self, skip: int) -> None:
         self._decoder.carrier_lost()
         self._skip = skip

@@ -15,19 +15,26 @@ import math
 # Our choices (docs/protocol.md, section 7). Times are in seconds.
 ACK_DELAY = 0.05
 ACK_BYTES = 1_048_576
-#: Silence while an answer is due. TCP's own repair of two losses in a row takes about a second on a link of 100 ms.
+#: Silence while an answer is due, at least.
 SUSPECT, DEAD = 2.0, 5.0
-#: Where the round trip is long, times of RFC 6298's retransmission time-out: a segment that is lost three times in a row is silent for
-#: 1 + 2 + 4 of them, and on a link that loses 5 % that happens to one in 8,000.
-SUSPECT_TIMEOUTS, DEAD_TIMEOUTS = 3.0, 7.0
-#: The same after word that the network has changed: most likely the carrier is gone, and a race does no harm where it is not.
-HURRY, HURRY_TIMEOUTS = 0.25, 1.0
+#: TCP mends a segment that was lost n times in a row after 2^n - 1 time-outs (RFC 6298: each is twice the last), and the answer takes a
+#: round trip. Suspect where three losses do not explain the silence, dead where four do not: on a link that loses 5 % that happens to one
+#: of 160,000 segments, and to one of 3.2 million. At 100 ms it is 2.2 s, and within the 5 s.
+SUSPECT_TIMEOUTS, DEAD_TIMEOUTS = 7.0, 15.0
+#: TCP's time-out on a link that does not vary: this much above the round trip (Linux, macOS and Windows: 0.2 to 0.3).
+TIMEOUT_MARGIN = 0.2
+#: A timer that comes so late says that this computer or program stood still: what the peer said meanwhile was not read yet.
+LATE = 1.0
+#: Silence after word that the network has changed: most likely the carrier is gone, and a race does no harm where it is not.
+HURRY = 0.25
 #: A carrier that was silent for so long is asked. The local side does it before middleboxes forget the connection; the exit, only where
 #: the local side should have done so twice: it was switched off, or moved away without a word.
 IDLE, IDLE_AT_EXIT = 30.0, 75.0
 #: Whoever receives knows of no answer that is due: when frames came and no more follow, the local side asks.
 PAUSE = 0.5
 PROBE = 1.0  # while data flows, a round trip is measured so often
+#: On a thin link one frame takes seconds. Whoever receives a part of it, and has said nothing for so long, repeats its last ACK.
+SIGN = 1.0
 
 
 class Health(enum.Enum):
@@ -51,7 +58,9 @@ class Liveness:
         "_heard_at",
         "_hurry",
         "_idle",
+        "_least",
         "_owed_since",
+        "_part_since",
         "_received",
         "_unacked_since",
         "_unmeasured",
@@ -65,7 +74,7 @@ class Liveness:
         self.round_trip = 0.1  # smoothed; a guess until the first answer
         self._deviation = 0.05
         self._unmeasured = True
-        self.carrier_made(-math.inf, 0)
+        self.carrier_made(0.0, 0)
 
     def carrier_made(self, now: float, received: int) -> None:
         """`received`: the offset that the peer was told on this carrier, in hello or welcome."""
@@ -73,11 +82,19 @@ class Liveness:
         self._asked_at = -math.inf  # when the last ping was sent
         self.awaiting = False  # whether its answer is due
         self._expecting = False  # whether frames came since the peer was last asked
-        self._hurry = False
+        self._hurry = False  # until the ping is answered
+        self._least = math.inf  # of this carrier's round trips: without queues
+        self._part_since = math.inf  # since when we have heard parts of a frame, and said nothing
         self._unacked_since = math.inf  # since when the peer makes no progress with what we sent
         self._owed_since = math.inf  # since when we owe an acknowledgement
         self._acks_held = False
         self._acked = self._received = received
+
+    def welcomed(self, now: float) -> None:
+        """Call for the first thing that is heard on a carrier, where it answers what went out when it was made."""
+        if now > self._heard_at:
+            self._measure(now - self._heard_at)
+        self._heard_at = now
 
     def hold_acks(self, held: bool) -> None:
         """While another carrier is being made with what was received so far, the peer must not be told of more on this one."""
@@ -95,7 +112,18 @@ class Liveness:
     def heard(self, now: float) -> None:
         """Call for any bytes of the peer."""
         self._heard_at = now
-        self._hurry = False
+
+    def part_received(self, now: float, *, part: bool) -> None:
+        """Call after bytes were processed; `part`: whether they end inside of a frame."""
+        if part:
+            self._part_since = min(self._part_since, now)
+            self._expecting = self._asks
+        else:
+            self._part_since = math.inf
+
+    def spoke(self) -> None:
+        """Call when anything is on its way that the peer will hear."""
+        self._part_since = math.inf
 
     def received(self, offset: int, now: float) -> None:
         """Call after reliable frames were processed up to `offset`."""
@@ -106,9 +134,11 @@ class Liveness:
                 self._owed_since = now
 
     def acknowledged(self) -> None:
-        """Call when an ACK of everything received is on its way."""
-        self._acked = self._received
-        self._owed_since = math.inf
+        """Call when an ACK is on its way: of everything received, but where ACKs are held."""
+        self._part_since = math.inf
+        if not self._acks_held:
+            self._acked = self._received
+            self._owed_since = math.inf
 
     def asked(self, now: float) -> None:
         """Call when a ping is on its way."""
@@ -119,11 +149,12 @@ class Liveness:
     def answered(self, now: float) -> None:
         """Call for the pong to the last ping."""
         if self.awaiting:
-            self.awaiting = False
+            self.awaiting = self._hurry = False
             self._measure(now - self._asked_at)
 
     def _measure(self, sample: float) -> None:
         """RFC 6298, section 2."""
+        self._least = min(self._least, sample)
         if self._unmeasured:
             self.round_trip, self._deviation = sample, sample / 2
         else:
@@ -135,13 +166,20 @@ class Liveness:
         """Call when this computer moved or woke up, with a ping on its way: its answer is waited for less patiently."""
         self._hurry = True
 
+    def stood_still(self, now: float) -> bool:
+        """Whether this is so late that the silence may be our own. It counts from now on then, and the peer is to be asked."""
+        late = now >= self._dead_at() + LATE
+        if late:
+            self._heard_at = now
+        return late
+
     @property
     def owes_ack(self) -> bool:
         """Whether an ACK would tell the peer something new: it rides along with anything else that is sent."""
         return self._received > self._acked and not self._acks_held
 
     def ack_due(self, now: float) -> bool:
-        return self.owes_ack and (self._received - self._acked >= ACK_BYTES or now >= self._ack_at())
+        return (self.owes_ack and self._received - self._acked >= ACK_BYTES) or now >= self._ack_at()
 
     def ping_due(self, now: float) -> bool:
         return now >= self._ping_at()
@@ -162,23 +200,30 @@ class Liveness:
         return min(self._ack_at(), self._ping_at(), health)
 
     def _ack_at(self) -> float:
-        return math.inf if self._acks_held else self._owed_since + ACK_DELAY
+        owed = math.inf if self._acks_held else self._owed_since + ACK_DELAY
+        return min(owed, self._part_since + SIGN)
 
     def _silent_since(self) -> float:
         """Since when an answer is due and nothing arrives; infinity where none is due."""
         due = min(self._unacked_since, self._asked_at if self.awaiting else math.inf)
         return max(due, self._heard_at)
 
-    def _time_out(self) -> float:
-        return self.round_trip + 4 * self._deviation
+    def _explained(self, timeouts: float) -> float:
+        """The silence after as many time-outs of TCP.
+
+        Queues on the way count once, in the answer's round trip: where they are long, what is lost is lost in them, and mended without time-outs.
+        """
+        least = self._least if self._least < math.inf else self.round_trip
+        return timeouts * (least + TIMEOUT_MARGIN) + self.round_trip
 
     def _suspect_at(self) -> float:
+        patience = max(SUSPECT, self._explained(SUSPECT_TIMEOUTS))
         if self._hurry:
-            return self._silent_since() + max(HURRY, HURRY_TIMEOUTS * self._time_out())
-        return self._silent_since() + max(SUSPECT, SUSPECT_TIMEOUTS * self._time_out())
+            patience = min(patience, max(HURRY, self.round_trip + 4 * self._deviation))
+        return self._silent_since() + patience
 
     def _dead_at(self) -> float:
-        return self._silent_since() + max(DEAD, DEAD_TIMEOUTS * self._time_out())
+        return self._silent_since() + max(DEAD, self._explained(DEAD_TIMEOUTS))
 
     def _ping_at(self) -> float:
         if self.awaiting:

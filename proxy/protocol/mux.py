@@ -16,47 +16,37 @@ from typing import TYPE_CHECKING
 from proxy.address import Address
 from proxy.errors import LocalProtocolError, OpenError, Reason, RemoteProtocolError
 
+from .crossing import EARLY, Crossing
 from .event import Code, Event, GoneAway, StreamAccepted, StreamOpened, StreamReadable, StreamReset
 from .frame import Frame, Type, encode, payload_text, text_payload
-from .handshake import AFTER_WELCOME
-from .inbox import Inbox
-from .liveness import Health, Liveness
-from .outbox import Outbox
 from .stream import LOW_WATER, Reset, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+__all__ = ["EARLY", "LAST_ID", "MAX_ANSWERS", "Mux"]
 
 # Wire constants.
 LAST_ID = 2**32 - 1
 _U32, _U64 = struct.Struct("!I"), struct.Struct("!Q")
 
 # Our choices.
-EARLY = (
-    65_536  # what is kept goes right behind a hello up to this size: the bandwidth-delay product of 5 Mbit/s and 100 ms
-)
 MAX_ANSWERS = 65_536  # a peer that provokes control frames and does not acknowledge them costs 5 MB, then its session
 
 
-class Mux:
+class Mux(Crossing):
     """One side of a session. `opens` is True at the local side.
 
     Calls for a stream that is closed do nothing, as the peer may have closed it in the meantime. What the peer does wrong ends the session
     with GO_AWAY; only what says so raises for it.
     """
 
-    # A little over the budget of 250 lines: one method for each verb of the protocol, most of them of two or three lines.
-
     def __init__(self, *, opens: bool, now: float, max_streams: int = 8192) -> None:
+        super().__init__(asks=opens, now=now)
         self._opens = opens
         self._max_streams = max_streams
         self.streams: dict[int, Stream] = {}
         self._last_id = 0
-        self._told = 0  # the `received` of the hello on a carrier that is to take over
-        self._inbox = Inbox()
-        self._outbox = Outbox()
-        self._liveness = Liveness(asks=opens)
-        self._liveness.carrier_made(now, 0)
         self._events: list[Event] = []
         self.gone_away = False  # no new streams, by the peer's word or ours
         self.over: GoneAway | None = None
@@ -64,133 +54,6 @@ class Mux:
     def __repr__(self) -> str:
         state = "over" if self.over else "going away" if self.gone_away else "open"
         return f"<Mux {state}, {len(self.streams)} streams, {self.kept} kept, {self.received} received>"
-
-    @property
-    def received(self) -> int:
-        """The offset up to which reliable frames of the peer were processed."""
-        return self._inbox.received
-
-    @property
-    def progress(self) -> int:
-        """Grows with every reliable byte that arrived, on either side."""
-        return self._inbox.received + self._outbox.log.start
-
-    @property
-    def kept(self) -> int:
-        """Bytes that wait for the peer's acknowledgement."""
-        return self._outbox.log.size
-
-    @property
-    def round_trip(self) -> float:
-        """Of the carrier, smoothed, in seconds."""
-        return self._liveness.round_trip
-
-    # ---- carriers
-
-    def carrier_made(self, now: float) -> tuple[int, int]:
-        """At the local side, before the hello, where there is no old carrier: its `received` and `sending`.
-
-        `data_to_send` gives what may go right behind the hello; nothing else may be sent before `welcomed`.
-        """
-        log = self._outbox.log
-        held = log.size > EARLY
-        self._begin(now, held=held)
-        log.rewind(log.start)
-        return self.received, AFTER_WELCOME if held else log.start
-
-    def moving(self) -> int:
-        """At the local side, before a hello on a carrier that is made beside the old one: its `received`. The old one goes on until `moved`."""
-        self._liveness.hold_acks(True)
-        self._told = self.received
-        return self._told
-
-    def stay(self) -> None:
-        """The other carrier came to nothing."""
-        self._liveness.hold_acks(False)
-
-    def moved(self, received: int, sending: int, now: float) -> None:
-        """At the local side, once the old carrier is gone: the other one takes over, with what its welcome says.
-
-        Raises RemoteProtocolError where the session cannot go on from there.
-        """
-        self._begin(now, held=True)
-        self._liveness.carrier_made(now, self._told)
-        self.welcomed(received, sending, now)
-        self._liveness.received(self.received, now)
-
-    def welcomed(self, received: int, sending: int, now: float) -> None:
-        """At the local side: what the welcome says. Raises RemoteProtocolError where it cannot be; the session is lost then."""
-        if sending > self.received:
-            raise RemoteProtocolError("the exit goes on from where this side has not come yet")
-        if self._outbox.held:
-            self._outbox.log.rewind(received)
-            self._outbox.held = False
-        else:
-            self._outbox.log.acknowledge(received)
-        self._inbox.carrier_made(self.received - sending)
-        self._liveness.heard(now)
-        self._outbox.ping = True  # the first round trip is measured at once
-
-    def check_resumable(self, received: int, sending: int) -> None:
-        """At the exit: raises RemoteProtocolError where the hello says what cannot be. Changes nothing."""
-        if sending > self.received and sending != AFTER_WELCOME:
-            raise RemoteProtocolError("the peer has forgotten what did not arrive")
-        self._outbox.log.check_kept(received)
-
-    def resumed(self, received: int, sending: int, now: float) -> int:
-        """At the exit: what the hello says, once the old carrier is gone. Returns the welcome's `sending`.
-
-        Raises RemoteProtocolError, and changes nothing, where the session cannot go on from there.
-        """
-        self.check_resumable(received, sending)
-        self._outbox.log.rewind(received)
-        self._begin(now, held=False)
-        self._inbox.carrier_made(0 if sending == AFTER_WELCOME else self.received - sending)
-        self._outbox.ping = True
-        return received
-
-    def handed_over(self, now: float) -> int:
-        """At the exit, once the old carrier has come to its end in both directions. Returns the welcome's `sending`."""
-        self._begin(now, held=False)
-        self._outbox.ping = True
-        return self._outbox.log.sent
-
-    def _begin(self, now: float, *, held: bool) -> None:
-        self._inbox.carrier_made(0)
-        self._outbox.carrier_made(held=held)
-        self._liveness.carrier_made(now, self.received)
-        if self.kept:
-            self._liveness.data_sent(now)
-
-    # ---- time
-
-    def next_timer(self, now: float) -> float:
-        """When `handle_timer` is to be called next; infinity for never."""
-        return self._liveness.next_timer(now)
-
-    def handle_timer(self, now: float) -> Health:
-        """How the carrier does. An ACK or PING that is due makes `wants_to_send` true."""
-        health = self._liveness.health(now)
-        if health is not Health.DEAD:
-            self._note_ack(now)
-            if self._liveness.ping_due(now):
-                self._ask(now)
-        return health
-
-    def network_changed(self, now: float) -> None:
-        """The carrier may be gone without a word: asks, and suspects it sooner."""
-        if not self._liveness.awaiting:
-            self._ask(now)
-        self._liveness.network_changed()
-
-    def _ask(self, now: float) -> None:
-        self._outbox.ping = True
-        self._liveness.asked(now)
-
-    def _note_ack(self, now: float) -> None:
-        if self._liveness.ack_due(now):
-            self._outbox.ack = True
-            self._liveness.acknowledged()
 
     # ---- streams
 
@@ -279,10 +142,6 @@ class Mux:
 
     # ---- sending
 
-    @property
-    def wants_to_send(self) -> bool:
-        return self._outbox.ready
-
     def data_to_send(self, limit: int, now: float) -> bytes:
         """What goes on the carrier next, about `limit` bytes; empty where there is nothing. It counts as sent on this carrier.
 
@@ -292,15 +151,14 @@ class Mux:
         while self._outbox.ended:
             self._forget_if_closed(self._outbox.ended.pop())
         if reliable:
-            self._liveness.data_sent(now)
+            if self._outbox.log.waiting:  # an ACK may have overtaken what is sent again
+                self._liveness.data_sent(now)
             if self._liveness.probe_due(now):
                 self._outbox.ping = True
         if self._outbox.ping:
             self._liveness.asked(now)
-        owes_ack = self.over is None and (self._outbox.ack or self._liveness.owes_ack)
-        unreliable = self._outbox.take_unreliable(self.received if owes_ack else None)
-        if owes_ack:
-            self._liveness.acknowledged()
+        unreliable = self._outbox.take_unreliable(self._ack_to_send() if self.over is None else None)
+        self._liveness.spoke()
         return b"".join((unreliable, reliable)) if unreliable else bytes(reliable)
 
     def take_events(self) -> list[Event]:
@@ -322,8 +180,7 @@ class Mux:
             except RemoteProtocolError as exc:
                 self._outbox.control.clear()
                 self.go_away(Code.PROTOCOL_ERROR, str(exc))
-            self._liveness.received(self.received, now)
-            self._note_ack(now)
+            self._note_received(now)
         return self.take_events()
 
     def _receive_frame(self, frame: Frame, now: float) -> None:
@@ -396,11 +253,7 @@ class Mux:
         self._liveness.answered(now)
 
     def _receive_ack(self, frame: Frame, now: float) -> None:
-        log = self._outbox.log
-        before = log.start
-        log.acknowledge(_U64.unpack(frame.payload)[0])
-        if log.start > before:
-            self._liveness.data_acknowledged(now, everything=not log.size)
+        self._acknowledge(_U64.unpack(frame.payload)[0], now)
 
     def _forget_if_closed(self, stream: Stream) -> None:
         if stream.closed:

@@ -6,6 +6,8 @@ from collections import deque
 
 from proxy.errors import RemoteProtocolError
 
+from .frame import JOINED
+
 
 class ReplayLog:
     """A window on the sequence of reliable bytes: `start` is acknowledged, `end` is written, and `sent` lies between.
@@ -14,7 +16,7 @@ class ReplayLog:
                  | kept, on the     | kept, not yet on
                  | carrier          | this carrier
 
-    Chunks go in whole and come out whole, and each ends where a frame ends, so other frames fit between any two of them.
+    Chunks go in whole and come out whole, little ones joined, and each ends where a frame ends, so other frames fit between any two of them.
     """
 
     __slots__ = ("_chunks", "_unsent", "end", "sent", "start")
@@ -37,7 +39,10 @@ class ReplayLog:
     def append(self, chunk: bytes | memoryview) -> None:
         """A chunk that goes on the carrier now, behind everything before it."""
         assert self.sent == self.end, "what is to be sent again goes first"
-        self._chunks.append(chunk)
+        if self._chunks and len(self._chunks[-1]) + len(chunk) <= JOINED:
+            self._chunks[-1] = b"".join((self._chunks[-1], chunk))
+        else:
+            self._chunks.append(chunk)
         self.end += len(chunk)
         self.sent = self.end
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from proxy.errors import Reason, RemoteProtocolError
 
-from .frame import MAX_PAYLOAD
+from .frame import JOINED, MAX_PAYLOAD
 
 if TYPE_CHECKING:
     from proxy.address import Address
@@ -49,12 +49,15 @@ class SendHalf:
         return self.ending and not self.ended
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        view = memoryview(data)
-        self._queue.append(view)
-        self.queued += len(view)
+        size = len(data)
+        if self._queue and len(self._queue[-1]) + size <= JOINED:
+            self._queue[-1] = memoryview(b"".join((self._queue[-1], data)))
+        else:
+            self._queue.append(memoryview(data))
+        self.queued += size
 
     def take(self, limit: int) -> memoryview:
-        """At most `limit` bytes and at most the credit, from where they lie; at least one byte must be ready."""
+        """At most `limit` bytes and at most the credit, from where they lie; at least one byte must be ready. Little pieces are joined."""
         first = self._queue[0]
         size = min(limit, self.credit, len(first))
         if size == len(first):
@@ -99,7 +102,11 @@ class ReceiveHalf:
         if len(payload) > self.open_credit:
             raise RemoteProtocolError("DATA beyond the credit")
         self.open_credit -= len(payload)
-        self._chunks.append(payload)
+        chunks = self._chunks
+        if chunks and len(chunks[-1]) + len(payload) <= JOINED:
+            chunks[-1] += payload
+        else:
+            chunks.append(payload)
         self.buffered += len(payload)
 
     def end(self) -> None:

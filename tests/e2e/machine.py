@@ -103,6 +103,9 @@ class Program:
         wait_until(lambda: not self.alive or (port, LISTENING) in tcp_table(self.pid), f"port {port}")
         assert self.alive, self.text()
 
+    def tell(self, sign: signal.Signals) -> None:
+        self._process.send_signal(sign)
+
     def stop(self, sign: signal.Signals = signal.SIGTERM) -> int:
         """Its exit code; one that does not stop in time is killed, and the code is then negative."""
         if self.alive:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.protocol.handshake import (
+    AFTER_WELCOME,
     MAX_PADDING,
     NO_TOKEN,
     Hello,
@@ -29,25 +30,29 @@ SECRETS = {KEY_ID: SECRET, OTHER_ID: OTHER_SECRET}
 BINDING = b"c" * 32
 TOKEN = bytes(range(1, 17))
 NEW = Hello(KEY_ID, b"n" * 16)
-RESUME = Hello(KEY_ID, b"n" * 16, TOKEN, 5, 2**64 - 1)
+RESUME = Hello(KEY_ID, b"n" * 16, Wanted.RESUME, TOKEN, 5, 6)
+RESUME_LATER = Hello(KEY_ID, b"n" * 16, Wanted.RESUME, TOKEN, 5, AFTER_WELCOME)
+HAND_OVER = Hello(KEY_ID, b"n" * 16, Wanted.HAND_OVER, TOKEN, 5, AFTER_WELCOME)
 PADDING = b"padding!"
-WELCOME = Welcome(b"w" * 16, Status.RESUMED, TOKEN, 77)
+WELCOME = Welcome(b"w" * 16, Status.RESUMED, TOKEN, 77, 88)
 # Where the fields begin (docs/protocol.md, section 3).
 VERSION_AT, WANTED_AT, TOKEN_AT, RECEIVED_AT, SENDING_AT, LENGTH_AT, PADDING_AT = 24, 25, 26, 42, 50, 58, 60
-STATUS_AT, WELCOME_LENGTH_AT, WELCOME_PADDING_AT = 16, 41, 43
+STATUS_AT, WELCOME_LENGTH_AT, WELCOME_PADDING_AT = 16, 49, 51
+
+every_hello = pytest.mark.parametrize(
+    "hello", [NEW, RESUME, RESUME_LATER, HAND_OVER], ids=["new", "resume", "resume later", "hand over"]
+)
 
 U64 = st.integers(0, 2**64 - 1)
-hellos = st.builds(Hello, st.sampled_from([KEY_ID, OTHER_ID]), st.binary(min_size=16, max_size=16)) | st.builds(
-    Hello,
-    st.sampled_from([KEY_ID, OTHER_ID]),
-    st.binary(min_size=16, max_size=16),
-    st.binary(min_size=16, max_size=16).filter(lambda token: token != NO_TOKEN),
-    U64,
-    U64,
+KEY_IDS = st.sampled_from([KEY_ID, OTHER_ID])
+SIXTEEN = st.binary(min_size=16, max_size=16)
+TOKENS = SIXTEEN.filter(lambda token: token != NO_TOKEN)
+hellos = (
+    st.builds(Hello, KEY_IDS, SIXTEEN)
+    | st.builds(Hello, KEY_IDS, SIXTEEN, st.just(Wanted.RESUME), TOKENS, U64, U64)
+    | st.builds(Hello, KEY_IDS, SIXTEEN, st.just(Wanted.HAND_OVER), TOKENS, U64, st.just(AFTER_WELCOME))
 )
-welcomes = st.builds(
-    Welcome, st.binary(min_size=16, max_size=16), st.sampled_from(Status), st.binary(min_size=16, max_size=16), U64
-)
+welcomes = st.builds(Welcome, SIXTEEN, st.sampled_from(Status), SIXTEEN, U64, U64)
 
 
 def hello_wire(hello: Hello, secret: bytes = SECRET, padding: bytes = PADDING) -> bytes:
@@ -86,20 +91,17 @@ def test_hello_byte_for_byte() -> None:
         + b"\x01\x02"
         + TOKEN
         + (5).to_bytes(8, "big")
-        + b"\xff" * 8
+        + (6).to_bytes(8, "big")
         + len(PADDING).to_bytes(2, "big")
     )
     assert hello_wire(RESUME) == sealed_hello(head + PADDING)
     head = KEY_ID + b"n" * 16 + b"\x01\x01" + bytes(16 + 8 + 8) + b"\0\0"
     assert hello_wire(NEW, padding=b"") == sealed_hello(head)
+    head = KEY_ID + b"n" * 16 + b"\x01\x03" + TOKEN + (5).to_bytes(8, "big") + b"\xff" * 8 + b"\0\0"
+    assert hello_wire(HAND_OVER, padding=b"") == sealed_hello(head)
 
 
-def test_wanted_follows_from_the_token() -> None:
-    assert NEW.wanted is Wanted.NEW
-    assert RESUME.wanted is Wanted.RESUME
-
-
-@pytest.mark.parametrize("hello", [NEW, RESUME], ids=["new", "resume"])
+@every_hello
 @pytest.mark.parametrize("padding", [0, 1, MAX_PADDING])
 def test_hello_whole_and_with_what_follows(hello: Hello, padding: int) -> None:
     data = hello_wire(hello, padding=bytes(padding))
@@ -108,7 +110,7 @@ def test_hello_whole_and_with_what_follows(hello: Hello, padding: int) -> None:
         assert read_hello(data + after, SECRETS, BINDING) == (hello, len(data))
 
 
-@pytest.mark.parametrize("hello", [NEW, RESUME], ids=["new", "resume"])
+@every_hello
 def test_hello_cut_at_every_byte_asks_for_more(hello: Hello) -> None:
     data = hello_wire(hello)
     for size in range(len(data)):
@@ -121,10 +123,11 @@ def test_every_hello_is_read_as_it_was_written(hello: Hello, padding: bytes, aft
     assert read_hello(data + after, SECRETS, BINDING) == (hello, len(data))
 
 
+@every_hello
 @pytest.mark.parametrize("position", range(PADDING_AT + len(PADDING) + 32))
-def test_a_hello_with_one_wrong_bit_is_a_visitors(position: int) -> None:
+def test_a_hello_with_one_wrong_bit_is_a_visitors(hello: Hello, position: int) -> None:
     """Each byte is under the MAC. A changed length of the padding may ask for more bytes first."""
-    data = hello_wire(RESUME)
+    data = hello_wire(hello)
     for bit in range(8):
         wrong = bytearray(data)
         wrong[position] ^= 1 << bit
@@ -132,15 +135,37 @@ def test_a_hello_with_one_wrong_bit_is_a_visitors(position: int) -> None:
 
 
 @given(
-    place=st.integers(0, PADDING_AT + len(PADDING) + 31), junk=st.binary(min_size=1, max_size=40), keep=st.booleans()
+    hello=hellos,
+    place=st.integers(0, PADDING_AT + len(PADDING) + 31),
+    junk=st.binary(min_size=1, max_size=40),
+    keep=st.booleans(),
 )
-def test_a_mutated_hello_is_never_taken_for_one(place: int, junk: bytes, keep: bool) -> None:
-    data = hello_wire(NEW)
+def test_a_mutated_hello_is_never_taken_for_one(hello: Hello, place: int, junk: bytes, keep: bool) -> None:
+    data = hello.encode(SECRETS[hello.key_id], BINDING, PADDING)
     wrong = data[:place] + junk + data[place + (0 if keep else len(junk)) :]
     if wrong[: len(data)] == data:
-        assert read_hello(wrong, SECRETS, BINDING) == (NEW, len(data))
+        assert read_hello(wrong, SECRETS, BINDING) == (hello, len(data))
     else:
         assert is_visitor(wrong + bytes(MAX_PADDING + 100))
+
+
+@given(hello=hellos, where=st.integers(VERSION_AT, PADDING_AT - 1), what=st.binary(min_size=1, max_size=20))
+def test_a_mutated_head_with_the_right_mac_is_judged_alike_however_it_is_cut(
+    hello: Hello, where: int, what: bytes
+) -> None:
+    """A user can seal what he likes: it is a hello as a whole or a visitor's, and once a visitor's, always."""
+    head = put(dataclasses.replace(hello, key_id=KEY_ID).encode(SECRET, BINDING, b"")[:PADDING_AT], where, what)
+    head = head[:PADDING_AT]
+    data = sealed_hello(head + bytes(int.from_bytes(head[LENGTH_AT:], "big")))
+    visitor_at = next((size for size in range(len(data) + 1) if is_visitor(data[:size])), None)
+    if visitor_at is None:
+        found = read_hello(data, SECRETS, BINDING)
+        assert found is not None
+        assert found[1] == len(data)
+        assert found[0].encode(SECRET, BINDING, data[PADDING_AT:-32]) == data
+    else:
+        assert visitor_at <= PADDING_AT, "a head is judged by itself"
+        assert all(is_visitor(data[:size]) for size in range(visitor_at, len(data) + 1))
 
 
 @pytest.mark.parametrize("first", ["GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01", "\x00", "SSH-2.0-x", "zzzzzzzz", "b"])
@@ -178,7 +203,9 @@ WRONG_HEADS = {
     "version 2": (NEW, VERSION_AT, b"\x02"),
     "version 255": (RESUME, VERSION_AT, b"\xff"),
     "wanted 0": (NEW, WANTED_AT, b"\x00"),
-    "wanted 3": (RESUME, WANTED_AT, b"\x03"),
+    "wanted 4": (RESUME, WANTED_AT, b"\x04"),
+    "hand over with frames behind it": (RESUME, WANTED_AT, b"\x03"),
+    "hand over without a token": (HAND_OVER, TOKEN_AT, NO_TOKEN),
     "new with a token": (RESUME, WANTED_AT, b"\x01"),
     "new with the last byte of a token": (NEW, TOKEN_AT + 15, b"\x01"),
     "resume without a token": (NEW, WANTED_AT, b"\x02"),
@@ -202,7 +229,9 @@ def test_a_wrong_head_is_a_visitors_even_with_the_right_mac(hello: Hello, where:
     ("name", "size"),
     [
         ("version 2", 25),
-        ("wanted 3", 26),
+        ("wanted 4", 26),
+        ("hand over with frames behind it", 51),
+        ("hand over without a token", 42),
         ("new with a token", 27),
         ("resume without a token", 42),
         ("new with received", 50),
@@ -248,7 +277,14 @@ def welcome_wire(welcome: Welcome, padding: bytes = PADDING) -> bytes:
 
 
 def test_welcome_byte_for_byte() -> None:
-    head = b"w" * 16 + b"\x02" + TOKEN + (77).to_bytes(8, "big") + len(PADDING).to_bytes(2, "big")
+    head = (
+        b"w" * 16
+        + b"\x02"
+        + TOKEN
+        + (77).to_bytes(8, "big")
+        + (88).to_bytes(8, "big")
+        + len(PADDING).to_bytes(2, "big")
+    )
     assert welcome_wire(WELCOME) == sealed_welcome(head + PADDING)
 
 
@@ -284,7 +320,23 @@ def test_a_welcome_with_one_wrong_bit_is_none(position: int) -> None:
             read_welcome(bytes(wrong) + bytes(MAX_PADDING), SECRET, BINDING, NEW)
 
 
-@pytest.mark.parametrize("status", [0, 5, 255])
+@given(
+    welcome=welcomes,
+    place=st.integers(0, WELCOME_PADDING_AT + len(PADDING) + 31),
+    junk=st.binary(min_size=1, max_size=40),
+    keep=st.booleans(),
+)
+def test_a_mutated_welcome_is_never_taken_for_one(welcome: Welcome, place: int, junk: bytes, keep: bool) -> None:
+    data = welcome_wire(welcome)
+    wrong = data[:place] + junk + data[place + (0 if keep else len(junk)) :]
+    if wrong[: len(data)] == data:
+        assert read_welcome(wrong, SECRET, BINDING, NEW) == (welcome, len(data))
+    else:
+        with pytest.raises(NotAWelcomeError):
+            read_welcome(wrong + bytes(MAX_PADDING + 100), SECRET, BINDING, NEW)
+
+
+@pytest.mark.parametrize("status", [0, 8, 255])
 def test_a_status_that_does_not_exist(status: int) -> None:
     head = put(welcome_wire(WELCOME, b"")[:WELCOME_PADDING_AT], STATUS_AT, bytes([status]))
     with pytest.raises(NotAWelcomeError):

@@ -98,6 +98,17 @@ def test_a_skip_of_the_last_carrier_does_not_stay() -> None:
     assert list(inbox.feed(wire(TWO))) == [TWO]
 
 
+def test_it_is_incomplete_from_the_first_byte_of_a_frame_to_the_last_but_one() -> None:
+    inbox, data = Inbox(), wire(TWO)
+    for position in range(len(data)):
+        assert inbox.incomplete is (position > 0)
+        list(inbox.feed(data[position : position + 1]))
+    assert not inbox.incomplete
+    list(inbox.feed(data[:HEADER_SIZE]))
+    inbox.carrier_made(skip=0)
+    assert not inbox.incomplete
+
+
 def test_bad_frames_are_the_peers_error() -> None:
     inbox = Inbox()
     with pytest.raises(RemoteProtocolError, match="DATA on stream 0"):

@@ -20,8 +20,9 @@ from proxy.protocol.event import (
     StreamWritable,
 )
 from proxy.protocol.frame import HEADER, MAX_PAYLOAD, Type, encode
-from proxy.protocol.liveness import ACK_BYTES
-from proxy.protocol.mux import AFTER_WELCOME, EARLY, LAST_ID, MAX_ANSWERS, Mux
+from proxy.protocol.handshake import AFTER_WELCOME
+from proxy.protocol.liveness import ACK_BYTES, Health
+from proxy.protocol.mux import EARLY, LAST_ID, MAX_ANSWERS, Mux
 from proxy.protocol.outbox import MAX_KEPT
 from proxy.protocol.stream import INITIAL_CREDIT, MAX_WINDOW, Stream
 from tests.pair import ADDRESS, Cutter, Pair, byte_by_byte, whole
@@ -283,7 +284,7 @@ def test_a_session_that_cannot_go_on_is_refused_and_unchanged() -> None:
     pair.exit.write(remote, b"still works", pair.now)
     pair.settle()
     with pytest.raises(RemoteProtocolError):
-        pair.local.welcomed(BIG, pair.now)
+        pair.local.welcomed(BIG, pair.local.received, pair.now)
 
 
 def test_a_lost_session_resets_its_streams() -> None:
@@ -378,7 +379,7 @@ def test_acknowledged_within_50_ms_and_after_a_mebibyte() -> None:
     pair.local.write(local, b"x", pair.now)
     pair.feed(pair.exit, pair.take(pair.local))
     assert not pair.exit.wants_to_send
-    assert pair.exit.next_timer() == pytest.approx(pair.now + 0.05)
+    assert pair.exit.next_timer(pair.now) == pytest.approx(pair.now + 0.05)
     pair.tick(0.06)
     assert pair.local.kept == 0
     local.sender.credit = remote.receiver.open_credit = BIG
@@ -391,32 +392,29 @@ def test_acknowledged_within_50_ms_and_after_a_mebibyte() -> None:
     assert pair.exit.wants_to_send
 
 
-def test_a_silent_carrier_is_asked_and_then_dead() -> None:
+def test_a_silent_carrier_is_suspect_and_then_dead() -> None:
     pair = Pair()
     local, _ = pair.open()
     pair.tick(0.5)
     pair.local.write(local, b"x", pair.now)
     pair.take(pair.local)
-    assert pair.local.next_timer() == pytest.approx(pair.now + 2)
-    pair.now += 2
-    assert pair.local.handle_timer(pair.now)
-    assert pair.local.wants_to_send
-    pair.take(pair.local)
-    assert pair.local.next_timer() == pytest.approx(pair.now + 5)
-    pair.now += 5
-    assert not pair.local.handle_timer(pair.now)
+    for seconds, health in [(2, Health.SUSPECT), (3, Health.DEAD)]:
+        assert pair.local.next_timer(pair.now) == pytest.approx(pair.now + seconds)
+        assert pair.local.handle_timer(pair.now + seconds - 0.01) is not health
+        pair.now += seconds
+        assert pair.local.handle_timer(pair.now) is health
 
 
 def test_an_idle_carrier_is_asked_by_the_local_side_first() -> None:
     pair = Pair()
     pair.tick(1)
     pair.tick(1)
-    assert pair.exit.next_timer() > pair.local.next_timer() + 30
-    pair.now = pair.local.next_timer()
-    assert pair.local.handle_timer(pair.now)
+    assert pair.exit.next_timer(pair.now) > pair.local.next_timer(pair.now) + 30
+    pair.now = pair.local.next_timer(pair.now)
+    assert pair.local.handle_timer(pair.now) is Health.ALIVE
     assert pair.local.wants_to_send
     pair.settle()
-    assert pair.local.next_timer() == pytest.approx(pair.now + 30)
+    assert pair.local.next_timer(pair.now) == pytest.approx(pair.now + 30)
 
 
 def test_round_trip_is_measured() -> None:

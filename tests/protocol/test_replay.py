@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import RemoteProtocolError
+from proxy.protocol.frame import JOINED
 from proxy.protocol.replay import ReplayLog
+
+LARGE, LARGER = bytes(JOINED) + b"!", bytes(2 * JOINED) + b"?!"
 
 
 def log_of(*chunks: bytes) -> ReplayLog:
@@ -77,38 +80,59 @@ def test_an_acknowledgement_of_what_was_never_sent_changes_nothing() -> None:
 
 
 def test_a_new_carrier_gets_the_rest_chunk_by_chunk() -> None:
-    log = log_of(b"abc", b"defg", b"h")
-    log.rewind(3)
-    assert offsets(log) == (3, 3, 8)
+    log = log_of(LARGE, b"abc", LARGER, b"h")
+    start, end = len(LARGE), len(LARGE) + 3 + len(LARGER) + 1
+    log.rewind(start)
+    assert offsets(log) == (start, start, end)
     assert not log.waiting
-    assert log.next_unsent() == b"defg"
-    assert offsets(log) == (3, 7, 8)
+    assert log.next_unsent() == b"abc"
+    assert offsets(log) == (start, start + 3, end)
     assert log.waiting
-    assert rest(log) == [b"h"]
+    assert rest(log) == [LARGER, b"h"]
     log.append(b"new")
-    assert offsets(log) == (3, 11, 11)
+    assert offsets(log) == (start, end + 3, end + 3)
+    log.rewind(end - 1)
+    assert rest(log) == [b"hnew"]
 
 
 def test_a_carrier_that_breaks_while_things_are_sent_again() -> None:
-    log = log_of(b"abc", b"defg", b"h")
+    log = log_of(LARGE, LARGER, b"h")
     log.rewind(0)
     log.next_unsent()
-    log.rewind(3)
-    assert rest(log) == [b"defg", b"h"]
-    log.rewind(3)
-    assert rest(log) == [b"defg", b"h"]
+    for _ in range(2):
+        log.rewind(len(LARGE))
+        assert rest(log) == [LARGER, b"h"]
 
 
 def test_an_acknowledgement_does_not_shorten_what_is_being_sent_again() -> None:
     """The peer counts from the offset that it was told; what it knows already it skips."""
-    log = log_of(b"abc", b"defg")
+    log = log_of(LARGE, LARGER)
+    end = len(LARGE + LARGER)
     log.rewind(0)
-    log.acknowledge(5)
+    log.acknowledge(end - 2)
     assert log.size == 2
-    assert rest(log) == [b"abc", b"defg"]
-    assert offsets(log) == (5, 7, 7)
-    log.rewind(5)
-    assert rest(log) == [b"fg"]
+    assert not log.waiting
+    assert rest(log) == [LARGE, LARGER]
+    assert offsets(log) == (end - 2, end, end)
+    log.rewind(end - 2)
+    assert rest(log) == [LARGER[-2:]]
+
+
+def test_little_chunks_are_joined_up_to_a_bound() -> None:
+    log = log_of(*[b"0123456789"] * 1000)
+    log.rewind(0)
+    chunks = rest(log)
+    assert b"".join(chunks) == b"0123456789" * 1000
+    assert len(chunks) == 3
+    assert max(map(len, chunks)) <= JOINED
+
+
+def test_the_rest_of_a_chunk_is_joined_with_what_follows() -> None:
+    log = log_of(LARGE)
+    log.acknowledge(len(LARGE) - 2)
+    log.append(b"abc")
+    log.rewind(len(LARGE) - 1)
+    assert rest(log) == [LARGE[-1:] + b"abc"]
 
 
 @pytest.mark.parametrize("received", [2, 8, 2**64 - 1])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proxy.address import Address
 from proxy.errors import Reason, RemoteProtocolError
-from proxy.protocol.frame import MAX_PAYLOAD
+from proxy.protocol.frame import JOINED, MAX_PAYLOAD
 from proxy.protocol.stream import (
     INITIAL_CREDIT,
     MAX_CREDIT,
@@ -24,7 +24,7 @@ ROUND_TRIP = 0.125  # a binary fraction: sums of it are exact
 SLOW = 60.0  # seconds: much more than two round trips
 
 
-def sender_with(*pieces: bytes) -> SendHalf:
+def sender_with(*pieces: bytes | bytearray | memoryview) -> SendHalf:
     half = SendHalf()
     for piece in pieces:
         half.write(piece)
@@ -57,11 +57,34 @@ def test_a_new_sender_has_credit_and_nothing_to_say() -> None:
 
 
 def test_pieces_come_out_in_order_and_up_to_the_limit() -> None:
-    half = sender_with(b"abcde", b"fg")
-    assert [bytes(half.take(limit)) for limit in (2, 10, 1, 1)] == [b"ab", b"cde", b"f", b"g"]
+    first, second = b"abcde" * JOINED, b"fg" * JOINED
+    half = sender_with(first, second)
+    taken = [bytes(half.take(limit)) for limit in (2, BIG, 1, JOINED)]
+    assert taken == [first[:2], first[2:], b"f", second[1 : JOINED + 1]]
+    assert half.queued == JOINED - 1
+    half.take(BIG)
     assert half.queued == 0
-    assert half.credit == INITIAL_CREDIT - 7
+    assert half.credit == INITIAL_CREDIT - 7 * JOINED
     assert not half.ready
+
+
+def test_little_pieces_are_joined_also_with_the_rest_of_a_large_one() -> None:
+    half = sender_with(b"abcde", bytearray(b"fg"), memoryview(b"h"))
+    assert bytes(half.take(2)) == b"ab"
+    half.write(b"i")
+    assert bytes(half.take(BIG)) == b"cdefghi"
+    half.write(bytes(2 * JOINED) + b"end")
+    half.take(2 * JOINED)
+    half.write(b"!")
+    assert bytes(half.take(BIG)) == b"end!"
+    assert half.queued == 0
+
+
+@pytest.mark.parametrize("size", [1, JOINED - 1, JOINED])
+def test_pieces_are_joined_up_to_a_bound(size: int) -> None:
+    half = sender_with(bytes(JOINED - size), bytes(size), b"x")
+    assert bytes(half.take(BIG)) == bytes(JOINED)
+    assert bytes(half.take(BIG)) == b"x"
 
 
 @pytest.mark.parametrize("data", [b"abc", bytearray(b"abc"), memoryview(b"abc")])

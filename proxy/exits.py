@@ -1,0 +1,231 @@
+"""Several exits at the local side: a tunnel for each that is needed, of which the current one takes the new streams.
+
+current --down for PATIENCE--> lost: the next is started, and after as long the one after it --the first that is up--> current
+
+Streams stay on the tunnel that they were opened on. A preferred exit is tried as long as another one is current, and takes over when it is up.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from .errors import OpenError, Reason
+from .telemetry import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable, Sequence
+
+    from .address import Address
+    from .session_stream import SessionStream
+    from .tunnel import Tunnel
+
+log = logger("exits")
+
+# Our choices; seconds.
+#: How long the current exit may be down before others are tried: a carrier that broke is made again within that, also on slow links.
+PATIENCE = 3.0
+#: How long a tunnel that nobody needs is kept: whatever made it come up may happen again at once.
+IDLE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An exit that may be used. Routes of the same identity are the same exit; `name` is for people.
+
+    `chosen` is called when it begins to take the new streams.
+    """
+
+    identity: Hashable
+    name: str
+    preferred: bool
+    new_tunnel: Callable[[], Tunnel]
+    chosen: Callable[[], Awaitable[None]]
+
+
+class _Running:
+    """The tunnel of a route, and since when nobody has needed it."""
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.tunnel = route.new_tunnel()
+        self.scope = trio.CancelScope()
+        self.idle_since = trio.current_time()
+
+    @property
+    def up(self) -> bool:
+        return self.tunnel.up.is_set()
+
+
+class Exits:
+    """`routes` has at least one, in the order in which they are tried, the preferred ones first. `open` may be called while it runs."""
+
+    def __init__(self, routes: Sequence[Route], *, connect_wait: float) -> None:
+        self._routes = tuple(routes)
+        self._connect_wait = connect_wait
+        self._running: dict[Hashable, _Running] = {}
+        self._current: _Running | None = None
+        self._lost = False  # whether the current one was down for too long: whichever is up takes its place
+        self._up, self._down = trio.Event(), trio.Event()  # of the current one; each is another event next time
+        self._down.set()
+        self._nursery: trio.Nursery | None = None
+        self._chosen: Hashable = None  # the exit that was told so last
+
+    def __repr__(self) -> str:
+        current = self._current.route.name if self._current else "nothing"
+        return f"<Exits on {current}, {len(self._running)} of {len(self._routes)} running>"
+
+    async def open(self, address: Address) -> SessionStream:
+        """A stream to the address by way of the current exit; as `Tunnel.open`."""
+        current = self._current
+        tunnel = current.tunnel if current is not None and current.up else await self._wait_until_up()
+        return await tunnel.open(address)
+
+    async def _wait_until_up(self) -> Tunnel:
+        with ExitStack() as stack, trio.move_on_after(self._connect_wait):
+            for each in self._running.values():
+                stack.enter_context(each.tunnel.wanted())
+            while (current := self._current) is None or not current.up:
+                await self._up.wait()
+            return current.tunnel
+        raise OpenError(Reason.TUNNEL_DOWN)
+
+    def network_changed(self, why: str) -> None:
+        """Every tunnel looks at its carrier at once, or tries at once to make one."""
+        log.debug("%s", why)
+        for tunnel in self.tunnels:
+            tunnel.network_changed()
+
+    @property
+    def tunnels(self) -> list[Tunnel]:
+        """Those that run."""
+        return [each.tunnel for each in self._running.values()]
+
+    # ---- its life
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keeps one exit up until it is cancelled; then each exit is told, as by `Tunnel.run`."""
+        async with trio.open_nursery() as self._nursery:
+            self._current = self._start(self._routes[0])
+            self._nursery.start_soon(self._fail_over)
+            self._nursery.start_soon(self._retire)
+            task_status.started()
+
+    def change(self, routes: Sequence[Route], *, connect_wait: float) -> None:
+        """These are the exits from now on. Exits that stay keep their tunnel and streams; those of exits that go are reset."""
+        self._routes = tuple(routes)
+        self._connect_wait = connect_wait
+        now = {route.identity: route for route in routes}
+        for running in list(self._running.values()):
+            route = now.get(running.route.identity)
+            if route is None:
+                self._end(running)
+            else:
+                running.route = route
+        if self._current is None:  # it does not run yet
+            return
+        if self._current.route.identity not in self._running:
+            self._current = self._running.get(routes[0].identity) or self._start(routes[0])
+            self._lost = True  # there is nothing to be patient with
+            self._set_down()
+        for route in routes:
+            if route.preferred and not self._current.route.preferred and route.identity not in self._running:
+                self._start(route)
+        for running in self._in_order():
+            if running.up:
+                self._came_up(running)
+
+    def _in_order(self) -> list[_Running]:
+        return [self._running[route.identity] for route in self._routes if route.identity in self._running]
+
+    # ---- tunnels
+
+    def _start(self, route: Route) -> _Running:
+        assert self._nursery is not None
+        running = self._running[route.identity] = _Running(route)
+        self._nursery.start_soon(self._run_one, running)
+        return running
+
+    async def _run_one(self, running: _Running) -> None:
+        with running.scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(running.tunnel.run)
+                while True:
+                    await running.tunnel.up.wait()
+                    self._came_up(running)
+                    await running.tunnel.down.wait()
+                    if running is self._current:
+                        self._set_down()
+
+    def _end(self, running: _Running) -> None:
+        log.debug("the tunnel to %s is ended", running.route.name)
+        del self._running[running.route.identity]
+        running.scope.cancel()
+
+    def _came_up(self, running: _Running) -> None:
+        """It is the current one now, if it should be."""
+        assert self._nursery is not None
+        if self._running.get(running.route.identity) is not running:
+            return  # it came up just as it was ended
+        if running is self._current and self._up.is_set():
+            return
+        if running is not self._current and not self._lost and not self._is_better(running):
+            return
+        self._current = running
+        self._lost = False
+        self._up.set()
+        if self._down.is_set():
+            self._down = trio.Event()
+        if self._chosen != running.route.identity:
+            self._chosen = running.route.identity
+            self._nursery.start_soon(running.route.chosen)
+            if len(self._routes) > 1:
+                log.info("new connections go by way of %s", running.route.name)
+
+    def _set_down(self) -> None:
+        if self._up.is_set():
+            self._up = trio.Event()
+        self._down.set()
+
+    # ---- which one is current
+
+    async def _fail_over(self) -> None:
+        """While the current one is lost, starts one exit after the other."""
+        while True:
+            await self._down.wait()
+            with trio.move_on_after(PATIENCE):
+                await self._up.wait()
+                continue
+            self._lost = True
+            standby = [each for each in self._in_order() if each.up]
+            if standby:
+                self._came_up(standby[0])
+            else:
+                self._start_next()
+
+    def _start_next(self) -> None:
+        for route in self._routes:
+            if route.identity not in self._running:
+                log.debug("trying %s as well", route.name)
+                self._start(route)
+                return
+
+    async def _retire(self) -> None:
+        """Ends tunnels that nobody has needed for long."""
+        while True:
+            await trio.sleep(IDLE / 4)
+            for running in list(self._running.values()):
+                if self._needs(running):
+                    running.idle_since = trio.current_time()
+                elif trio.current_time() - running.idle_since >= IDLE:
+                    self._end(running)
+
+    def _needs(self, running: _Running) -> bool:
+        return running is self._current or running.tunnel.streams > 0 or self._lost or self._is_better(running)
+
+    def _is_better(self, running: _Running) -> bool:
+        assert self._current is not None
+        return running.route.preferred and not self._current.route.preferred

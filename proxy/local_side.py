@@ -1,0 +1,149 @@
+"""The local side's exits, put together from its settings; and put together anew, with what is open, when they change."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Hashable
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+import trio
+
+from . import telemetry
+from .config import LocalSettings, load
+from .dialer import Dialer
+from .errors import ConfigError
+from .exits import Exits, Route
+from .tls import TLSStream, connect_tls, local_context
+from .tunnel import Rotation, Tunnel
+from .ways import PatientLookup, Ways
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from .address import Address
+    from .address_book import AddressBook
+    from .preference import ChosenExit
+    from .share import Link
+
+log = telemetry.logger("local_side")
+
+#: What makes an exit another one. Its addresses do not: streams move between them.
+Identity: TypeAlias = Hashable
+
+#: These are used once, at the start.
+_NEEDS_RESTART = ("listen", "username", "password", "max_connections")
+
+
+def check_exits(settings: LocalSettings) -> None:
+    """Raises ConfigError where there is no exit to go to."""
+    if not settings.exits:
+        raise ConfigError("local.exit", "there is no exit to go to; run `ropeway join LINK` with a link from your exit")
+
+
+class LocalSide:
+    """`exits` is what has to run. `book` is where the addresses of exits are kept on disk, if at all. Needs trio to run."""
+
+    def __init__(self, settings: LocalSettings, book: AddressBook | None = None) -> None:
+        self._started_with = self._settings = settings
+        self._book = book
+        self._turn = trio.CapacityLimiter(1)  # one thread at a time changes the book
+        self._dialer = Dialer(allow_private=True, lookup=PatientLookup())  # an exit may stand in the user's own network
+        self._ways: dict[Identity, Ways] = {}
+        self.exits = Exits(self._routes(), connect_wait=settings.connect_wait)
+
+    def change(self, settings: LocalSettings) -> None:
+        """These settings hold from now on, but for those that the log says need a restart."""
+        self._settings = settings
+        self.exits.change(self._routes(), connect_wait=settings.connect_wait)
+        for tunnel in self.exits.tunnels:
+            tunnel.adjust(
+                connect_wait=settings.connect_wait, waiting_time=settings.waiting_time, rotation=self._rotation()
+            )
+        changed = [name for name in _NEEDS_RESTART if getattr(settings, name) != getattr(self._started_with, name)]
+        if changed:
+            names = ", ".join(f"local.{name}" for name in changed)
+            log.warning("what changed in %s holds when `ropeway run` is started again", names)
+
+    def reload(self, path: Path) -> None:
+        """Reads the file again. Where it cannot be used, the log says why and everything stays as it is."""
+        try:
+            config = load(path)
+            check_exits(config.local)
+        except ConfigError as exc:
+            log.error("the configuration cannot be used, and everything stays as it is: %s", exc)
+            return
+        telemetry.configure(config.log.level, config.log.format, destinations=config.log.destinations)
+        self.change(config.local)
+        log.info("the configuration was read again")
+
+    async def reload_on_hangup(self, path: Path) -> None:
+        """At each SIGHUP, until it is cancelled; returns where the system has no such signal. Runs in the main thread only."""
+        if sys.platform == "win32":
+            return
+        with trio.open_signal_receiver(signal.SIGHUP) as signals:
+            async for _ in signals:
+                self.reload(path)
+
+    def _rotation(self) -> Rotation:
+        return Rotation(*self._settings.rotation_age, *self._settings.rotation_volume)
+
+    # ---- ways
+
+    def _routes(self) -> list[Route]:
+        """Preferred exits first, and what worked last before the others."""
+        known = self._book.order() if self._book is not None else ()
+        ranks = {pin: rank for rank, pin in enumerate(known)}
+        exits = sorted(
+            self._settings.exits, key=lambda each: (not each.preferred, ranks.get(each.link.pin, len(ranks)))
+        )
+        old, self._ways = self._ways, {}
+        for each in exits:
+            ways = self._ways[_identity(each.link)] = old.get(_identity(each.link)) or self._new_ways(each.link)
+            ways.use(each.addresses, each.preferred)
+        return [self._route(each) for each in exits]
+
+    def _route(self, chosen: ChosenExit) -> Route:
+        link = chosen.link
+        identity = _identity(link)
+        return Route(
+            identity,
+            str(chosen.addresses[0]),
+            bool(chosen.preferred),
+            new_tunnel=partial(self._new_tunnel, identity, link),
+            chosen=partial(self._put_first, link.pin),
+        )
+
+    def _new_tunnel(self, identity: Identity, link: Link) -> Tunnel:
+        return Tunnel(
+            self._ways[identity].open,
+            link.key,
+            connect_wait=self._settings.connect_wait,
+            waiting_time=self._settings.waiting_time,
+            rotation=self._rotation(),
+        )
+
+    def _new_ways(self, link: Link) -> Ways:
+        context = local_context(roots=link.roots)
+        server_name = link.sni or (link.host if link.roots else "")
+
+        async def start_tls(transport: trio.SocketStream) -> tuple[TLSStream, bytes]:
+            return await connect_tls(transport, context, server_name, link.pin)
+
+        remembered = self._book.of(link.pin) if self._book is not None else {}
+        remember = partial(self._remember, link.pin)
+        return Ways(link.addresses, self._dialer.connect, start_tls, remembered=remembered, remember=remember)
+
+    async def _remember(self, pin: bytes, way: Address, addresses: Sequence[Address]) -> None:
+        if self._book is not None:
+            await trio.to_thread.run_sync(self._book.remember, pin, way, addresses, limiter=self._turn)
+
+    async def _put_first(self, pin: bytes) -> None:
+        if self._book is not None and len(self._settings.exits) > 1:
+            await trio.to_thread.run_sync(self._book.put_first, pin, limiter=self._turn)
+
+
+def _identity(link: Link) -> Identity:
+    return link.pin, link.key, link.sni, link.roots
