@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
 STREAMS = 200 if LONG else 40
 #: Seconds: up to the first look at memory and descriptors, and from there to the last.
-FIRST, REST = (60.0, 840.0) if LONG else (10.0, 30.0)
+FIRST, REST = (60.0, 840.0) if LONG else (10.0, 20.0)
 #: Seconds, and megabytes: a working carrier is replaced as often as others are lost.
 ROTATION = "rotation_age = [2, 10]\nrotation_volume = [1, 4]\n"
 #: Seconds between two troubles, and how long a silence lasts at most: some are noticed, and some are over before.
