@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
-SECONDS = 300.0 if LONG else 20.0
+SECONDS = 300.0 if LONG else 12.0
 CASES = (0.01, 0.05, 0.15)
 #: Where an alarm would be false. Above, a carrier may look as dead as one that is.
 CALM = (0.01, 0.05)

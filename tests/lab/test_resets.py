@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
-RESETS = 1000 if LONG else 25
+RESETS = 1000 if LONG else 20
 #: Of a body. The short form's is transferred again and again for as long as the resets take.
 SIZE = 100_000_000 if LONG else 4_000_000
 CHATS, EVERY = 50, 0.5

@@ -10,10 +10,12 @@ import pytest
 from tests.e2e.machine import wait_until
 from tests.lab.hosts import TOLERANCE, start_pair
 from tests.lab.load import Chats, start_echo, start_web
+from tests.lab.runs import side_by_side
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.e2e.apps import Answer
     from tests.e2e.servers import Authority
     from tests.lab.conftest import Measured
     from tests.lab.hosts import Lab
@@ -39,22 +41,27 @@ def test_who_connects_gets_an_error(lab: Lab, authority: Authority, folder: Path
     wait_until(
         lambda: pair.local.program.lines("the connection to the exit is gone"), "a loss", seconds=SEEN_DEAD * TOLERANCE
     )
-    seen = {}
-    for scheme in ("socks5h", "http"):
+
+    def ask(scheme: str) -> tuple[Answer, float]:
+        """What curl says, and after how many seconds."""
+        (folder / scheme).mkdir()
         start = time.monotonic()
-        answer = lab.curl("--fail", "-x", pair.local.url(scheme), nginx.url("http", ""), folder=folder)
-        seen[scheme] = (answer.code, answer.status, time.monotonic() - start)
+        answer = lab.curl("--fail", "-x", pair.local.url(scheme), nginx.url("http", ""), folder=folder / scheme)
+        return answer, time.monotonic() - start
+
+    with side_by_side(ask, ("socks5h", "http")) as asked:
+        (by_socks, socks_seconds), (by_http, http_seconds) = asked["socks5h"], asked["http"]
     lab.link.say("up")
     back = time.monotonic()
     talk = chats.finish()
     flows = min(at for at in talk.arrivals if at > back) - back
-    slowest = max(seconds for _, _, seconds in seen.values())
+    slowest = max(socks_seconds, http_seconds)
     measured(
         "the exit cannot be reached",
         "who connects waits and gets an error of the proxy (SOCKS: general failure; HTTP: 503); what is open waits and goes on when it is back",
         f"the error comes after {slowest:.1f} s; {back - began:.0f} s after the beginning the exit is back, and data flows after {flows:.1f} s",
     )
-    assert seen["socks5h"][0] == PROXY_REFUSED
-    assert seen["http"][:2] == (STATUS_OF_ERROR, 503)
+    assert by_socks.code == PROXY_REFUSED
+    assert (by_http.code, by_http.status) == (STATUS_OF_ERROR, 503)
     assert slowest <= ERROR_WITHIN * TOLERANCE
     assert talk.faults == []
