@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: How much is chosen at once: little while the carrier is slow, so that what comes next is chosen late; while it is fast, as much as one
 #: read of an app gives, in frames.
 LEAST_BATCH, MOST_BATCH = 16_384, 4 * (MAX_PAYLOAD + HEADER_SIZE)
+#: Up to so many bytes TCP's congestion window grows, and batches are so small that one of them fits, as a TLS record and beside the welcome,
+#: into the ten segments that TCP sends at first (RFC 6928): after a broken carrier apps get bytes with the welcome and not a round trip or two later.
+GROWN, FIRST_BATCH = 1_048_576, 8_192
 #: A batch is what the kernel takes over in so many seconds: that is how long a chat message may wait for one.
 BATCH_TIME = 0.01
 #: How long a GO_AWAY may take to be sent.
@@ -169,7 +172,7 @@ class Carrier:
 
     async def _write(self) -> str:
         mux, output = self._session.mux, self._session.output
-        batch, pace = LEAST_BATCH, 0.0  # bytes; seconds for a byte, smoothed
+        sent, batch, pace = 0, FIRST_BATCH, 0.0  # bytes; seconds for a byte, smoothed
         while True:
             while not (mux.wants_to_send or self._finishing.is_set()):
                 await output.wait()
@@ -185,7 +188,8 @@ class Carrier:
             self._wear(len(data))
             if mux.over is not None and not mux.wants_to_send:
                 return ""
-            if len(data) >= batch:
+            sent += len(data)
+            if len(data) >= batch and sent >= GROWN:
                 pace += ((trio.current_time() - start) / len(data) - pace) / 4
                 batch = int(min(max(BATCH_TIME / max(pace, 1e-12), LEAST_BATCH), MOST_BATCH))
 

@@ -11,7 +11,8 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from proxy.carrier import DEAD as SAYS_DEAD
-from proxy.carrier import OVERTAKEN
+from proxy.carrier import FIRST_BATCH, GROWN, LEAST_BATCH, OVERTAKEN
+from proxy.protocol.frame import MAX_PAYLOAD
 from proxy.protocol.liveness import DEAD, SUSPECT
 from proxy.protocol.mux import Mux
 from proxy.session import Session
@@ -112,6 +113,29 @@ async def test_a_carrier_is_worn_by_what_goes_through_it(autojump_clock: MockClo
         await stream.send_all(bytes(60_000))
         await wait_all_tasks_blocked()
         assert not carrier.uneasy.is_set()
+
+
+async def test_what_is_sent_at_once_grows_with_the_carrier(autojump_clock: MockClock) -> None:
+    async with two_ends() as ends:
+        sizes: list[int] = []
+        send_all = ends.near.send_all
+
+        async def record(data: bytes | bytearray | memoryview) -> None:
+            sizes.append(len(data))
+            await send_all(data)
+
+        ends.near.send_all = record  # type: ignore[method-assign]
+        stream = ends.local.open(ADDRESS)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send_all, bytes(2 * GROWN))
+            await wait_all_tasks_blocked()
+            (opened,) = ends.opened
+            left = 2 * GROWN
+            while left:
+                left -= len(await opened.receive_some(MAX_PAYLOAD))
+    young = [size for number, size in enumerate(sizes) if sum(sizes[: number + 1]) < GROWN]
+    assert FIRST_BATCH <= max(young) < FIRST_BATCH + 100  # and the headers
+    assert max(sizes) > LEAST_BATCH
 
 
 async def test_both_sides_bring_it_to_its_end(autojump_clock: MockClock) -> None:

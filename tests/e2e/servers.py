@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 #: The sizes of the bodies that travel: nothing, one byte, one TLS record and more, and many windows.
 SIZES = (0, 1, 64 * 1024, 200_000_000)
-#: How long nginx waits for the rest of a request.
-HEADER_SECONDS = 2
+#: How long nginx waits for the rest of a request's head, and for more of a body: longer than the longest silence of the lab.
+HEADER_SECONDS, BODY_SECONDS = 2, 900
 
 _NGINX = """
 daemon off;
@@ -45,7 +45,8 @@ http {{
     client_max_body_size 0;
     client_header_timeout {header_seconds};
     keepalive_timeout 300;
-    send_timeout 300;
+    client_body_timeout {body_seconds};
+    send_timeout {body_seconds};
     sendfile on;
     server {{
         listen 127.0.0.1:{http_port} backlog=2048;
@@ -122,7 +123,13 @@ def start_nginx(programs: Programs, folder: Path, authority: Authority) -> Nginx
     http_port, https_port = free_port(), free_port()
     config = folder / "nginx.conf"
     config.write_text(
-        _NGINX.format(folder=folder, http_port=http_port, https_port=https_port, header_seconds=HEADER_SECONDS)
+        _NGINX.format(
+            folder=folder,
+            http_port=http_port,
+            https_port=https_port,
+            header_seconds=HEADER_SECONDS,
+            body_seconds=BODY_SECONDS,
+        )
     )
     started = programs.start("nginx", [program("nginx"), "-e", folder / "error.log", "-c", config])
     started.wait_for_port(https_port)

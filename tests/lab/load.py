@@ -101,6 +101,7 @@ class Downloads:
         self._digest = digest
         self.done = 0
         self.arrivals: list[float] = []
+        self._sizes: list[int] = []
         self._worker = Worker(self._once)
 
     def _once(self) -> None:
@@ -109,11 +110,17 @@ class Downloads:
             assert process.stdout is not None
             assert process.stderr is not None
             while chunk := os.read(process.stdout.fileno(), 1 << 16):
+                self._sizes.append(len(chunk))
                 self.arrivals.append(time.monotonic())
                 seen.update(chunk)
             complaint = process.stderr.read().decode()
         assert (process.returncode, complaint, seen.hexdigest()) == (0, "", self._digest)
         self.done += 1
+
+    def came(self, begin: float, end: float) -> int:
+        """Bytes between two moments."""
+        first, last = bisect.bisect_left(self.arrivals, begin), bisect.bisect_right(self.arrivals, end)
+        return sum(self._sizes[first:last])
 
     def stop(self) -> None:
         self._worker.stop()
