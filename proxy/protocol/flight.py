@@ -20,6 +20,8 @@ from .liveness import ack_delay
 # Our choices. Times are in seconds.
 #: Never less, so that a rate can be measured at all.
 LEAST = 16_384
+#: Round trips below this are taken for as long: there our own tasks and the peer's take most of the time, and no queue is worth the care.
+SHORT = 0.01
 #: Steady, this much more than the path holds: with 1.1 a rate that has grown is never found, with 1.5 the queue costs half a round trip.
 GAIN = 1.25
 #: Starting, so that the rate can double with each round trip (BBR, section 5.6.1).
@@ -178,7 +180,7 @@ class Flight:
 
     def _queued(self, times: float) -> bool:
         """Whether all round trips of this round were so many times the least."""
-        return self._round_least > times * self.least + ack_delay(self.least)
+        return self._round_least > times * max(self.least, SHORT) + ack_delay(self.least)
 
     def _starting(self, _now: float, limited: bool) -> None:
         rate = self._rates.highest
@@ -212,7 +214,7 @@ class Flight:
             self.cap = math.inf
         elif rate and self.least < math.inf:
             gain = START_GAIN if self.state is State.STARTING else DRAIN_GAIN if self._draining else GAIN
-            self.cap = max(LEAST, rate * (gain * self.least + ack_delay(self.least) / 2))
+            self.cap = max(LEAST, rate * (gain * max(self.least, SHORT) + ack_delay(self.least) / 2))
 
 
 _ROUNDS = {State.STARTING: Flight._starting, State.STEADY: Flight._steady, State.COMPETING: Flight._competing}
