@@ -71,6 +71,7 @@ class Carrier:
         self._finishing = trio.Event()
         self._said_all = trio.Event()
         self._timer: trio.CancelScope | None = None
+        self._writing = False
         self.heard_all = False  # the other side has ended its direction, with everything before that processed
         self.suspect = False
         self.uneasy = trio.Event()  # set while it is suspect or worn: time for another one
@@ -154,7 +155,7 @@ class Carrier:
                 self._calm_down()
             self.look_at_timer()
             if session.mux.over is not None:
-                with trio.move_on_after(LAST_WORD if session.mux.wants_to_send else 0):
+                with trio.move_on_after(LAST_WORD if session.mux.wants_to_send or self._writing else 0):
                     await trio.sleep_forever()  # the writer ends the carrier when it has said why
                 return ""
         self.heard_all = True
@@ -184,7 +185,9 @@ class Carrier:
             data = mux.data_to_send(batch, start)
             self._session.handle_events()
             self.look_at_timer()
+            self._writing = True
             await self._stream.send_all(data)
+            self._writing = False
             self._wear(len(data))
             if mux.over is not None and not mux.wants_to_send:
                 return ""

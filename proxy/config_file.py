@@ -104,7 +104,7 @@ class ExitTable(Struct, frozen=True, forbid_unknown_fields=True):
     waiting_memory_user: Annotated[
         int,
         Meta(ge=1, le=65536, description="MB that waiting sessions of one user may keep; who waits longest goes first"),
-    ] = 32
+    ] = 64
     waiting_memory: Annotated[
         int, Meta(ge=1, le=65536, description="MB that all waiting sessions together may keep")
     ] = 128

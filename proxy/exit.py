@@ -60,7 +60,7 @@ class Limits:
     waiting_time: float = 600.0
     max_sessions: int = 16
     max_streams: int = 8192
-    waiting_bytes_user: int = 32_000_000
+    waiting_bytes_user: int = 64_000_000
     waiting_bytes: int = 128_000_000
 
     @property

@@ -78,10 +78,15 @@ async def _copy_both(a: trio.abc.HalfCloseableStream, b: trio.abc.HalfCloseableS
 
 async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream) -> None:
     receive, send = source.receive_some, sink.send_all  # looked up once: every chunk of every stream comes by here
-    while data := await receive(READ_SIZE):
+    appetite = getattr(sink, "appetite", _whole_reads)  # a stream of the tunnel says how much it likes
+    while data := await receive(appetite()):
         await send(data)
         data = b""  # an idle stream keeps no chunk alive
     await sink.send_eof()
+
+
+def _whole_reads() -> int:
+    return READ_SIZE
 
 
 def _foremost(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from .protocol.mux import Mux
     from .protocol.stream import Reset, Stream
 
-# Our choice.
+# Our choices.
 READ_SIZE = 262_144  # as much as `relay` asks for
+#: What all streams of a session together may be given at once, and what each may be given in any case.
+GIVEN, LEAST_GIVEN = 8_388_608, 8192
 
 
 class Wakeup:
@@ -86,6 +88,10 @@ class SessionStream(trio.abc.HalfCloseableStream):
         if (reset := self._stream.reset) is not None:
             cause = None if self._stream.accepted else OpenError(reset.reason, reset.text)
             raise trio.BrokenResourceError(_reset_text(reset)) from cause
+
+    def appetite(self) -> int:
+        """How many bytes `send_all` likes to be given at once: the more streams there are, the less memory may each take."""
+        return min(READ_SIZE, max(LEAST_GIVEN, GIVEN // max(1, len(self._session.mux.streams))))
 
     async def wait_accepted(self) -> None:
         """Until the exit is connected. Raises OpenError with the exit's reason."""

@@ -12,6 +12,7 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from proxy.carrier import DEAD as SAYS_DEAD
 from proxy.carrier import FIRST_BATCH, GROWN, LEAST_BATCH, OVERTAKEN
+from proxy.protocol.event import Code
 from proxy.protocol.frame import MAX_PAYLOAD
 from proxy.protocol.liveness import DEAD, SUSPECT
 from proxy.protocol.mux import Mux
@@ -197,3 +198,25 @@ async def test_given_up_it_is_gone_at_once(autojump_clock: MockClock) -> None:
         assert ends.why[ends.local] == "it was given up for another one"
         await trio.sleep(OVERTAKEN + 0.1)
         assert ends.exit.carrier is None
+
+
+async def test_the_last_word_is_said_whole_also_where_the_peer_talks_meanwhile(autojump_clock: MockClock) -> None:
+    async with two_ends() as ends:
+        said: list[bytes] = []
+        whole = ends.far.send_all
+
+        async def send_slowly(data: bytes | bytearray | memoryview) -> None:
+            await trio.sleep(0.5)
+            said.append(bytes(data))
+            await whole(data)
+
+        stream = ends.local.open(ADDRESS)
+        await trio.sleep(1)  # everything is acknowledged
+        ends.far.send_all = send_slowly  # type: ignore[method-assign]
+        ends.exit.go_away(Code.CLOSED, "good-bye")
+        await trio.sleep(0.1)
+        await stream.send_all(b"I am still here")
+        await ends.local.over.wait()
+        assert b"good-bye" in said[-1]
+        await trio.sleep(1)
+        assert len(ends.why) == 2

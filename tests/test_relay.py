@@ -285,3 +285,30 @@ async def test_abort_of_what_is_closed_already() -> None:
     await abort(a)
     assert await app.receive_some() == b""
     await app.aclose()
+
+
+async def test_a_side_that_likes_little_is_given_little() -> None:
+    """A stream of the tunnel says how much: many of them share a budget of memory."""
+
+    class Picky(Side):
+        given: list[int]
+
+        def appetite(self) -> int:
+            return 1000
+
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+            self.given.append(len(data))
+            await super().send_all(data)
+
+    app, near = trio.testing.memory_stream_pair()
+    far, picky_inner = trio.testing.memory_stream_pair()
+    picky = Picky(picky_inner)
+    picky.given = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(relay, near, picky)
+        await app.send_all(bytes(10_000))
+        await app.send_eof()
+        assert len(await read_all(far)) == 10_000
+        await far.send_eof()
+        await read_all(app)
+    assert max(picky.given) <= 1000

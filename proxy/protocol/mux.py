@@ -19,7 +19,7 @@ from proxy.errors import LocalProtocolError, OpenError, Reason, RemoteProtocolEr
 from .crossing import EARLY, Crossing
 from .event import Code, Event, GoneAway, StreamAccepted, StreamOpened, StreamReadable, StreamReset
 from .frame import Frame, Type, encode, payload_text, text_payload
-from .stream import LOW_WATER, Reset, Stream
+from .stream import LEAST_LOW_WATER, LOW_WATER, QUEUED, Reset, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +86,9 @@ class Mux(Crossing):
         if data:
             stream.sender.write(data)
             self._outbox.schedule.add(stream, now)
-        return stream.sender.queued <= LOW_WATER
+        self._outbox.low_water = min(LOW_WATER, max(LEAST_LOW_WATER, QUEUED // len(self.streams)))
+        stream.sender.full = stream.sender.queued > self._outbox.low_water
+        return not stream.sender.full
 
     def write_end(self, stream: Stream, now: float) -> None:
         """No more data: END follows what is queued. Twice is the same as once."""
@@ -124,6 +126,7 @@ class Mux(Crossing):
             self.gone_away = True
             self._outbox.control.append(encode(Type.GO_AWAY, 0, text_payload(code, text)))
             if code is not Code.DONE:
+                self._outbox.final = True
                 self._end(GoneAway(code, text))
 
     def session_lost(self, text: str) -> None:

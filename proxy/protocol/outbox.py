@@ -25,13 +25,15 @@ class Outbox:
     Frames are made as late as possible, when the carrier can take them, so that a message goes before a download that was queued earlier.
     """
 
-    __slots__ = ("ack", "control", "ended", "flight", "held", "log", "ping", "pong", "schedule")
+    __slots__ = ("ack", "control", "ended", "final", "flight", "held", "log", "low_water", "ping", "pong", "schedule")
 
     def __init__(self) -> None:
         self.ack = self.ping = False
         self.pong: bytes | None = None
         self.held = False  # nothing reliable goes before the welcome
         self.control: list[bytes] = []
+        self.final = False  # whether a GO_AWAY that ends the session is among them: it goes out however much is kept
+        self.low_water = LOW_WATER  # of each stream
         self.ended: list[Stream] = []  # whose END was taken since somebody looked
         self.log = ReplayLog()
         self.schedule = Schedule()
@@ -72,7 +74,7 @@ class Outbox:
         if self.log.sent < self.log.end:
             return self._room
         if self.log.size >= MAX_KEPT:
-            return False
+            return self.final and bool(self.control)
         return bool(self.control) or self.schedule.has_little or (self.schedule.has_bulk and self._room)
 
     def take_unreliable(self, ack: int | None) -> bytes:
@@ -121,11 +123,11 @@ class Outbox:
     ) -> int:
         sender, size = stream.sender, 0
         if sender.queued:
-            crowded = sender.queued > LOW_WATER
             data = sender.take(limit)
             size = len(data)
             parts += (header(Type.DATA, stream.id, size), data)
-            if crowded and sender.queued <= LOW_WATER:
+            if sender.full and sender.queued <= self.low_water:
+                sender.full = False
                 events.append(StreamWritable(stream))
         if sender.ending and not sender.queued:
             sender.ended = True

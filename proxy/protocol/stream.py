@@ -19,8 +19,11 @@ MAX_CREDIT = 2**31 - 1
 
 # Our choices.
 MAX_WINDOW = 16_777_216  # 100 Mbit/s over 300 ms and a fourfold margin; section 6
-#: A sender with less than this queued asks its app for more: one full frame goes out while the next is fetched.
-LOW_WATER = MAX_PAYLOAD
+#: A sender with less than this queued asks its app for more: one full frame goes out while the next is fetched. Where streams are many each
+#: has less, but enough to fill a packet or two while others have their turn.
+LOW_WATER, LEAST_LOW_WATER = MAX_PAYLOAD, 4096
+#: What all streams of a session together may have queued by that.
+QUEUED = 4_194_304
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +35,12 @@ class Reset:
 class SendHalf:
     """Bytes of the app on their way out. Finished when END was taken, or the stream was reset."""
 
-    __slots__ = ("_queue", "credit", "ended", "ending", "queued")
+    __slots__ = ("_queue", "credit", "ended", "ending", "full", "queued")
 
     def __init__(self) -> None:
         self._queue: deque[memoryview] = deque()
         self.queued = 0
+        self.full = False  # the app waits until little is queued again
         self.credit = INITIAL_CREDIT
         self.ending = False  # the app has no more; END follows what is queued
         self.ended = False

@@ -24,7 +24,7 @@ from proxy.protocol.handshake import AFTER_WELCOME
 from proxy.protocol.liveness import ACK_BYTES, LEAST_ACK_DELAY, Health
 from proxy.protocol.mux import EARLY, LAST_ID, MAX_ANSWERS, Mux
 from proxy.protocol.outbox import MAX_KEPT
-from proxy.protocol.stream import INITIAL_CREDIT, MAX_WINDOW, Stream
+from proxy.protocol.stream import INITIAL_CREDIT, LEAST_LOW_WATER, LOW_WATER, MAX_WINDOW, QUEUED, Stream
 from tests.pair import ADDRESS, Cutter, Pair, byte_by_byte, whole
 
 if TYPE_CHECKING:
@@ -612,3 +612,32 @@ def test_repr_shows_the_state() -> None:
     pair.local.go_away(Code.REVOKED, "")
     assert "over" in repr(pair.local)
     assert "reset" in repr(local)
+
+
+@pytest.mark.parametrize("count", [1, 10, 400, 2000])
+def test_many_streams_have_little_queued_each(count: int) -> None:
+    pair = Pair()
+    streams = [pair.local.open(ADDRESS, pair.now) for _ in range(count)]
+    for stream in streams:
+        while pair.local.write(stream, bytes(1000), pair.now):
+            pass
+    queued = [stream.sender.queued for stream in streams]
+    assert all(LEAST_LOW_WATER <= each <= LOW_WATER + 1000 for each in queued)
+    assert sum(queued) <= max(QUEUED + 1000 * count, LOW_WATER + 1000, count * (LEAST_LOW_WATER + 1000))
+
+
+def test_who_waits_is_told_also_when_there_are_fewer_streams_by_then() -> None:
+    pair = Pair()
+    streams = [pair.open()[0] for _ in range(400)]
+    waiting = streams[0]
+    waiting.sender.credit = BIG
+    while pair.local.write(waiting, bytes(1000), pair.now):
+        pass
+    assert waiting.sender.queued < LOW_WATER // 2
+    for stream in streams[1:]:
+        pair.local.reset(stream, Reason.CANCELLED)
+    last = pair.local.open(ADDRESS, pair.now)
+    assert pair.local.write(last, b"x", pair.now)
+    pair.events[pair.local].clear()
+    pair.settle()
+    assert StreamWritable(waiting) in pair.events[pair.local]

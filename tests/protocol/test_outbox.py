@@ -180,6 +180,7 @@ def test_a_message_goes_before_a_download_that_was_queued_earlier() -> None:
 def test_writable_is_said_once_when_little_is_left() -> None:
     outbox, events = Outbox(), list[Event]()
     stream = stream_with(outbox, bytes(LOW_WATER + 100))
+    stream.sender.full = True
     take(outbox, 99, events)
     assert events == []
     take(outbox, 1, events)
@@ -188,9 +189,9 @@ def test_writable_is_said_once_when_little_is_left() -> None:
     assert events == [StreamWritable(stream)]
 
 
-def test_writable_is_not_said_where_little_was_queued() -> None:
+def test_writable_is_not_said_where_nobody_waits() -> None:
     outbox, events = Outbox(), list[Event]()
-    stream_with(outbox, bytes(LOW_WATER))
+    stream_with(outbox, bytes(LOW_WATER + 100))
     take(outbox, BIG, events)
     assert events == []
 
@@ -376,3 +377,12 @@ def test_one_piece_always_may_be_in_flight() -> None:
     outbox.flight.cap = 0
     assert outbox.take_reliable(BIG, NOW, [])
     assert not outbox.ready
+
+
+def test_the_last_word_goes_out_however_much_is_kept() -> None:
+    outbox = Outbox()
+    outbox.log.append(bytes(MAX_KEPT))
+    outbox.control.append(encode(Type.GO_AWAY, 0, b"\5"))
+    assert not outbox.ready
+    outbox.final = True
+    assert take(outbox) == [Frame(Type.GO_AWAY, 0, b"\5")]
