@@ -22,19 +22,24 @@ from .liveness import ack_delay
 LEAST = 16_384
 #: Round trips below this are taken for as long: there our own tasks and the peer's take most of the time, and no queue is worth the care.
 SHORT = 0.01
-#: Steady, this much more than the path holds: with 1.1 a rate that has grown is never found, with 1.5 the queue costs half a round trip.
-GAIN = 1.25
-#: Starting, so that the rate can double with each round trip (BBR, section 5.6.1).
-START_GAIN = 2.77
+#: Steady, this much more than the path holds, and what acknowledgements are late by: with less a rate that has grown is found too late, with
+#: 1.5 the queue costs half a round trip.
+GAIN = 1.12
+#: Starting, so that the rate can double with each round trip as in slow start (BBR, section 5.6.1); slower where the path holds so much that
+#: twice as much would not fit into its queue, as losses cost more than the time.
+START_GAIN, MUCH, CAREFUL_GAIN = 2.77, 131_072, 1.6
 #: The start is over when the rate has grown by less than a quarter in each of three rounds (BBR, section 5.3.1.2), or a queue shows.
 GROWTH, FLAT_ROUNDS = 1.25, 3
 #: A round trip of so many times the least is such a queue.
 QUEUED = 1.25
+#: Steady, a rate that has grown by as much within so many rounds, without a queue, has found room: it starts again.
+GROWING_ROUNDS = 5
 #: The highest rate of this time counts.
 RATE_MEMORY = 3.0
-#: The least round trip is measured anew after this time, with half of the flight for two rounds, so that our own queue is gone.
+#: The least round trip is measured anew after this time, with less than the path holds for two rounds, so that our own queue is gone. After
+#: that the flight grows by twice what is acknowledged: all at once, it would be a queue again.
 ROUND_TRIP_MEMORY = 10.0
-DRAIN_GAIN, DRAIN_ROUNDS = 0.5, 2
+DRAIN_GAIN, DRAIN_ROUNDS = 0.75, 2
 #: Round trips of more than this many times the least for so long, though by then our own flight would not make them: others fill the
 #: queue, and who holds back gets nothing. The flight is the kernel's affair for a while then.
 CROWDED, CROWDED_TIME = 1.4, RATE_MEMORY + 1.5
@@ -96,6 +101,7 @@ class Flight:
         "_least_at",
         "_pieces",
         "_previous_at",
+        "_ramp",
         "_rates",
         "_round_end",
         "_round_least",
@@ -118,6 +124,7 @@ class Flight:
         self._flat_since, self._flat_rounds = 0.0, 0
         self._free_at = now  # when the queue was last short
         self._draining = 0  # rounds to come
+        self._ramp = math.inf  # while the flight grows again after that, how far it has come
         self._until = math.inf  # the end of competing
 
     @property
@@ -149,6 +156,7 @@ class Flight:
         pieces, newest = self._pieces, None
         while pieces and pieces[0].end <= offset:
             newest = pieces.popleft()
+        self._ramp += 2 * (offset - self._acked)
         self._acked, self._acked_at = offset, now
         if newest is None:
             return
@@ -176,19 +184,23 @@ class Flight:
     def _end_round(self, now: float, *, limited: bool) -> None:
         _ROUNDS[self.state](self, now, limited)
         self._round_end = self._acked + self._flying
-        self._round_least = math.inf
+        if not self._draining:  # the least of all its rounds counts
+            self._round_least = math.inf
 
     def _queued(self, times: float) -> bool:
         """Whether all round trips of this round were so many times the least."""
         return self._round_least > times * max(self.least, SHORT) + ack_delay(self.least)
 
-    def _starting(self, _now: float, limited: bool) -> None:
+    def _starting(self, now: float, limited: bool) -> None:
+        self._free_at = now
         rate = self._rates.highest
         if rate >= self._flat_since * GROWTH:
             self._flat_since, self._flat_rounds = rate, 0
+        elif self._queued(QUEUED):
+            self.state = State.STEADY
         elif not limited:
             self._flat_rounds += 1
-        if self._flat_rounds >= FLAT_ROUNDS or (self._queued(QUEUED) and not limited):
+        if self._flat_rounds >= FLAT_ROUNDS:
             self.state = State.STEADY
 
     def _steady(self, now: float, limited: bool) -> None:
@@ -196,13 +208,24 @@ class Flight:
             self._free_at = now
         if now > self._free_at + CROWDED_TIME:
             self.state, self._until = State.COMPETING, now + COMPETING_TIME
+        elif self._has_grown() and not self._queued(QUEUED):
+            self.state, self._flat_rounds = State.STARTING, 0
         elif self._draining:
             if self._flying <= self.cap:  # before that, the queue is not gone yet
                 self._draining -= 1
             if not self._draining:
                 self.least, self._least_at = self._round_least, now
+                self._ramp = self._flying
         elif now > self._least_at + ROUND_TRIP_MEMORY:
             self._draining = DRAIN_ROUNDS
+
+    def _has_grown(self) -> bool:
+        rate = self._rates.highest
+        grown = rate >= self._flat_since * GROWTH
+        self._flat_rounds += 1
+        if grown or self._flat_rounds >= GROWING_ROUNDS or rate < self._flat_since:
+            self._flat_since, self._flat_rounds = rate, 0
+        return grown
 
     def _competing(self, now: float, _limited: bool) -> None:
         if now > self._until:
@@ -213,8 +236,14 @@ class Flight:
         if self.state is State.COMPETING:
             self.cap = math.inf
         elif rate and self.least < math.inf:
-            gain = START_GAIN if self.state is State.STARTING else DRAIN_GAIN if self._draining else GAIN
-            self.cap = max(LEAST, rate * (gain * max(self.least, SHORT) + ack_delay(self.least) / 2))
+            if self.state is State.STARTING:
+                gain = START_GAIN if rate * self.least < MUCH else CAREFUL_GAIN
+            else:
+                gain = DRAIN_GAIN if self._draining else GAIN
+            cap = rate * (gain * max(self.least, SHORT) + ack_delay(self.least))
+            self.cap = max(LEAST, min(cap, self._ramp))
+            if self._ramp > cap:
+                self._ramp = math.inf
 
 
 _ROUNDS = {State.STARTING: Flight._starting, State.STEADY: Flight._steady, State.COMPETING: Flight._competing}
