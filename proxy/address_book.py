@@ -45,11 +45,14 @@ class AddressBook:
     def remember(self, pin: bytes, way: Address, addresses: Sequence[Address]) -> None:
         """Replaces what is known of one way, which is the one that worked last now."""
         book = self._read()
-        found = {way: tuple(addresses)} | {other: known for other, known in self.of(pin).items() if other != way}
-        book[pin.hex()] = {
-            str(each): [str(address) for address in known[:MOST_ADDRESSES]]
-            for each, known in list(found.items())[:MOST_WAYS]
-        }
+        name = pin.hex()
+        known = _found(book.get(name))
+        found = {way: tuple(addresses)} | {other: those for other, those in known.items() if other != way}
+        if name not in book:
+            book = dict(
+                list(book.items())[: MOST_EXITS - 1]
+            )  # one that has just been found is worth more than the last of many
+        book[name] = _plain(found)
         self._write(book)
 
     def put_first(self, pin: bytes) -> None:
@@ -60,7 +63,7 @@ class AddressBook:
             self._write({name: book.get(name, {})} | book)
 
     def _write(self, book: dict[str, object]) -> None:
-        kept = dict(list(book.items())[:MOST_EXITS])
+        kept = {name: _plain(_found(entry)) for name, entry in list(book.items())[:MOST_EXITS]}
         try:
             replace_file(self._path, json.dumps(kept, indent=1).encode())
         except ConfigError as exc:
@@ -95,6 +98,12 @@ def _found(entry: object) -> dict[Address, tuple[Address, ...]]:
         if way is not None and addresses:
             found[way] = addresses[:MOST_ADDRESSES]
     return dict(list(found.items())[:MOST_WAYS])
+
+
+def _plain(found: Found) -> dict[str, list[str]]:
+    return {
+        str(way): [str(address) for address in known[:MOST_ADDRESSES]] for way, known in list(found.items())[:MOST_WAYS]
+    }
 
 
 def _address(text: object) -> Address | None:

@@ -212,8 +212,8 @@ def replace_file(path: Path, content: bytes) -> None:
 
     Raises ConfigError where the system does not allow it.
     """
-    target = path.resolve()  # a link to a file stays a link
     try:
+        target = path.resolve()  # a link to a file stays a link
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
         try:
@@ -228,6 +228,8 @@ def replace_file(path: Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise ConfigError("", f"{path} cannot be written: {error.strerror}") from None
+    except RuntimeError:  # what pathlib makes of ELOOP before Python 3.13
+        raise ConfigError("", f"{path} cannot be written: it is a link to itself") from None
 
 
 def _keep_owner(target: Path, descriptor: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,6 +71,26 @@ def test_it_has_bounds(path: Path) -> None:
     assert {len(addresses) for addresses in found.values()} == {MOST_ADDRESSES}
 
 
+def test_an_exit_that_is_new_finds_a_place_in_a_full_book(path: Path) -> None:
+    book = AddressBook(path)
+    pins = [bytes([number]) * 32 for number in range(MOST_EXITS + 2)]
+    for pin in pins:
+        book.remember(pin, NAME, [HERE])
+    assert book.of(pins[-1]) == {NAME: (HERE,)}
+    assert len(book.order()) == MOST_EXITS
+    book.remember(pins[0], NAME, [THERE])
+    assert len(book.order()) == MOST_EXITS
+    assert book.of(pins[-1]) == {NAME: (HERE,)}
+
+
+def test_what_is_no_entry_is_not_written_again(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text('{"x": ' + "[" * 300 + "]" * 300 + "}")  # with its indents it is longer than what is read
+    book = AddressBook(path)
+    book.remember(ONE, NAME, [HERE])
+    assert book.of(ONE) == {NAME: (HERE,)}
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b"{", b"\xff", b"[" * 60_000, b'{"x": 5}', b'{"%s": 1}' % (b"x" * 70_000)]
 )
@@ -108,4 +129,13 @@ def test_a_book_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
     book = AddressBook(tmp_path / "file" / "addresses.json")
     book.remember(ONE, NAME, [HERE])
     book.put_first(TWO)
+    assert book.of(ONE) == {}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
+def test_a_book_that_is_a_link_to_itself_costs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "addresses.json"
+    path.symlink_to(path)
+    book = AddressBook(path)
+    book.remember(ONE, NAME, [HERE])
     assert book.of(ONE) == {}
