@@ -48,6 +48,7 @@ class Chat:
         self._every = every
         self._said_at: dict[int, float] = {}
         self._talked = False
+        self._broken: trio.BrokenResourceError | None = None  # while it talked
 
     async def run(self, delay: float, stop: trio.Event) -> None:
         """Ends when all is answered after `stop`, or the connection has ended."""
@@ -55,6 +56,9 @@ class Chat:
             nursery.start_soon(self._talk, delay, stop)
             try:
                 await self._listen()
+                await trio.lowlevel.checkpoint()  # so that who talks has heard of a reset, too:
+                if self._broken:  # the system tells it to who asks first, and then only that it is the end
+                    raise self._broken
                 self._ended("" if self._talked and not self._said_at else "the end")
             except trio.BrokenResourceError as exc:
                 reset = isinstance(exc.__cause__, OSError) and exc.__cause__.errno == errno.ECONNRESET
@@ -73,8 +77,9 @@ class Chat:
             self.seen.said += 1
             try:
                 await self._stream.send_all(data)
-            except trio.BrokenResourceError:
-                return  # who listens knows why
+            except trio.BrokenResourceError as exc:
+                self._broken = exc
+                return
             with trio.move_on_after(self._every):
                 await stop.wait()
         self._talked = True

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from proxy.heap import GIVE_BACK_EVERY
 from tests.e2e.machine import free_port, wait_until
 from tests.lab.addresses import EXIT_PORT
 from tests.lab.hosts import LONG, start_pair
@@ -80,6 +81,8 @@ class Day:
             return before == [each.counts for each in self._vitals()]
 
         wait_until(same, "descriptors and tasks that stay the same", seconds=SETTLED_SECONDS)
+        if LONG:  # what a burst has left free in the heap goes back to the kernel now and then
+            time.sleep(GIVE_BACK_EVERY + 1)
         return self._vitals()
 
     def _vitals(self) -> list[Vitals]:
@@ -90,15 +93,15 @@ def test_a_day(lab: Lab, measured: Measured) -> None:
     day = Day(lab, start_pair(lab, local_settings=ROTATION), start_echo(lab))
     _, first = day.pass_by(FIRST)
     seen, last = day.pass_by(REST)
-    growth = max(new.resident - old.resident for new, old in zip(last, first, strict=True))
+    growth = [new.resident - old.resident for new, old in zip(last, first, strict=True)]
     counts = [f"{each.descriptors} descriptors and {each.tasks} tasks" for each in last]
     measured(
         f"{FIRST + REST:g} s of resets, silences, changes of address and rotation, {len(day.troubles)} in all",
         f"only pauses: {seen['streams']} streams come and go, {STREAMS} at once, every byte as it was sent",
         f"{lab.link.carriers()} carriers; then as in the beginning {counts[0]} at the exit, {counts[1]} at the local side; "
-        f"memory has grown by {growth / 1e6:.1f} MB",
+        f"memory has grown by {growth[0] / 1e6:.1f} MB at the exit and {growth[1] / 1e6:.1f} MB at the local side",
     )
     assert seen["streams"] > STREAMS
     assert [each.counts for each in last] == [each.counts for each in first]
-    assert growth <= SLACK
+    assert max(growth) <= SLACK
     assert all(program.alive for program in day.pair.programs)
