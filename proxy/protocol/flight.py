@@ -32,12 +32,18 @@ GROWTH, FLAT_ROUNDS = 1.25, 3
 QUEUED = 1.25
 #: The highest rate of this time counts.
 RATE_MEMORY = 3.0
-#: The least round trip is measured anew after this time, with half of the flight for two rounds, so that our own queue is gone.
+#: The least round trip is measured anew after this time, with half of the flight: one round to empty our own queue, one to measure, and two
+#: more where there still is one. What little may be in flight then is a piece or two.
 ROUND_TRIP_MEMORY = 10.0
-DRAIN_GAIN, DRAIN_ROUNDS = 0.5, 2
-#: Round trips of more than this many times the least for so long, though by then our own flight would not make them: others fill the
-#: queue, and who holds back gets nothing. The flight is the kernel's affair for a while then.
-CROWDED, CROWDED_TIME = 1.4, RATE_MEMORY + 1.5
+DRAIN_GAIN, DRAIN_ROUNDS, MOST_DRAIN_ROUNDS = 0.5, 2, 4
+LEAST_DRAINED = 2048
+#: Where round trips are longer than the flight allows for, each rate that is measured is lower than the one before. That is our own queue
+#: where the path has become slower, or the path's own doing: radio and cable hold packets back and let them go in bunches. Draining tells, and
+#: it costs an eighth of the throughput meanwhile, so not more often than this, in seconds.
+UNEVEN_PAUSE = 3.0
+#: Round trips of more than this many times the least without our own queue: others fill it, and who holds back gets nothing. The flight is
+#: the kernel's affair for a while then.
+CROWDED = 1.4
 COMPETING_TIME = 10.0
 
 
@@ -89,16 +95,22 @@ class Flight:
     __slots__ = (
         "_acked",
         "_acked_at",
+        "_drained_at",
         "_draining",
         "_flat_rounds",
         "_flat_since",
-        "_free_at",
         "_least_at",
         "_pieces",
         "_previous_at",
         "_rates",
+        "_renewing",
+        "_round_began",
         "_round_end",
         "_round_least",
+        "_round_rate",
+        "_round_samples",
+        "_round_sum",
+        "_uneven",
         "_until",
         "cap",
         "least",
@@ -113,11 +125,13 @@ class Flight:
         self._rates = Rates()
         self._pieces: deque[Piece] = deque()
         self._acked, self._acked_at, self._previous_at = acked, now, now
-        self._round_end = acked
-        self._round_least = math.inf
+        self._round_rate = 0.0
+        self._begin_round(now)
         self._flat_since, self._flat_rounds = 0.0, 0
-        self._free_at = now  # when the queue was last short
         self._draining = 0  # rounds to come
+        self._renewing = False  # whether the least round trip is measured anew by it
+        self._drained_at = now
+        self._uneven = 0.0  # how much longer a round trip takes than the least, without our own queue
         self._until = math.inf  # the end of competing
 
     @property
@@ -154,6 +168,8 @@ class Flight:
             return
         self._previous_at = newest.at
         self._measured(now - newest.at, now)
+        self._round_sum += now - newest.at
+        self._round_samples += 1
         self._note_rate(newest, offset, now)
         if offset >= self._round_end:
             self._end_round(now, limited=newest.limited)
@@ -168,15 +184,22 @@ class Flight:
         if not newest.limited or rate > self._rates.highest:
             self._rates.add(rate, now)
 
+    def _begin_round(self, now: float) -> None:
+        self._round_began = now, self._acked
+        self._round_end = self._acked + self._flying
+        self._round_least, self._round_sum, self._round_samples = math.inf, 0.0, 0
+
     def _measured(self, round_trip: float, now: float) -> None:
         self._round_least = min(self._round_least, round_trip)
         if round_trip <= self.least:
             self.least, self._least_at = round_trip, now
 
     def _end_round(self, now: float, *, limited: bool) -> None:
+        began, acked = self._round_began
+        if now > began:
+            self._round_rate = (self._acked - acked) / (now - began)
         _ROUNDS[self.state](self, now, limited)
-        self._round_end = self._acked + self._flying
-        self._round_least = math.inf
+        self._begin_round(now)
 
     def _queued(self, times: float) -> bool:
         """Whether all round trips of this round were so many times the least."""
@@ -192,29 +215,53 @@ class Flight:
             self.state = State.STEADY
 
     def _steady(self, now: float, limited: bool) -> None:
-        if limited or not self._queued(CROWDED):
-            self._free_at = now
-        if now > self._free_at + CROWDED_TIME:
-            self.state, self._until = State.COMPETING, now + COMPETING_TIME
-        elif self._draining:
+        if self._draining:
             if self._flying <= self.cap:  # before that, the queue is not gone yet
                 self._draining -= 1
+                if self._draining <= MOST_DRAIN_ROUNDS - DRAIN_ROUNDS and not self._queued(QUEUED):
+                    self._draining = 0
             if not self._draining:
-                self.least, self._least_at = self._round_least, now
+                self._end_drain(now, limited=limited)
         elif now > self._least_at + ROUND_TRIP_MEMORY:
-            self._draining = DRAIN_ROUNDS
+            self._draining, self._renewing = MOST_DRAIN_ROUNDS, True
+        elif self._shrinks and not limited and now > self._drained_at + UNEVEN_PAUSE:
+            self._draining, self._renewing = MOST_DRAIN_ROUNDS, False
+
+    @property
+    def _usual(self) -> float:
+        """The mean time in this round from sending a piece to its acknowledgement."""
+        return self._round_sum / self._round_samples
+
+    @property
+    def _shrinks(self) -> bool:
+        """Whether round trips are so long that this flight delivers less than the last one did, and the next one less again."""
+        return self._usual > self._window(GAIN)
+
+    def _window(self, gain: float) -> float:
+        return gain * (max(self.least, SHORT) + self._uneven) + ack_delay(self.least) / 2
+
+    def _end_drain(self, now: float, *, limited: bool) -> None:
+        self._drained_at = now
+        if self._renewing:
+            self.least, self._least_at = self._round_least, now
+        elif self._queued(CROWDED) and not limited:
+            self.state, self._until = State.COMPETING, now + COMPETING_TIME
+        if not limited:
+            self._uneven = max(self._usual - self.least - ack_delay(self.least), 0.0)
 
     def _competing(self, now: float, _limited: bool) -> None:
         if now > self._until:
-            self.state, self._free_at = State.STEADY, now
+            self.state = State.STEADY
 
     def _choose(self) -> None:
         rate = self._rates.highest
         if self.state is State.COMPETING:
             self.cap = math.inf
         elif rate and self.least < math.inf:
-            gain = START_GAIN if self.state is State.STARTING else DRAIN_GAIN if self._draining else GAIN
-            self.cap = max(LEAST, rate * (gain * max(self.least, SHORT) + ack_delay(self.least) / 2))
+            if self._draining:
+                self.cap = max(LEAST_DRAINED, DRAIN_GAIN * min(rate, self._round_rate) * max(self.least, SHORT))
+            else:
+                self.cap = max(LEAST, rate * self._window(START_GAIN if self.state is State.STARTING else GAIN))
 
 
 _ROUNDS = {State.STARTING: Flight._starting, State.STEADY: Flight._steady, State.COMPETING: Flight._competing}
