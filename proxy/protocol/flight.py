@@ -36,13 +36,21 @@ QUEUED = 1.25
 GROWING_ROUNDS = 5
 #: The highest rate of this time counts.
 RATE_MEMORY = 3.0
-#: The least round trip is measured anew after this time, with less than the path holds for two rounds, so that our own queue is gone. After
-#: that the flight grows by twice what is acknowledged: all at once, it would be a queue again.
+#: The least round trip is measured anew after this time, with half of the flight: one round to empty our own queue, one to measure, and two
+#: more where there still is one. What little may be in flight then is a piece or two. After that the flight grows by twice what is acknowledged:
+#: all at once, it would be a queue again.
 ROUND_TRIP_MEMORY = 10.0
-DRAIN_GAIN, DRAIN_ROUNDS = 0.75, 2
-#: Round trips of more than this many times the least for so long, though by then our own flight would not make them: others fill the
-#: queue, and who holds back gets nothing. The flight is the kernel's affair for a while then.
-CROWDED, CROWDED_TIME = 1.4, RATE_MEMORY + 1.5
+DRAIN_GAIN, DRAIN_ROUNDS, MOST_DRAIN_ROUNDS = 0.5, 2, 4
+LEAST_DRAINED = 2048
+#: Where round trips are longer than the flight allows for, each rate that is measured is lower than the one before. That is our own queue
+#: where the path has become slower, or the path's own doing: radio and cable hold packets back and let them go in bunches. Draining tells. It
+#: costs an eighth of the throughput meanwhile, so it is done where the rate of a round, or the highest of the last seconds, is so much lower
+#: than the highest since the last time, and not more often than this, in seconds.
+SHRUNK = 0.85
+UNEVEN_PAUSE = 3.0
+#: Round trips of more than this many times the least without our own queue: others fill it, and who holds back gets nothing. The flight is
+#: the kernel's affair for a while then.
+CROWDED = 1.4
 COMPETING_TIME = 10.0
 
 
@@ -94,17 +102,24 @@ class Flight:
     __slots__ = (
         "_acked",
         "_acked_at",
+        "_drained_at",
         "_draining",
         "_flat_rounds",
         "_flat_since",
-        "_free_at",
         "_least_at",
+        "_peak",
         "_pieces",
         "_previous_at",
         "_ramp",
         "_rates",
+        "_renewing",
+        "_round_began",
         "_round_end",
         "_round_least",
+        "_round_rate",
+        "_round_samples",
+        "_round_sum",
+        "_uneven",
         "_until",
         "cap",
         "least",
@@ -119,12 +134,15 @@ class Flight:
         self._rates = Rates()
         self._pieces: deque[Piece] = deque()
         self._acked, self._acked_at, self._previous_at = acked, now, now
-        self._round_end = acked
-        self._round_least = math.inf
+        self._round_rate = 0.0
+        self._begin_round(now)
         self._flat_since, self._flat_rounds = 0.0, 0
-        self._free_at = now  # when the queue was last short
         self._draining = 0  # rounds to come
-        self._ramp = math.inf  # while the flight grows again after that, how far it has come
+        self._renewing = False  # whether the least round trip is measured anew by it
+        self._ramp = math.inf  # while the flight grows again after it, how far it has come
+        self._drained_at = now
+        self._peak = 0.0  # the highest rate since
+        self._uneven = 0.0  # how much longer a round trip takes than the least, without our own queue
         self._until = math.inf  # the end of competing
 
     @property
@@ -162,6 +180,8 @@ class Flight:
             return
         self._previous_at = newest.at
         self._measured(now - newest.at, now)
+        self._round_sum += now - newest.at
+        self._round_samples += 1
         self._note_rate(newest, offset, now)
         if offset >= self._round_end:
             self._end_round(now, limited=newest.limited)
@@ -176,23 +196,28 @@ class Flight:
         if not newest.limited or rate > self._rates.highest:
             self._rates.add(rate, now)
 
+    def _begin_round(self, now: float) -> None:
+        self._round_began = now, self._acked
+        self._round_end = self._acked + self._flying
+        self._round_least, self._round_sum, self._round_samples = math.inf, 0.0, 0
+
     def _measured(self, round_trip: float, now: float) -> None:
         self._round_least = min(self._round_least, round_trip)
         if round_trip <= self.least:
             self.least, self._least_at = round_trip, now
 
     def _end_round(self, now: float, *, limited: bool) -> None:
+        began, acked = self._round_began
+        if now > began:
+            self._round_rate = (self._acked - acked) / (now - began)
         _ROUNDS[self.state](self, now, limited)
-        self._round_end = self._acked + self._flying
-        if not self._draining:  # the least of all its rounds counts
-            self._round_least = math.inf
+        self._begin_round(now)
 
     def _queued(self, times: float) -> bool:
         """Whether all round trips of this round were so many times the least."""
         return self._round_least > times * max(self.least, SHORT) + ack_delay(self.least)
 
-    def _starting(self, now: float, limited: bool) -> None:
-        self._free_at = now
+    def _starting(self, _now: float, limited: bool) -> None:
         rate = self._rates.highest
         if rate >= self._flat_since * GROWTH:
             self._flat_since, self._flat_rounds = rate, 0
@@ -204,20 +229,19 @@ class Flight:
             self.state = State.STEADY
 
     def _steady(self, now: float, limited: bool) -> None:
-        if limited or not self._queued(CROWDED):
-            self._free_at = now
-        if now > self._free_at + CROWDED_TIME:
-            self.state, self._until = State.COMPETING, now + COMPETING_TIME
-        elif self._has_grown() and not self._queued(QUEUED):
-            self.state, self._flat_rounds = State.STARTING, 0
-        elif self._draining:
+        if self._draining:
             if self._flying <= self.cap:  # before that, the queue is not gone yet
                 self._draining -= 1
+                if self._draining <= MOST_DRAIN_ROUNDS - DRAIN_ROUNDS and not self._queued(QUEUED):
+                    self._draining = 0
             if not self._draining:
-                self.least, self._least_at = self._round_least, now
-                self._ramp = self._flying
+                self._end_drain(now, limited=limited)
         elif now > self._least_at + ROUND_TRIP_MEMORY:
-            self._draining = DRAIN_ROUNDS
+            self._draining, self._renewing = MOST_DRAIN_ROUNDS, True
+        elif self._shrinks and not limited and now > self._drained_at + UNEVEN_PAUSE:
+            self._draining, self._renewing = MOST_DRAIN_ROUNDS, False
+        elif self._has_grown() and not self._queued(QUEUED):
+            self.state, self._flat_rounds = State.STARTING, 0
 
     def _has_grown(self) -> bool:
         rate = self._rates.highest
@@ -227,23 +251,51 @@ class Flight:
             self._flat_since, self._flat_rounds = rate, 0
         return grown
 
+    @property
+    def _usual(self) -> float:
+        """The mean time in this round from sending a piece to its acknowledgement."""
+        return self._round_sum / self._round_samples
+
+    @property
+    def _shrinks(self) -> bool:
+        """Whether this flight delivers less than the last one did, and the next one will less again."""
+        self._peak = max(self._peak, self._rates.highest)
+        return self._rates.highest < SHRUNK * self._peak or self._usual * SHRUNK > self._window(GAIN)
+
+    def _window(self, gain: float) -> float:
+        return gain * (max(self.least, SHORT) + self._uneven) + ack_delay(self.least)
+
+    def _end_drain(self, now: float, *, limited: bool) -> None:
+        self._drained_at, self._peak, self._ramp = now, 0.0, self._flying
+        if self._renewing:
+            self.least, self._least_at = self._round_least, now
+        elif self._queued(CROWDED) and not limited:
+            self.state, self._until = State.COMPETING, now + COMPETING_TIME
+        if not limited:
+            self._uneven = max(self._usual - self.least - ack_delay(self.least), 0.0)
+
     def _competing(self, now: float, _limited: bool) -> None:
         if now > self._until:
-            self.state, self._free_at = State.STEADY, now
+            self.state = State.STEADY
 
     def _choose(self) -> None:
         rate = self._rates.highest
         if self.state is State.COMPETING:
             self.cap = math.inf
         elif rate and self.least < math.inf:
-            if self.state is State.STARTING:
-                gain = START_GAIN if rate * self.least < MUCH else CAREFUL_GAIN
+            if self._draining:
+                self.cap = max(LEAST_DRAINED, DRAIN_GAIN * min(rate, self._round_rate) * max(self.least, SHORT))
             else:
-                gain = DRAIN_GAIN if self._draining else GAIN
-            cap = rate * (gain * max(self.least, SHORT) + ack_delay(self.least))
-            self.cap = max(LEAST, min(cap, self._ramp))
-            if self._ramp > cap:
-                self._ramp = math.inf
+                self._grow(rate)
+
+    def _grow(self, rate: float) -> None:
+        gain = GAIN
+        if self.state is State.STARTING:
+            gain = START_GAIN if rate * self.least < MUCH else CAREFUL_GAIN
+        cap = rate * self._window(gain)
+        if self._ramp > cap:
+            self._ramp = math.inf
+        self.cap = max(LEAST, min(cap, self._ramp))
 
 
 _ROUNDS = {State.STARTING: Flight._starting, State.STEADY: Flight._steady, State.COMPETING: Flight._competing}
