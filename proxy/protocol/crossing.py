@@ -185,10 +185,12 @@ class Crossing:
 
     def next_timer(self, now: float) -> float:
         """When `handle_timer` is to be called next; infinity for never."""
-        return self._liveness.next_timer(now)
+        return min(self._liveness.next_timer(now), self._outbox.stall_at)
 
     def handle_timer(self, now: float) -> Health:
         """How the carrier does. An ACK or PING that is due makes `wants_to_send` true."""
+        if now >= self._outbox.stall_at:
+            self._outbox.flight.stalled = True
         if self._liveness.stood_still(now):
             self.network_changed(now)
         health = self._liveness.health(now)

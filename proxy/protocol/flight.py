@@ -52,6 +52,9 @@ UNEVEN_PAUSE = 3.0
 #: the kernel's affair for a while then.
 CROWDED = 1.4
 COMPETING_TIME = 10.0
+#: While data flows acknowledgements come all the time. Where none has come for this part of a round trip something was lost, and what arrives
+#: behind it is acknowledged when it was mended: until then as much again may be in flight, or the kernel would have nothing to send.
+STALL = 0.5
 
 
 class State(enum.Enum):
@@ -123,12 +126,14 @@ class Flight:
         "_until",
         "cap",
         "least",
+        "stalled",
         "state",
     )
 
     def __init__(self, acked: int, now: float) -> None:
         self.cap = math.inf  # bytes; before anything is known the kernel's own slow start is what counts
         self.state = State.STARTING
+        self.stalled = False  # `stall_at` has passed
         self.least = math.inf  # round trip
         self._least_at = now
         self._rates = Rates()
@@ -154,6 +159,18 @@ class Flight:
     def _flying(self) -> int:
         return self._pieces[-1].end - self._acked if self._pieces else 0
 
+    @property
+    def room(self) -> float:
+        """How many bytes more may be in flight."""
+        return self.cap * (2 if self.stalled else 1) - self._flying
+
+    @property
+    def stall_at(self) -> float:
+        """When to set `stalled` if nothing is acknowledged until then; infinity where that would not change anything."""
+        if self.stalled or not self._pieces:
+            return math.inf
+        return self._acked_at + STALL * max(self.least, SHORT) + 2 * ack_delay(self.least)
+
     def sent(self, end: int, now: float, *, limited: bool) -> None:
         """A piece up to this offset is on its way; `limited`: there was nothing more to send."""
         if not self._pieces:  # it was idle: the time until now says nothing about the path
@@ -175,7 +192,7 @@ class Flight:
         while pieces and pieces[0].end <= offset:
             newest = pieces.popleft()
         self._ramp += 2 * (offset - self._acked)
-        self._acked, self._acked_at = offset, now
+        self._acked, self._acked_at, self.stalled = offset, now, False
         if newest is None:
             return
         self._previous_at = newest.at

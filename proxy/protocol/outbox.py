@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 
 from .event import Event, StreamWritable
@@ -60,8 +61,13 @@ class Outbox:
     @property
     def _room(self) -> bool:
         """Whether bulk may go: in pieces that are not too little, or each acknowledgement would let another one out."""
-        flying = self.log.sent - self.log.start
-        return flying <= 0 or self.flight.cap - flying >= min(LEAST, self.flight.cap / 8)
+        return self.log.sent <= self.log.start or self.flight.room >= min(LEAST, self.flight.cap / 8)
+
+    @property
+    def stall_at(self) -> float:
+        """When bulk that may not go may go, if nothing is acknowledged until then."""
+        waits = self.schedule.has_bulk or self.log.sent < self.log.end
+        return self.flight.stall_at if waits and not self._room else math.inf
 
     @property
     def ready(self) -> bool:

@@ -820,3 +820,30 @@ def test_a_crossing_has_no_streams() -> None:
     crossing = Crossing(asks=True, now=0)
     assert (crossing.received, crossing.kept, crossing.progress, crossing.wants_to_send) == (0, 0, 0, False)
     assert crossing.next_timer(0) == IDLE
+
+
+def test_bulk_that_waits_for_an_acknowledgement_goes_on_after_a_while() -> None:
+    """Something was lost on the way: the kernel needs more to send, or it cannot tell."""
+    pair = Pair()
+    stream, _ = pair.open()
+    stream.sender.credit = 2**30
+    pair.tick(0.1)
+    pair.local._outbox.flight.cap = 100_000.0
+    pair.local.write(stream, bytes(2_000_000), pair.now)
+
+    def flight() -> int:
+        size = 0
+        while data := pair.take(pair.local, 16_384):
+            size += len(data)
+        return size
+
+    first = flight()
+    assert first > 80_000
+    assert not pair.local.wants_to_send
+    timer = pair.local.next_timer(pair.now)
+    assert pair.now < timer < pair.now + 0.5
+    pair.now = timer
+    pair.local.handle_timer(pair.now)
+    assert pair.local.wants_to_send
+    assert flight() > 80_000
+    assert pair.local.next_timer(pair.now) > pair.now
