@@ -333,7 +333,8 @@ class Tunnel:
                 deadline = trio.current_time() + RETRY_ROTATION
                 carrier.spare()
             elif not self._attempt.cancel_called:
-                await trio.sleep(RETRY)
+                with trio.move_on_after(RETRY) as self._attempt:
+                    await carrier.gone.wait()
 
     async def _take_over(self, carrier: Carrier) -> _Welcomed:
         """Raises CarrierError; the old carrier goes on then, or is gone where there is no way back to it."""
