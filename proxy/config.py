@@ -172,8 +172,10 @@ def load(path: Path) -> Config:
         raise ConfigError("", f"there is no configuration at {path}; {makers}")
     config = check(text, path)
     secret = config.local.exits or config.local.password or config.exit.users
-    if secret and sys.platform != "win32" and path.stat().st_mode & 0o077:
-        telemetry.logger("config").warning("other users of this machine can read the keys in %s; chmod 600 it", path)
+    with contextlib.suppress(OSError):  # it went away since, and was good
+        if secret and sys.platform != "win32" and path.stat().st_mode & 0o077:
+            logger = telemetry.logger("config")
+            logger.warning("other users of this machine can read the keys in %s; chmod 600 it", path)
     return config
 
 

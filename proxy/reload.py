@@ -53,7 +53,7 @@ class Reload:
         """Raises ConfigError where a file is missing or of no use, or the certificate does not go with the key."""
         # Before they are read: what is written meanwhile shows at the next look.
         self._marks = _marks({self._path, *self._marks})
-        config = _load(self._path)
+        config = load(self._path)
         files = (config.exit.certificate, config.exit.key)
         self._marks = _marks(files) | self._marks
         identity, pin = _read_identity(*files)
@@ -125,13 +125,6 @@ def _mark(path: Path) -> _Mark:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def _load(path: Path) -> Config:
-    try:
-        return load(path)
-    except OSError as exc:  # it went away in the middle
-        raise ConfigError("", f"{path} cannot be read: {exc.strerror}") from None
 
 
 def _read_identity(certificate: Path, key: Path) -> tuple[Identity, bytes]:

@@ -48,6 +48,8 @@ GOODBYE = 1.0  # what the exit is told at the end may not hold up a stop for lon
 WAITING_TIME = 600.0  # streams wait for the exit as long as it waits for them
 FINISH_TIMEOUT = 5.0  # for a carrier that was handed over to come to its end (docs/protocol.md, section 7)
 RETRY = 1.0  # before a suspect carrier is raced once more
+#: Attempts in a row that changes of the network cut short; the next one has its time, or a network that never rests leads nowhere.
+MOST_CUT_SHORT = 3
 RETRY_ROTATION = 60.0  # before a carrier that works is replaced, where the last attempt failed
 MAX_STREAMS = 8192  # as many as the local port takes connections
 
@@ -122,6 +124,7 @@ class Tunnel:
         self._down_since = -math.inf
         self._backoff = Backoff()
         self._attempt = trio.CancelScope()  # around an attempt to connect
+        self._cut_short = 0  # attempts in a row
         self._news = _News()
         self._moving = False  # whether another carrier is about to take over
         self._shield = trio.CancelScope(shield=True)  # around what the goodbye needs
@@ -189,7 +192,8 @@ class Tunnel:
         """Looks at the carrier at once, or tries at once to make one."""
         self._session.network_changed()
         self._backoff.reset()
-        self._attempt.cancel()  # it went out on the network that was
+        if self._cut_short < MOST_CUT_SHORT:
+            self._attempt.cancel()  # it went out on the network that was
 
     # ---- its life
 
@@ -226,7 +230,7 @@ class Tunnel:
         """One attempt, and where it fails the pause before the next one."""
         began = trio.current_time()
         try:
-            with trio.CancelScope() as self._attempt:
+            with self._attempting():
                 return await self._connect()
         except ForgottenError as exc:
             self._news.trouble(str(exc))
@@ -236,6 +240,16 @@ class Tunnel:
             self._give_up_waiting()
             await self._backoff.pause(began, demand=self._in_demand)
         return None
+
+    @contextmanager
+    def _attempting(self) -> Iterator[None]:
+        """Around what `_attempt` cancels."""
+        scope = self._attempt = trio.CancelScope()
+        try:
+            with scope:
+                yield
+        finally:
+            self._cut_short = self._cut_short + 1 if scope.cancelled_caught else 0
 
     async def _run_carrier(self, welcomed: _Welcomed) -> _Welcomed | None:
         """Until it ends; returns the one that took over."""
@@ -320,7 +334,7 @@ class Tunnel:
                 await carrier.uneasy.wait()
             self._moving = True
             try:
-                with trio.CancelScope() as self._attempt:
+                with self._attempting():
                     successor.append(await self._take_over(carrier))
                     return
             except CarrierError as exc:
@@ -333,7 +347,8 @@ class Tunnel:
                 deadline = trio.current_time() + RETRY_ROTATION
                 carrier.spare()
             elif not self._attempt.cancel_called:
-                await trio.sleep(RETRY)
+                with trio.move_on_after(RETRY) as self._attempt:
+                    await carrier.gone.wait()
 
     async def _take_over(self, carrier: Carrier) -> _Welcomed:
         """Raises CarrierError; the old carrier goes on then, or is gone where there is no way back to it."""

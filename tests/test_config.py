@@ -394,3 +394,8 @@ def test_what_is_broken_is_not_changed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not TOML"):
         config.change(path, lambda _: "")
     assert path.read_text() == "[log"
+
+
+def test_a_file_that_goes_away_just_after_it_was_read_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "read_text", lambda _path: USER_TEXT)
+    assert config.load(tmp_path / "gone.toml").exit.users == (ANNA,)

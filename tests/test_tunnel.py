@@ -23,6 +23,7 @@ from proxy.keys import UserKey, channel_binding, der_of, new_certificate
 from proxy.openings import ACCEPT_TIMEOUT
 from proxy.protocol.liveness import DEAD, HURRY, SUSPECT
 from proxy.tunnel import Rotation, Tunnel
+from proxy.ways import TLS_TIMEOUT, Opened
 from tests.memory import ECHO, HELD, SLOW, Cable, Identity, World, exchange, world
 
 if TYPE_CHECKING:
@@ -532,6 +533,61 @@ async def test_after_a_change_of_the_network_a_carrier_that_works_goes_on(
             await trio.sleep(1)
         await exchange(stream)
         assert len(around.cables) == 1
+
+
+async def test_after_a_change_of_the_network_a_lost_race_is_run_again_at_once(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        around.reachable = False
+        around.cables[-1].silent = True
+        await stream.send_all(b"hello")
+        await trio.sleep(SUSPECT + 0.4)
+        around.reachable = True
+        tunnel.network_changed()
+        with trio.fail_after(0.1):
+            assert await stream.receive_some() == b"hello"
+
+
+async def test_a_race_that_both_lose_is_followed_by_an_attempt_at_once(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        around.run(tunnel)
+        stream = await tunnel.open(ECHO)
+        around.make_cable = silent_cable
+        around.cables[-1].silent = True
+        await stream.send_all(b"hello")
+        await trio.sleep(SUSPECT + 0.4)
+        around.make_cable = Cable
+        around.cables[0].cut()
+        with trio.fail_after(TLS_TIMEOUT - 0.3):
+            assert await stream.receive_some() == b"hello"
+
+
+async def test_a_network_that_never_rests_keeps_nobody_from_connecting(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+
+        async def open_carrier() -> Opened:
+            await trio.sleep(0.9)  # three round trips
+            return await around.open_carrier()
+
+        tunnel = Tunnel(open_carrier, around.key, connect_wait=10)
+        around.run(tunnel)
+        with trio.move_on_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(tunnel.open, ECHO)
+                while not tunnel.up.is_set():
+                    await trio.sleep(0.5)
+                    tunnel.network_changed()
+                nursery.cancel_scope.cancel()
+        assert tunnel.up.is_set()
 
 
 @pytest.mark.parametrize("waits", ["for an answer", "before the next attempt", "while a suspect carrier is raced"])
