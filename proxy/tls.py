@@ -75,7 +75,8 @@ class TLSStream(trio.abc.HalfCloseableStream):
         while True:
             try:
                 self._tls.do_handshake()
-            except ssl.SSLWantReadError:
+            except ssl.SSLWantReadError as exc:
+                exc.__traceback__ = None  # as in `_decrypt`
                 await self._flush()
                 await self._fill()
             except ssl.SSLError:
@@ -117,8 +118,10 @@ class TLSStream(trio.abc.HalfCloseableStream):
 
     def _end(self) -> None:
         self._ended = True
-        with contextlib.suppress(ssl.SSLError):  # it waits for the peer's, which nobody needs, or is broken already
+        try:
             self._tls.unwrap()
+        except ssl.SSLError as exc:  # it waits for the peer's, which nobody needs, or is broken already
+            exc.__traceback__ = None  # as in `_decrypt`
 
     async def wait_send_all_might_not_block(self) -> None:
         await self.transport.wait_send_all_might_not_block()
@@ -165,6 +168,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
         except ssl.SSLZeroReturnError:
             pass
         except ssl.SSLError as exc:
+            exc.__traceback__ = None
             if not pieces:
                 raise trio.BrokenResourceError(f"TLS: {exc}") from exc
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -259,6 +263,7 @@ async def connect_tls(
             await trio.aclose_forcefully(transport)
         for kind, meaning in _MEANINGS.items():
             if isinstance(exc, kind):
+                exc.__traceback__ = None  # as in `_decrypt`
                 raise CarrierError(meaning) from exc
         raise
 
