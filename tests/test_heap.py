@@ -54,3 +54,19 @@ def test_the_collector_looks_seldom() -> None:
 def test_another_c_library_is_left_alone() -> None:
     source = "import ctypes; ctypes.CDLL = lambda _: object(); from proxy import heap; heap.tune(); print(0)"
     assert run(source) == 0
+
+
+def test_young_cycles_are_collected_with_it() -> None:
+    source = """
+import weakref
+from proxy import heap
+heap.tune()
+class Node: pass
+node = Node()
+node.itself = node
+dead = weakref.ref(node)
+del node
+heap.give_back()
+print(int(dead() is None))
+"""
+    assert run(source) == 1
