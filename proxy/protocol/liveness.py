@@ -1,6 +1,6 @@
 """All policy about time on a carrier: when to acknowledge, when to ask for a sign of life, when to give up.
 
-Others report facts and ask what is due; no other module compares times.
+Others report facts and ask what is due; no other module decides by a clock, but `flight` about what is in flight.
 
 An answer is due while something sent is not acknowledged, or a ping not answered. While one is due and nothing arrives:
 
