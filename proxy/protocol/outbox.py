@@ -48,8 +48,10 @@ class Outbox:
         self.held = held
 
     def take_off(self, now: float) -> None:
-        """From here on what is sent is measured."""
-        self.flight = Flight(self.log.start, now)
+        """From here on what is sent is measured. What the last carrier held is a bound until this one is known: without one each carrier that is
+        cut early leaves more to be sent again, and messages wait behind all that.
+        """
+        self.flight = Flight(self.log.start, now, self.flight.next_cap)
 
     def acknowledge(self, offset: int, now: float) -> None:
         """The peer has everything before it. Raises RemoteProtocolError if it was never sent."""

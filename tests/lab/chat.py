@@ -56,7 +56,9 @@ class Chat:
             nursery.start_soon(self._talk, delay, stop)
             try:
                 await self._listen()
-                for _ in range(4):  # so that who talks has heard of a reset, too, for which trio takes more than one step:
+                for _ in range(
+                    4
+                ):  # so that who talks has heard of a reset, too, for which trio takes more than one step:
                     await trio.lowlevel.checkpoint()
                 if self._broken:  # the system tells it to who asks first, and then only that it is the end
                     raise self._broken

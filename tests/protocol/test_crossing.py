@@ -847,3 +847,24 @@ def test_bulk_that_waits_for_an_acknowledgement_goes_on_after_a_while() -> None:
     assert pair.local.wants_to_send
     assert flight() > 80_000
     assert pair.local.next_timer(pair.now) > pair.now
+
+
+def test_carriers_that_are_cut_early_do_not_leave_ever_more_to_be_sent_again() -> None:
+    """A message would wait behind all that."""
+    pair = Pair()
+    stream, _ = pair.open()
+    stream.sender.credit = 2**30
+    kept = []
+    for _ in range(50):
+        for _ in range(3):  # one round trip, of which the peer hears the first piece
+            pair.local.write(stream, bytes(300_000), pair.now)
+            first = pair.take(pair.local, 8192)
+            while pair.take(pair.local, 65_536):
+                pass
+            pair.now += 0.1
+            pair.feed(pair.exit, first)
+            pair.exit.handle_timer(pair.now + 0.05)
+            pair.feed(pair.local, pair.take(pair.exit))
+        kept.append(pair.local.kept)
+        pair.connect()
+    assert max(kept[2:]) < 1_000_000, kept
