@@ -107,7 +107,6 @@ class Flight:
         "_acked_at",
         "_drained_at",
         "_draining",
-        "_first",
         "_flat_rounds",
         "_flat_since",
         "_least_at",
@@ -132,7 +131,7 @@ class Flight:
     )
 
     def __init__(self, acked: int, now: float, cap: float = math.inf) -> None:
-        self.cap = self._first = cap  # bytes; before anything is known the kernel's own slow start is what counts
+        self.cap = cap  # bytes; before anything is known the kernel's own slow start is what counts
         self.state = State.STARTING
         self.stalled = False  # `stall_at` has passed
         self.least = math.inf  # round trip
@@ -150,17 +149,6 @@ class Flight:
         self._peak = 0.0  # the highest rate since
         self._uneven = 0.0  # how much longer a round trip takes than the least, without our own queue
         self._until = math.inf  # the end of competing
-
-    @property
-    def next_cap(self) -> float:
-        """What the next carrier may begin with. One that was cut in its start knows a part of what the path holds."""
-        rate = self._rates.highest
-        if not rate or self.least == math.inf:
-            return self._first
-        holds = max(LEAST, rate * self._window(GAIN))
-        if self.state is not State.STARTING:
-            return holds
-        return max(holds, self._first if self._first < math.inf else 2 * MUCH)
 
     @property
     def draining(self) -> bool:

@@ -48,10 +48,10 @@ class Outbox:
         self.held = held
 
     def take_off(self, now: float) -> None:
-        """From here on what is sent is measured. What the last carrier held is a bound until this one is known: without one each carrier that is
-        cut early leaves more to be sent again, and messages wait behind all that.
+        """From here on what is sent is measured. A carrier that follows another begins with as little as TCP does: more would wait in the kernel, and
+        messages behind it; and each carrier that is cut early would leave more to be sent again.
         """
-        self.flight = Flight(self.log.start, now, self.flight.next_cap)
+        self.flight = Flight(self.log.start, now, LEAST if self.log.end else math.inf)
 
     def acknowledge(self, offset: int, now: float) -> None:
         """The peer has everything before it. Raises RemoteProtocolError if it was never sent."""

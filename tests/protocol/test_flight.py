@@ -13,7 +13,6 @@ from proxy.protocol.flight import (
     COMPETING_TIME,
     GAIN,
     LEAST,
-    MUCH,
     RATE_MEMORY,
     ROUND_TRIP_MEMORY,
     UNEVEN_PAUSE,
@@ -277,23 +276,3 @@ def test_a_stall_needs_something_in_flight() -> None:
     assert flight.stall_at == math.inf
     flight.sent(20_000, 2.0, limited=False)
     assert 2.05 < flight.stall_at < 2.1
-
-
-def test_the_next_carrier_begins_with_what_the_last_one_held() -> None:
-    path = Path(2.5e6, 0.1)
-    path.run(5)
-    assert 200_000 < path.flight.next_cap < 400_000
-    assert Flight(0, path.now, path.flight.next_cap).cap == path.flight.next_cap
-
-
-def test_one_that_was_cut_in_its_start_knows_little() -> None:
-    assert Flight(0, 1.0).next_cap == math.inf, "nothing was measured"
-    assert Flight(0, 1.0, 300_000).next_cap == 300_000
-    path = Path(2.5e6, 0.1)
-    path.run(0.4)
-    assert path.flight.state is State.STARTING
-    assert path.flight.next_cap == 2 * MUCH
-    path = Path(2.5e6, 0.1)
-    path.flight = Flight(0, path.now, 300_000)
-    path.run(0.4)
-    assert path.flight.next_cap == 300_000
