@@ -20,6 +20,8 @@ from .liveness import ack_delay
 # Our choices. Times are in seconds.
 #: Never less, so that a rate can be measured at all.
 LEAST = 16_384
+#: What a carrier that follows another begins with: half of TCP's first flight (ten segments, RFC 6928), so that messages find room in it as well.
+FIRST = 7168
 #: Round trips below this are taken for as long: there our own tasks and the peer's take most of the time, and no queue is worth the care.
 SHORT = 0.01
 #: Steady, this much more than the path holds, and what acknowledgements are late by: with less a rate that has grown is found too late, with

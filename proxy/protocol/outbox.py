@@ -6,7 +6,7 @@ import math
 import struct
 
 from .event import Event, StreamWritable
-from .flight import LEAST, Flight
+from .flight import FIRST, LEAST, Flight
 from .frame import HEADER_SIZE, MAX_PAYLOAD, Type, encode, header
 from .replay import ReplayLog
 from .schedule import Schedule
@@ -48,10 +48,10 @@ class Outbox:
         self.held = held
 
     def take_off(self, now: float) -> None:
-        """From here on what is sent is measured. A carrier that follows another begins with as little as TCP does: more would wait in the kernel, and
+        """From here on what is sent is measured. A carrier that follows another begins with less than TCP does: more would wait in the kernel, and
         messages behind it; and each carrier that is cut early would leave more to be sent again.
         """
-        self.flight = Flight(self.log.start, now, LEAST if self.log.end else math.inf)
+        self.flight = Flight(self.log.start, now, FIRST if self.log.end else math.inf)
 
     def acknowledge(self, offset: int, now: float) -> None:
         """The peer has everything before it. Raises RemoteProtocolError if it was never sent."""
