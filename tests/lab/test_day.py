@@ -96,9 +96,9 @@ def test_a_day(lab: Lab, measured: Measured) -> None:
     growth = [new.resident - old.resident for new, old in zip(last, first, strict=True)]
     counts = [f"{each.descriptors} descriptors and {each.tasks} tasks" for each in last]
     measured(
-        f"{FIRST + REST:g} s of resets, silences, changes of address and rotation, {len(day.troubles)} in all",
-        f"only pauses: {seen['streams']} streams come and go, {STREAMS} at once, every byte as it was sent",
-        f"{lab.link.carriers()} carriers; then as in the beginning {counts[0]} at the exit, {counts[1]} at the local side; "
+        f"{FIRST + REST:g} s of resets, silences, changes of address and rotation",
+        f"only pauses: streams come and go, {STREAMS} at once, every byte as it was sent",
+        f"{seen['streams']} streams, {len(day.troubles)} faults and {lab.link.carriers()} carriers; then as in the beginning {counts[0]} at the exit, {counts[1]} at the local side; "
         f"memory has grown by {growth[0] / 1e6:.1f} MB at the exit and {growth[1] / 1e6:.1f} MB at the local side",
     )
     assert seen["streams"] > STREAMS
