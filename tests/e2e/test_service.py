@@ -100,20 +100,6 @@ def test_a_local_side_that_does_nothing_does_not_hold_up_a_stop(programs: Progra
     program.stop()
 
 
-def test_a_second_signal_ends_it_at_once(own_pair: Pair) -> None:
-    if sys.platform == "win32":
-        raise NotImplementedError
-    with ExitStack() as held:
-        conversation = Conversation(own_pair.local, held)
-        own_pair.local.program.tell(signal.SIGSTOP)
-        fill(conversation.destination)
-        own_pair.exit.program.tell(signal.SIGTERM)
-        own_pair.exit.program.wait_for("stopped by sigterm")
-        code = own_pair.exit.program.stop(signal.SIGINT)
-        own_pair.local.program.tell(signal.SIGCONT)
-        assert code == -signal.SIGINT
-
-
 def test_what_changes_in_the_files_is_taken_and_streams_go_on(programs: Programs, own_pair: Pair) -> None:
     if sys.platform == "win32":
         raise NotImplementedError
