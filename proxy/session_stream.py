@@ -66,6 +66,8 @@ class SessionStream(trio.abc.HalfCloseableStream):
     the app has left something unread, it resets.
     """
 
+    __slots__ = ("_closed", "_readable", "_scope", "_sending", "_session", "_stream", "_writable")
+
     def __init__(self, session: Owner, stream: Stream) -> None:
         self._session = session
         self._stream = stream

@@ -38,7 +38,7 @@ class SendHalf:
     __slots__ = ("_queue", "credit", "ended", "ending", "full", "queued")
 
     def __init__(self) -> None:
-        self._queue: deque[memoryview] = deque()
+        self._queue: deque[memoryview] | None = None  # an empty one would cost an idle stream 600 bytes
         self.queued = 0
         self.full = False  # the app waits until little is queued again
         self.credit = INITIAL_CREDIT
@@ -53,28 +53,34 @@ class SendHalf:
         return self.ending and not self.ended
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        size = len(data)
-        if self._queue and len(self._queue[-1]) + size <= JOINED:
-            self._queue[-1] = memoryview(b"".join((self._queue[-1], data)))
+        size, queue = len(data), self._queue
+        if queue is None:
+            queue = self._queue = deque()
+        if queue and len(queue[-1]) + size <= JOINED:
+            queue[-1] = memoryview(b"".join((queue[-1], data)))
         else:
-            self._queue.append(memoryview(data))
+            queue.append(memoryview(data))
         self.queued += size
 
     def take(self, limit: int) -> memoryview:
         """At most `limit` bytes and at most the credit, from where they lie; at least one byte must be ready. Little pieces are joined."""
-        first = self._queue[0]
+        queue = self._queue
+        assert queue is not None
+        first = queue[0]
         size = min(limit, self.credit, len(first))
         if size == len(first):
-            self._queue.popleft()
+            queue.popleft()
+            if not queue:
+                self._queue = None
         else:
-            self._queue[0] = first[size:]
+            queue[0] = first[size:]
         self.queued -= size
         self.credit -= size
         return first[:size]
 
     def drop(self) -> None:
         """After a reset: nothing of it is sent any more."""
-        self._queue.clear()
+        self._queue = None
         self.queued = 0
         self.ending = self.ended = True
 
@@ -90,7 +96,7 @@ class ReceiveHalf:
     __slots__ = ("_chunks", "_granted_at", "_used", "buffered", "ended", "open_credit", "unwanted", "window")
 
     def __init__(self, now: float) -> None:
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[bytes] | None = None  # as in SendHalf
         self.buffered = 0
         self.ended = False
         self.unwanted = False  # the app has gone
@@ -107,6 +113,8 @@ class ReceiveHalf:
             raise RemoteProtocolError("DATA beyond the credit")
         self.open_credit -= len(payload)
         chunks = self._chunks
+        if chunks is None:
+            chunks = self._chunks = deque()
         if chunks and len(chunks[-1]) + len(payload) <= JOINED:
             chunks[-1] += payload
         else:
@@ -125,25 +133,16 @@ class ReceiveHalf:
         if not chunks:
             return b""
         # One frame, one read: no copy.
-        data = chunks.pop() if len(chunks) == 1 and self.buffered <= limit else self._join(limit)
+        data = chunks.pop() if len(chunks) == 1 and self.buffered <= limit else _join(chunks, limit)
+        if not chunks:
+            self._chunks = None
         self.buffered -= len(data)
         self._used += len(data)
         return data
 
-    def _join(self, limit: int) -> bytes:
-        taken, size = [], 0
-        while self._chunks and size + len(self._chunks[0]) <= limit:
-            taken.append(self._chunks.popleft())
-            size += len(taken[-1])
-        if self._chunks and size < limit:
-            first = self._chunks[0]
-            taken.append(first[: limit - size])
-            self._chunks[0] = first[limit - size :]
-        return b"".join(taken)
-
     def drop(self) -> None:
         """After a reset: the app reads nothing more."""
-        self._chunks.clear()
+        self._chunks = None
         self.buffered = 0
         self.ended = True
 
@@ -161,6 +160,19 @@ class ReceiveHalf:
         self._granted_at = now
         self.open_credit += increment
         return increment
+
+
+def _join(chunks: deque[bytes], limit: int) -> bytes:
+    """Takes at most `limit` bytes."""
+    taken, size = [], 0
+    while chunks and size + len(chunks[0]) <= limit:
+        taken.append(chunks.popleft())
+        size += len(taken[-1])
+    if chunks and size < limit:
+        first = chunks[0]
+        taken.append(first[: limit - size])
+        chunks[0] = first[limit - size :]
+    return b"".join(taken)
 
 
 class Stream:
