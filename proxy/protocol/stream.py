@@ -70,7 +70,7 @@ class SendHalf:
         size = min(limit, self.credit, len(first))
         if size == len(first):
             queue.popleft()
-            if not queue:
+            if not queue and size <= JOINED:  # bulk will need it again at once
                 self._queue = None
         else:
             queue[0] = first[size:]
@@ -134,7 +134,7 @@ class ReceiveHalf:
             return b""
         # One frame, one read: no copy.
         data = chunks.pop() if len(chunks) == 1 and self.buffered <= limit else _join(chunks, limit)
-        if not chunks:
+        if not chunks and len(data) <= JOINED:
             self._chunks = None
         self.buffered -= len(data)
         self._used += len(data)
