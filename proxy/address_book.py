@@ -49,9 +49,8 @@ class AddressBook:
         known = _found(book.get(name))
         found = {way: tuple(addresses)} | {other: those for other, those in known.items() if other != way}
         if name not in book:
-            book = dict(
-                list(book.items())[: MOST_EXITS - 1]
-            )  # one that has just been found is worth more than the last of many
+            # One that has just been found is worth more than the last of many.
+            book = dict(list(book.items())[: MOST_EXITS - 1])
         book[name] = _plain(found)
         self._write(book)
 

@@ -24,9 +24,8 @@ GIVE_BACK_EVERY = 30.0  # seconds
 
 def give_back() -> None:
     """Returns memory that is free inside the heap to the kernel, where the C library can."""
-    gc.collect(
-        1
-    )  # what is young: utls makes a cycle of each connection that its peer ends, and the collector's own turn comes rarely here
+    # What is young: utls makes a cycle of each connection that its peer ends, and the collector's own turn comes rarely here.
+    gc.collect(1)
     _call_c("malloc_trim", 0)
 
 

@@ -155,20 +155,16 @@ class Crossing:
 
     def _acknowledge(self, offset: int, now: float) -> None:
         """The peer has everything before it. Raises RemoteProtocolError if it was never sent."""
-        log = self._outbox.log
-        before = log.start
-        self._outbox.acknowledge(offset, now)
-        if log.start > before:
-            self._liveness.data_acknowledged(now, everything=not log.waiting)
+        if self._outbox.acknowledge(offset, now):
+            self._liveness.data_acknowledged(now, everything=not self._outbox.log.waiting)
 
     def _ack_to_send(self) -> int | None:
         """The offset to acknowledge now: it rides along with anything else that is sent. None where the peer knows it."""
         if not (self._outbox.ack or self._liveness.owes_ack):
             return None
         self._liveness.acknowledged()
-        return (
-            self._told if self._moving else self.received
-        )  # what the other carrier's hello does not have, the peer must keep
+        # What the other carrier's hello does not have, the peer must keep.
+        return self._told if self._moving else self.received
 
     def _note_received(self, now: float) -> None:
         """After bytes of the carrier were processed."""

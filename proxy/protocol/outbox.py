@@ -53,17 +53,19 @@ class Outbox:
         """
         self.flight = Flight(self.log.start, now, FIRST if self.log.end else math.inf)
 
-    def acknowledge(self, offset: int, now: float) -> None:
-        """The peer has everything before it. Raises RemoteProtocolError if it was never sent."""
+    def acknowledge(self, offset: int, now: float) -> bool:
+        """The peer has everything before it; whether that is news. Raises RemoteProtocolError if it was never sent."""
         before = self.log.start
         self.log.acknowledge(offset)
-        if self.log.start > before:
-            self.flight.acknowledged(self.log.start, now)
+        if self.log.start == before:
+            return False
+        self.flight.acknowledged(self.log.start, now)
+        return True
 
     @property
     def _room(self) -> bool:
         """Whether bulk may go: in pieces that are not too little, or each acknowledgement would let another one out."""
-        return self.log.sent <= self.log.start or self.flight.room >= min(LEAST, self.flight.cap / 8)
+        return not self.log.waiting or self.flight.room >= min(LEAST, self.flight.cap / 8)
 
     @property
     def stall_at(self) -> float:
