@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
 from proxy.keys import new_certificate
 from tests.memory import Identity, identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Times depend on the machine, and two cores may be busy: no example fails for being slow.
 hypothesis.settings.register_profile("default", deadline=None)
@@ -38,3 +43,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Identity:
     """What the exit of a world of memory shows to everybody."""
     return identity(tmp_path_factory.mktemp("server"), *new_certificate("exit.example"))
+
+
+@pytest.fixture
+def log_as_before() -> Iterator[None]:
+    """For tests of what configures the log."""
+    root = logging.getLogger("ropeway")
+    handlers, level, raising = root.handlers, root.level, logging.raiseExceptions
+    yield
+    root.handlers, logging.raiseExceptions = handlers, raising
+    root.setLevel(level)

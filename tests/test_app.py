@@ -33,7 +33,7 @@ from proxy.website import page
 from tests.memory import Greeted, greet, identity
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 
@@ -71,15 +71,6 @@ async def test_the_demo_carries_bytes(
     assert str(port) in capsys.readouterr().out
 
 
-@pytest.fixture
-def _log_as_before() -> Iterator[None]:
-    root = logging.getLogger("ropeway")
-    handlers, level, raising = root.handlers, root.level, logging.raiseExceptions
-    yield
-    root.handlers, logging.raiseExceptions = handlers, raising
-    root.setLevel(level)
-
-
 @asynccontextmanager
 async def local_exit(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Link]:
     """An exit on loopback, and the link to it."""
@@ -92,7 +83,7 @@ async def local_exit(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Lin
     yield Link("127.0.0.1", listeners[0].socket.getsockname()[1], user, there.pin, server_name="localhost")
 
 
-@pytest.mark.usefixtures("_log_as_before")
+@pytest.mark.usefixtures("log_as_before")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
 async def test_the_local_side_reads_its_file_again_and_streams_stay(
     tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 import shlex
 import stat
@@ -25,7 +24,9 @@ from proxy.keys import der_of, new_certificate, pin_of
 from proxy.share import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.usefixtures("log_as_before")
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,15 +48,6 @@ class Done:
         (line,) = self.err.splitlines()
         assert line.startswith("ropeway: ")
         return line
-
-
-@pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
-    root = logging.getLogger("ropeway")
-    handlers, level, raising = root.handlers, root.level, logging.raiseExceptions
-    yield
-    root.handlers, logging.raiseExceptions = handlers, raising
-    root.setLevel(level)
 
 
 def exits_in(path: Path) -> list[Link]:

@@ -26,7 +26,7 @@ from proxy.ways import Ways
 from tests.memory import ECHO, exchange, world
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from trio.testing import MockClock
 
@@ -34,19 +34,12 @@ if TYPE_CHECKING:
     from proxy.ways import Opened
     from tests.memory import Identity, World
 
+pytestmark = pytest.mark.usefixtures("log_as_before")
+
 KEY = UserKey(b"\x01" * 8, b"\x02" * 32)
 ONE, TWO, THREE = (
     Link(f"{name}.example", 443, KEY, name.encode().ljust(32, b"\0")) for name in ("one", "two", "three")
 )
-
-
-@pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
-    root = logging.getLogger("ropeway")
-    handlers, level, raising = root.handlers, root.level, logging.raiseExceptions
-    yield
-    root.handlers, logging.raiseExceptions = handlers, raising
-    root.setLevel(level)
 
 
 def text(*links: Link, more: str = "") -> str:
