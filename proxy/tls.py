@@ -30,6 +30,8 @@ except ImportError:  # no wheel for this system: the warning is the program's to
 READ_SIZE = 262_144
 #: The plaintext of one TLS record (RFC 8446, section 5.1). No read of either library returns more, and both allocate what is asked for.
 RECORD_SIZE = 16_384
+# A record of application data as TLS 1.3 has it, and by how much it may be longer than its plaintext (RFC 8446, section 5.2).
+_RECORD, _RECORD_HEADER, _RECORD_GROWTH = b"\x17\x03\x03", 5, 256
 #: What is sent to say good-bye may not hold up a close for longer, in seconds.
 GOODBYE = 0.5
 
@@ -42,6 +44,47 @@ WEBSITE_ALPN = ["http/1.1"]
 _NOT_SENT = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
 
 looks_like_a_browser = utls is not None
+
+
+class _Arrived:
+    """What the transport brought and the library was not given yet.
+
+    utls moves all that it was given each time that it reads a record, and takes long to say that it wants more: with one record at a time
+    it takes 0.30 s for 1 GB instead of 0.49 (of 0.25 s at best). The standard library is fastest with everything at once.
+    """
+
+    __slots__ = ("_at", "_data", "by_record")
+
+    def __init__(self, *, by_record: bool) -> None:
+        self.by_record = by_record
+        self._data = b""
+        self._at = 0
+
+    def add(self, data: bytes) -> None:
+        self._data = self._data[self._at :] + data if self._at < len(self._data) else data
+        self._at = 0
+
+    def take_all(self) -> bytes:
+        data, self._data = self._data[self._at :], b""
+        self._at = 0
+        return data
+
+    def take(self) -> bytes:
+        """The next whole record, or everything where that is wanted or where no record begins; empty where more has to come."""
+        data, at = self._data, self._at
+        if not self.by_record or not data.startswith(_RECORD[: len(data) - at], at):
+            return self.take_all()
+        body = at + _RECORD_HEADER
+        if len(data) < body:
+            return b""
+        self._at = end = body + (data[body - 2] << 8 | data[body - 1])
+        if end - body > RECORD_SIZE + _RECORD_GROWTH:
+            self._at = at
+            return self.take_all()
+        if end > len(data):
+            self._at = at
+            return b""
+        return data[at:end]
 
 
 class TLSStream(trio.abc.HalfCloseableStream):
@@ -68,6 +111,8 @@ class TLSStream(trio.abc.HalfCloseableStream):
             self._tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         else:
             self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+        self._arrived = _Arrived(by_record=bio is not ssl.MemoryBIO)
+        self._more_inside = False  # whether the library may have something to read without being given anything
         self._closed = self._ended = False
 
     async def do_handshake(self) -> None:
@@ -79,11 +124,13 @@ class TLSStream(trio.abc.HalfCloseableStream):
                 exc.__traceback__ = None  # as in `_decrypt`
                 await self._flush()
                 await self._fill()
+                self._incoming.write(self._arrived.take_all())  # it sees at once what is no TLS
             except ssl.SSLError:
                 await self._flush()  # the peer gets its alert
                 raise
             else:
                 await self._flush()
+                self._arrived.add(self._incoming.read())  # whole records, or the beginning of one
                 return
 
     @property
@@ -151,33 +198,54 @@ class TLSStream(trio.abc.HalfCloseableStream):
 
     def _decrypt(self, limit: int) -> bytes | None:
         """None where more of the transport is needed."""
-        read = self._tls.read
-        pieces = []
+        pieces: list[bytes] = []
         try:
-            while limit > 0:
-                piece = read(min(limit, RECORD_SIZE))
-                if not piece:
-                    break
-                pieces.append(piece)
-                limit -= len(piece)
-        except ssl.SSLWantReadError as exc:
-            # utls ties it into a cycle, and with it every frame up to here and the data in them.
-            exc.__traceback__ = None
-            if not pieces:
-                return None
-        except ssl.SSLZeroReturnError:
-            pass
+            ended = self._read_into(pieces, limit)
         except ssl.SSLError as exc:
-            exc.__traceback__ = None
-            if not pieces:
+            exc.__traceback__ = None  # as in `_read_into`
+            self._more_inside = True  # it says so again, where the pieces before it are read first
+            ended = isinstance(exc, ssl.SSLZeroReturnError)
+            if not (pieces or ended):
                 raise trio.BrokenResourceError(f"TLS: {exc}") from exc
+        if not pieces:
+            return b"" if ended else None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _read_into(self, pieces: list[bytes], limit: int) -> bool:
+        """At most `limit` bytes, a record in each piece; returns whether close_notify was met."""
+        read = self._tls.read
+        while limit > 0 and (self._feed() or self._more_inside):
+            asked = min(limit, RECORD_SIZE + 1)
+            try:
+                piece = read(asked)
+            except ssl.SSLWantReadError as exc:
+                # utls ties it into a cycle, and with it every frame up to here and the data in them.
+                exc.__traceback__ = None
+                self._more_inside = False
+                continue
+            if not piece:
+                self._more_inside = True  # the end is read again each time
+                return True
+            pieces.append(piece)
+            limit -= len(piece)
+            if len(piece) == asked:
+                self._more_inside = True
+        return False
+
+    def _feed(self) -> bool:
+        """Gives the library what it gets next; whether there was anything."""
+        data = self._arrived.take()
+        if data:
+            self._incoming.write(data)
+            if not self._arrived.by_record:
+                self._more_inside = True
+        return bool(data)
 
     async def _fill(self) -> None:
         data = await self.transport.receive_some(READ_SIZE)
         if not data:
             raise trio.BrokenResourceError("the connection ended without a word")
-        self._incoming.write(bytes(data))  # utls takes nothing else
+        self._arrived.add(bytes(data))  # utls takes nothing else
 
     async def _flush(self) -> None:
         data = self._outgoing.read()

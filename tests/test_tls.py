@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
 import random
 import ssl
 from dataclasses import dataclass
@@ -199,6 +200,41 @@ async def test_big_transfers_arrive_whole_however_they_are_cut(ours: Identity, c
         nursery.start_soon(receive, other, up)
         nursery.start_soon(send, other, down)
         nursery.start_soon(receive, one, down)
+
+
+@pytest.mark.parametrize("cuts", [(4, 5, 6, 16_405, 16_406, 16_407), (16_406,), (100_000,)])
+async def test_records_cut_and_read_around_their_boundaries(
+    ours: Identity, context: Any, cuts: tuple[int, ...]
+) -> None:
+    choose = random.Random(1)
+    ends = await over_cable(context, ours, Cable(pieces=lambda: choose.choice(cuts)))
+    for size, limit in itertools.product(
+        (1, 16_383, 16_384, 16_385, 32_768, 49_153), (16_383, 16_384, 16_385, 40_000, None)
+    ):
+        data = choose.randbytes(size)
+        for receiver, sender in (ends, ends[::-1]):
+            got = bytearray()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sender.send_all, data)
+                while len(got) < size:
+                    piece = await receiver.receive_some(limit)
+                    assert 0 < len(piece) <= (limit or size)
+                    got += piece
+            assert got == data
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\x99\x03\x03\x00\x20", b"\x17\x01\x01\x00\x20", b"\x17\x03\x03\xff\xff", b"GET / HTTP/1.1\r\n"]
+)
+async def test_what_begins_no_record_is_judged_at_once(
+    ours: Identity, context: Any, garbage: bytes, autojump_clock: MockClock
+) -> None:
+    """Whoever waits for the rest of it tells that it is no server like others."""
+    cable = Cable()
+    _, other = await over_cable(context, ours, cable)
+    await cable.near.send_all(garbage)
+    with trio.fail_after(1):
+        assert await read_all(other) == (b"", False)
 
 
 async def test_one_read_takes_everything_that_came(ours: Identity, context: Any) -> None:
