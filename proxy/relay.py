@@ -9,9 +9,11 @@ import sys
 
 import trio
 
+from .tcp import shortcut
+
 # Our choices.
 #: One read's worth: what a stream of the tunnel gives at once, so that a task switch serves much of a fast stream.
-READ_SIZE = 65_536 * 4
+READ_SIZE = 65_536 * 8
 
 # How the kernel is told to forget a connection with a reset: linger on, for 0 seconds. Windows has shorter fields.
 _NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
@@ -55,6 +57,7 @@ async def _close(stream: trio.abc.AsyncResource) -> None:
 async def _copy_both(a: trio.abc.HalfCloseableStream, b: trio.abc.HalfCloseableStream) -> bool:
     """Whether both directions came to their end."""
     ended = 0
+    a, b = shortcut(a), shortcut(b)
 
     async def one_way(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream) -> None:
         nonlocal ended

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .protocol.stream import Reset, Stream
 
 # Our choices.
-READ_SIZE = 262_144  # as much as `relay` asks for
+READ_SIZE = 524_288  # as much as `relay` asks for
 #: What all streams of a session together may be given at once, and what each may be given in any case.
 GIVEN, LEAST_GIVEN = 8_388_608, 8192
 

@@ -16,6 +16,7 @@ import trio
 
 from .errors import CarrierError, ConfigError
 from .keys import channel_binding, pin_of
+from .tcp import shortcut
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,7 @@ except ImportError:  # no wheel for this system: the warning is the program's to
 
 # Our choices.
 #: One read of the transport: sixteen TLS records, so that a system call and a task switch serve many frames.
-READ_SIZE = 262_144
+READ_SIZE = 524_288
 #: The plaintext of one TLS record (RFC 8446, section 5.1). No read of either library returns more, and both allocate what is asked for.
 RECORD_SIZE = 16_384
 # A record of application data as TLS 1.3 has it, and by how much it may be longer than its plaintext (RFC 8446, section 5.2).
@@ -105,6 +106,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
         # utls takes the standard library's buffers too, but copies everything once more then; its context claims to be one of the library's.
         bio = utls.MemoryBIO if utls is not None and isinstance(context, utls.SSLContext) else ssl.MemoryBIO
         self.transport = transport
+        self._wire = shortcut(transport)
         self._incoming: Any = bio()
         self._outgoing: Any = bio()
         if server_side:
@@ -151,7 +153,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
                 self._tls.write(bytes(data))  # utls takes nothing else
             except ssl.SSLError as exc:
                 raise trio.BrokenResourceError(f"TLS: {exc}") from exc
-        await self.transport.send_all(self._outgoing.read())
+        await self._wire.send_all(self._outgoing.read())
 
     async def send_eof(self) -> None:
         if self._closed:
@@ -161,7 +163,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
             return
         self._end()
         await self._flush()
-        await self.transport.send_eof()
+        await self._wire.send_eof()
 
     def _end(self) -> None:
         self._ended = True
@@ -171,7 +173,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
             exc.__traceback__ = None  # as in `_decrypt`
 
     async def wait_send_all_might_not_block(self) -> None:
-        await self.transport.wait_send_all_might_not_block()
+        await self._wire.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """At most `max_bytes`, or everything that came in one read of the transport."""
@@ -242,7 +244,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
         return bool(data)
 
     async def _fill(self) -> None:
-        data = await self.transport.receive_some(READ_SIZE)
+        data = await self._wire.receive_some(READ_SIZE)
         if not data:
             raise trio.BrokenResourceError("the connection ended without a word")
         self._arrived.add(bytes(data))  # utls takes nothing else
@@ -250,7 +252,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
     async def _flush(self) -> None:
         data = self._outgoing.read()
         if data:
-            await self.transport.send_all(data)
+            await self._wire.send_all(data)
 
     async def _say_goodbye(self) -> None:
         """What the library has to say at the end, where that is possible at once."""

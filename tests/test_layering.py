@@ -45,6 +45,7 @@ LAYERS: list[set[str]] = [
         "proxy.known_good",
         "proxy.openings",
         "proxy.relay",
+        "proxy.tcp",
         "proxy.dialer",
     },
     {
@@ -82,6 +83,8 @@ ALLOWED_BESIDE = {
     "proxy.protocol.mux": {f"proxy.protocol.{name}" for name in ("crossing", "event", "frame", "stream")},
     "proxy.config": {"proxy.config_file", "proxy.share", "proxy.keys", "proxy.preference"},
     "proxy.preference": {"proxy.share"},
+    "proxy.relay": {"proxy.tcp"},
+    "proxy.tls": {"proxy.tcp"},
     "proxy.share": {"proxy.keys"},
     "proxy.address_book": {"proxy.config_file"},
     "proxy.session": {"proxy.session_stream", "proxy.carrier"},

@@ -144,7 +144,7 @@ async def test_wakeup_is_for_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("streams", "appetite"), [(1, READ_SIZE), (32, READ_SIZE), (64, READ_SIZE // 2), (2000, LEAST_GIVEN)]
+    ("streams", "appetite"), [(1, READ_SIZE), (16, READ_SIZE), (32, READ_SIZE // 2), (2000, LEAST_GIVEN)]
 )
 async def test_the_more_streams_the_less_each_likes(streams: int, appetite: int) -> None:
     async with two_ends() as ends:

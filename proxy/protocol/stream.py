@@ -19,6 +19,7 @@ MAX_CREDIT = 2**31 - 1
 
 # Our choices.
 MAX_WINDOW = 16_777_216  # 100 Mbit/s over 300 ms and a fourfold margin; section 6
+SHORT = 0.005  # seconds; credit for 1 GB then comes in hundreds of frames instead of thousands
 #: A sender with less than this queued asks its app for more: one full frame goes out while the next is fetched. Where streams are many each
 #: has less, but enough to fill a packet or two while others have their turn.
 LOW_WATER, LEAST_LOW_WATER = MAX_PAYLOAD, 4096
@@ -149,12 +150,13 @@ class ReceiveHalf:
     def credit_due(self, now: float, round_trip: float) -> int:
         """How much credit to give back now; 0 until half of the window has been read.
 
-        An app that reads half a window in less than two round trips is held up by the window, not by itself: it doubles.
+        An app that reads half a window in less than two round trips is held up by the window, not by itself: it doubles. So it does where it
+        takes less than two times `SHORT`, as each CREDIT costs both sides more steps than the data of some packets.
         """
         if self.ended or self._used < self.window // 2:
             return 0
         increment, self._used = self._used, 0
-        if now - self._granted_at < 2 * round_trip and self.window < MAX_WINDOW:
+        if now - self._granted_at < 2 * max(round_trip, SHORT) and self.window < MAX_WINDOW:
             increment += self.window
             self.window *= 2
         self._granted_at = now

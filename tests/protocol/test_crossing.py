@@ -17,7 +17,7 @@ from proxy.protocol.handshake import AFTER_WELCOME
 from proxy.protocol.liveness import DEAD, HURRY, IDLE, LATE, MOST_ACK_DELAY, PAUSE, SIGN, SUSPECT, Health
 from proxy.protocol.mux import Mux
 from proxy.protocol.outbox import MAX_KEPT
-from proxy.protocol.stream import MAX_CREDIT
+from proxy.protocol.stream import MAX_CREDIT, MAX_WINDOW
 from tests.pair import ADDRESS, Pair
 
 if TYPE_CHECKING:
@@ -495,7 +495,7 @@ def test_kept_bytes_are_let_go_and_sending_goes_on(local_sends: bool) -> None:
     road = Road()
     side, stream = (road.local, road.streams[0][0]) if local_sends else (road.exit, road.streams[0][1])
     peer, other = (road.exit, road.streams[0][1]) if local_sends else (road.local, road.streams[0][0])
-    stream.sender.credit = other.receiver.open_credit = MAX_CREDIT
+    stream.sender.credit = other.receiver.open_credit = MAX_CREDIT - 2 * MAX_WINDOW
     while side.kept < MAX_KEPT:
         side.write(stream, bytes(1 << 20), road.now)
         road.take(side, 1 << 20)

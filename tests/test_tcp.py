@@ -1,0 +1,199 @@
+"""The shorter way beside the plain one: the same contract, bytes, errors and ends."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from trio.testing import check_half_closeable_stream, memory_stream_pair
+
+from proxy.tcp import TCPStream, shortcut
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="its sockets are no files")
+
+SIZES = [1, 2, 65_535, 65_536, 65_537, 524_287, 524_288, 524_289, 3_000_000]
+
+
+async def plain_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        stream = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
+        return stream, await listener.accept()
+
+
+async def short_pair() -> tuple[TCPStream, TCPStream]:
+    one, other = await plain_pair()
+    return TCPStream(one), TCPStream(other)
+
+
+@asynccontextmanager
+async def pair(kind: str) -> AsyncIterator[tuple[trio.abc.HalfCloseableStream, trio.SocketStream]]:
+    """The end that is tested, in its plain or its shorter form, and a plain other end."""
+    one, other = await plain_pair()
+    async with one, other:
+        yield (TCPStream(one) if kind == "short" else one), other
+
+
+both = pytest.mark.parametrize("kind", ["plain", "short"])
+
+
+async def socket_pair() -> tuple[TCPStream, TCPStream]:
+    """Of the kind whose buffers do not grow while a test goes on."""
+    one, other = trio.socket.socketpair()
+    return TCPStream(trio.SocketStream(one)), TCPStream(trio.SocketStream(other))
+
+
+async def clogged_pair() -> tuple[TCPStream, TCPStream]:
+    one, other = await socket_pair()
+    while one.send_now(bytes(1000)) or other.send_now(bytes(1000)):
+        pass
+    return one, other
+
+
+async def test_it_keeps_trios_contract() -> None:
+    await check_half_closeable_stream(socket_pair, clogged_pair)
+
+
+def test_other_streams_stay_what_they_are() -> None:
+    stream = memory_stream_pair()[0]
+    assert shortcut(stream) is stream
+
+
+async def test_a_socket_gets_it() -> None:
+    one, other = await plain_pair()
+    async with one, other:
+        assert isinstance(shortcut(one), TCPStream)
+
+
+@both
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_same_bytes_each_way(kind: str, size: int) -> None:
+    data = bytes(range(256)) * (size // 256 + 1)
+    for wrap in (bytes, bytearray, memoryview):
+        sent = wrap(data[:size])
+        async with pair(kind) as (one, other):
+            for sender, receiver in ((one, other), (other, one)):
+                got = bytearray()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(sender.send_all, sent)
+                    while len(got) < size:
+                        got += await receiver.receive_some(size - len(got))
+                assert got == data[:size]
+
+
+@both
+async def test_an_end_in_each_direction(kind: str) -> None:
+    async with pair(kind) as (one, other):
+        await one.send_all(b"question")
+        await one.send_eof()
+        await one.send_eof()
+        with pytest.raises(trio.ClosedResourceError):
+            await one.send_all(b"more")
+        assert await other.receive_some() == b"question"
+        assert await other.receive_some() == b""
+        await other.send_all(b"answer")
+        await other.send_eof()
+        assert await one.receive_some(3) == b"ans"
+        assert await one.receive_some() == b"wer"
+        assert await one.receive_some() == await one.receive_some() == b""
+
+
+@both
+async def test_a_reset_breaks_it(kind: str) -> None:
+    async with pair(kind) as (one, other):
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await other.aclose()
+        with pytest.raises(trio.BrokenResourceError):
+            await one.receive_some()
+        with pytest.raises(trio.BrokenResourceError):
+            await one.send_all(b"into the void")
+    async with pair(kind) as (one, other):
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await other.aclose()
+        if isinstance(one, TCPStream):
+            with pytest.raises(trio.BrokenResourceError):
+                one.send_now(b"into the void")
+        else:
+            with pytest.raises(trio.BrokenResourceError):
+                await one.send_all(b"into the void")
+
+
+@both
+async def test_a_close_wakes_who_waits(kind: str) -> None:
+    async with pair(kind) as (one, _), trio.open_nursery() as nursery:
+
+        async def read() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await one.receive_some()
+
+        async def write() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await one.send_all(bytes(50_000_000))
+
+        nursery.start_soon(read)
+        nursery.start_soon(write)
+        await trio.testing.wait_all_tasks_blocked()
+        await one.aclose()
+    with pytest.raises(trio.ClosedResourceError):
+        await one.receive_some()
+    with pytest.raises(trio.ClosedResourceError):
+        await one.send_all(b"late")
+
+
+@both
+async def test_nobody_sends_in_the_middle_of_what_another_sends(kind: str) -> None:
+    async with pair(kind) as (one, other), trio.open_nursery() as nursery:
+        nursery.start_soon(one.send_all, bytes(20_000_000))
+        await trio.testing.wait_all_tasks_blocked()
+        await other.receive_some(5_000_000)  # there is room again
+        with pytest.raises(trio.BusyResourceError):
+            await one.send_all(b"x")
+        with pytest.raises(trio.BusyResourceError):
+            await one.send_eof()
+        if isinstance(one, TCPStream):
+            assert one.send_now(b"x") == 0
+        nursery.cancel_scope.cancel()
+
+
+@both
+async def test_a_cancelled_read_takes_nothing(kind: str) -> None:
+    async with pair(kind) as (one, other):
+        await other.send_all(b"kept")
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await one.receive_some()
+        assert scope.cancelled_caught
+        assert await one.receive_some() == b"kept"
+
+
+@both
+async def test_a_size_that_cannot_be(kind: str) -> None:
+    async with pair(kind) as (one, _):
+        for size in (0, -1):
+            with pytest.raises(ValueError, match="max_bytes"):
+                await one.receive_some(size)
+
+
+async def test_what_is_sent_now_is_what_there_is_room_for() -> None:
+    one, other = await short_pair()
+    async with one, other:
+        data = bytes(range(256)) * 100_000
+        sent = 0
+        while now := one.send_now(data[sent:]):
+            sent += now
+        assert 0 < sent < len(data)
+        got = bytearray()
+        while len(got) < sent:
+            got += await other.receive_some()
+        assert got == data[:sent]
+        await one.send_eof()
+        assert one.send_now(data) == 0
+    assert one.send_now(data) == 0
