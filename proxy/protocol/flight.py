@@ -27,9 +27,9 @@ SHORT = 0.01
 #: Steady, this much more than the path holds, and what acknowledgements are late by: with less a rate that has grown is found too late, with
 #: 1.5 the queue costs half a round trip.
 GAIN = 1.12
-#: Starting, so that the rate can double with each round trip as in slow start (BBR, section 5.6.1); slower where the path holds so much that
-#: twice as much would not fit into its queue, as losses cost more than the time.
-START_GAIN, MUCH, CAREFUL_GAIN = 2.77, 131_072, 1.6
+#: Starting, so that the rate can double with each round trip as in slow start (BBR, section 5.6.1), but never more at once, in bytes, than fits
+#: into the queues of most links: what is acknowledged together is sent together, and losses cost more than the time.
+START_GAIN, LEAP = 2.77, 262_144
 #: The start is over when the rate has grown by less than a quarter in each of three rounds (BBR, section 5.3.1.2), or a queue shows.
 GROWTH, FLAT_ROUNDS = 1.25, 3
 #: A round trip of so many times the least is such a queue.
@@ -323,10 +323,9 @@ class Flight:
             self._grow(rate)
 
     def _grow(self, rate: float) -> None:
-        gain = GAIN
+        cap = rate * self._window(GAIN)
         if self.state is State.STARTING:
-            gain = START_GAIN if rate * self.least < MUCH else CAREFUL_GAIN
-        cap = rate * self._window(gain)
+            cap = min(rate * self._window(START_GAIN), cap + LEAP)
         if self._ramp > cap:
             self._ramp = math.inf
         self.cap = max(LEAST, min(cap, self._ramp))

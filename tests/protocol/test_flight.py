@@ -11,6 +11,7 @@ import pytest
 
 from proxy.protocol.flight import (
     COMPETING_TIME,
+    DRAIN_PAUSE,
     GAIN,
     LEAST,
     RATE_MEMORY,
@@ -223,11 +224,10 @@ def test_a_longer_way_is_learned(longer: float) -> None:
     path.run(5)
     path.round_trip, path.kernel = longer, 1_500_000.0
     path.run(2 * ROUND_TRIP_MEMORY + COMPETING_TIME + 5)
-    path.run(2)
+    assert path.run(2 * DRAIN_PAUSE) > 0.85 * path.rate
     while path.flight.draining:
         path.run(longer)
-    path.run(2 * longer)
-    assert path.run(2) > 0.85 * path.rate
+    path.run(6 * longer)
     assert path.queue < 0.25 * longer + 0.03
 
 
