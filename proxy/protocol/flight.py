@@ -27,9 +27,9 @@ SHORT = 0.01
 #: Steady, this much more than the path holds, and what acknowledgements are late by: with less a rate that has grown is found too late, with
 #: 1.5 the queue costs half a round trip.
 GAIN = 1.12
-#: Starting, so that the rate can double with each round trip as in slow start (BBR, section 5.6.1); slower where the path holds so much that
-#: twice as much would not fit into its queue, as losses cost more than the time.
-START_GAIN, MUCH, CAREFUL_GAIN = 2.77, 131_072, 1.6
+#: Starting, so that the rate can double with each round trip as in slow start (BBR, section 5.6.1), but never more at once, in bytes, than fits
+#: into the queues of most links: what is acknowledged together is sent together, and losses cost more than the time.
+START_GAIN, LEAP = 2.77, 262_144
 #: The start is over when the rate has grown by less than a quarter in each of three rounds (BBR, section 5.3.1.2), or a queue shows.
 GROWTH, FLAT_ROUNDS = 1.25, 3
 #: A round trip of so many times the least is such a queue.
@@ -38,11 +38,11 @@ QUEUED = 1.25
 GROWING_ROUNDS = 5
 #: The highest rate of this time counts.
 RATE_MEMORY = 3.0
-#: The least round trip is measured anew after this time, with half of the flight: one round to empty our own queue, one to measure, and two
-#: more where there still is one. What little may be in flight then is a piece or two. After that the flight grows by twice what is acknowledged:
-#: all at once, it would be a queue again.
-ROUND_TRIP_MEMORY = 10.0
-DRAIN_GAIN, DRAIN_ROUNDS, MOST_DRAIN_ROUNDS = 0.5, 2, 4
+#: After this time, in seconds, the least round trip is looked for again, with half of the flight: one round to empty our own queue, one to
+#: measure, and one more where there still is one. What little may be in flight then is a piece or two. After that the flight grows by twice
+#: what is acknowledged: all at once, it would be a queue again.
+DRAIN_PAUSE = 10.0
+DRAIN_GAIN, DRAIN_ROUNDS, MOST_DRAIN_ROUNDS = 0.5, 2, 3
 LEAST_DRAINED = 2048
 #: Where round trips are longer than the flight allows for, each rate that is measured is lower than the one before. That is our own queue
 #: where the path has become slower, or the path's own doing: radio and cable hold packets back and let them go in bunches. Draining tells. It
@@ -51,9 +51,14 @@ LEAST_DRAINED = 2048
 SHRUNK = 0.85
 UNEVEN_PAUSE = 3.0
 #: Round trips of more than this many times the least without our own queue: others fill it, and who holds back gets nothing. The flight is
-#: the kernel's affair for a while then.
+#: the kernel's affair then, and after the first time, in seconds, draining tells whether they are still there. Where they are it is asked
+#: half as often from then on, and at the latest after the second: each time costs about two rounds.
 CROWDED = 1.4
-COMPETING_TIME = 10.0
+COMPETING_TIME, MOST_COMPETING_TIME = 10.0, 40.0
+#: A path that has become longer looks like others that fill its queue. Those leave it empty at times: Reno beside us on a link of 20 Mbit/s with
+#: a queue of 1 MB after each loss, every minute or two. So the least round trip is forgotten when it was not seen for so long, and no sooner,
+#: or each drain would find the path a little longer than the last, and us content with a little less.
+ROUND_TRIP_MEMORY = 120.0
 #: While data flows acknowledgements come all the time. Where none has come for this part of a round trip something was lost, and what arrives
 #: behind it is acknowledged when it was mended: until then as much again may be in flight, or the kernel would have nothing to send.
 STALL = 0.5
@@ -112,12 +117,12 @@ class Flight:
         "_flat_rounds",
         "_flat_since",
         "_least_at",
+        "_patience",
         "_peak",
         "_pieces",
         "_previous_at",
         "_ramp",
         "_rates",
-        "_renewing",
         "_round_began",
         "_round_end",
         "_round_least",
@@ -125,7 +130,6 @@ class Flight:
         "_round_samples",
         "_round_sum",
         "_uneven",
-        "_until",
         "cap",
         "least",
         "stalled",
@@ -145,12 +149,11 @@ class Flight:
         self._begin_round(now)
         self._flat_since, self._flat_rounds = 0.0, 0
         self._draining = 0  # rounds to come
-        self._renewing = False  # whether the least round trip is measured anew by it
         self._ramp = math.inf  # while the flight grows again after it, how far it has come
         self._drained_at = now
         self._peak = 0.0  # the highest rate since
         self._uneven = 0.0  # how much longer a round trip takes than the least, without our own queue
-        self._until = math.inf  # the end of competing
+        self._patience = COMPETING_TIME  # until the next question whether there is anybody to compete with
 
     @property
     def draining(self) -> bool:
@@ -229,7 +232,10 @@ class Flight:
         began, acked = self._round_began
         if now > began:
             self._round_rate = (self._acked - acked) / (now - began)
-        _ROUNDS[self.state](self, now, limited)
+        if self._draining:
+            self._go_on_draining(now, limited)
+        else:
+            _ROUNDS[self.state](self, now, limited)
         self._begin_round(now)
 
     def _queued(self, times: float) -> bool:
@@ -248,17 +254,9 @@ class Flight:
             self.state = State.STEADY
 
     def _steady(self, now: float, limited: bool) -> None:
-        if self._draining:
-            if self._flying <= self.cap:  # before that, the queue is not gone yet
-                self._draining -= 1
-                if self._draining <= MOST_DRAIN_ROUNDS - DRAIN_ROUNDS and not self._queued(QUEUED):
-                    self._draining = 0
-            if not self._draining:
-                self._end_drain(now, limited=limited)
-        elif now > self._least_at + ROUND_TRIP_MEMORY:
-            self._draining, self._renewing = MOST_DRAIN_ROUNDS, True
-        elif self._shrinks and not limited and now > self._drained_at + UNEVEN_PAUSE:
-            self._draining, self._renewing = MOST_DRAIN_ROUNDS, False
+        long_ago = now > max(self._least_at, self._drained_at) + DRAIN_PAUSE
+        if long_ago or (self._shrinks and not limited and now > self._drained_at + UNEVEN_PAUSE):
+            self._drain()
         elif self._has_grown() and not self._queued(QUEUED):
             self.state, self._flat_rounds = State.STARTING, 0
 
@@ -284,34 +282,50 @@ class Flight:
     def _window(self, gain: float) -> float:
         return gain * (max(self.least, SHORT) + self._uneven) + ack_delay(self.least)
 
+    def _drain(self) -> None:
+        self._draining = MOST_DRAIN_ROUNDS
+        rate = min(self._rates.highest, self._round_rate)
+        self.cap = max(LEAST_DRAINED, DRAIN_GAIN * rate * max(self.least, SHORT))
+
+    def _go_on_draining(self, now: float, limited: bool) -> None:
+        self._draining -= 1
+        if self._draining <= MOST_DRAIN_ROUNDS - DRAIN_ROUNDS and not self._queued(QUEUED):
+            self._draining = 0
+        if not self._draining:
+            self._end_drain(now, limited=limited)
+
     def _end_drain(self, now: float, *, limited: bool) -> None:
         self._drained_at, self._peak, self._ramp = now, 0.0, self._flying
-        if self._renewing:
+        if not self._queued(QUEUED):
+            self._least_at = now
+        elif now > self._least_at + ROUND_TRIP_MEMORY:
             self.least, self._least_at = self._round_least, now
-        elif self._queued(CROWDED) and not limited:
-            self.state, self._until = State.COMPETING, now + COMPETING_TIME
-        if not limited:
-            self._uneven = max(self._usual - self.least - ack_delay(self.least), 0.0)
+        if not self._queued(CROWDED):
+            self.state, self._patience = State.STEADY, COMPETING_TIME
+            if not limited:
+                self._uneven = max(self._usual - self.least - ack_delay(self.least), 0.0)
+        elif not limited:
+            if self.state is State.COMPETING:
+                self._patience = min(2 * self._patience, MOST_COMPETING_TIME)
+            self.state = State.COMPETING
 
     def _competing(self, now: float, _limited: bool) -> None:
-        if now > self._until:
-            self.state = State.STEADY
+        if now > self._drained_at + self._patience:
+            self._drain()
 
     def _choose(self) -> None:
         rate = self._rates.highest
+        if self._draining:
+            return
         if self.state is State.COMPETING:
-            self.cap = math.inf
+            self.cap = max(LEAST, self._ramp)
         elif rate and self.least < math.inf:
-            if self._draining:
-                self.cap = max(LEAST_DRAINED, DRAIN_GAIN * min(rate, self._round_rate) * max(self.least, SHORT))
-            else:
-                self._grow(rate)
+            self._grow(rate)
 
     def _grow(self, rate: float) -> None:
-        gain = GAIN
+        cap = rate * self._window(GAIN)
         if self.state is State.STARTING:
-            gain = START_GAIN if rate * self.least < MUCH else CAREFUL_GAIN
-        cap = rate * self._window(gain)
+            cap = min(rate * self._window(START_GAIN), cap + LEAP)
         if self._ramp > cap:
             self._ramp = math.inf
         self.cap = max(LEAST, min(cap, self._ramp))

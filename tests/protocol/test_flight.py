@@ -11,6 +11,7 @@ import pytest
 
 from proxy.protocol.flight import (
     COMPETING_TIME,
+    DRAIN_PAUSE,
     GAIN,
     LEAST,
     RATE_MEMORY,
@@ -180,10 +181,11 @@ def test_apps_that_have_little_are_not_taken_for_a_slow_path() -> None:
 def test_where_others_fill_the_queue_the_kernel_competes() -> None:
     path = Path(2.5e6, 0.1)
     path.run(5)
-    path.occupied = 500_000.0
+    path.occupied, path.kernel = 500_000.0, 600_000.0
     path.run(UNEVEN_PAUSE + 2)
     assert path.flight.state is State.COMPETING
-    assert path.flight.cap == math.inf
+    path.run(1)
+    assert path.flight.room > path.flight.cap / 2, "it is not what holds back"
 
 
 def test_when_the_others_have_gone_the_queue_is_short_again() -> None:
@@ -197,17 +199,35 @@ def test_when_the_others_have_gone_the_queue_is_short_again() -> None:
     assert path.queue < 0.05
 
 
+def test_while_others_fill_the_queue_the_path_is_not_taken_for_a_longer_one() -> None:
+    path = Path(2.5e6, 0.1, kernel=100_000.0)
+    path.run(5)
+    path.occupied = 250_000.0
+    path.run(UNEVEN_PAUSE + 2)
+    drains = []
+    for _ in range(round(7.5 * COMPETING_TIME / 0.1)):
+        before = path.flight.draining
+        path.run(0.1)
+        path.occupied *= 1.001  # as it grows with Reno
+        assert path.flight.state is State.COMPETING
+        if path.flight.draining and not before:
+            drains.append(path.now)
+    assert path.flight.least < 0.11
+    first, second, third = drains[:3]
+    assert second - first > 1.5 * COMPETING_TIME
+    assert third - second > 1.5 * (second - first), "each time it is asked later"
+
+
 @pytest.mark.parametrize("longer", [0.15, 0.25])
 def test_a_longer_way_is_learned(longer: float) -> None:
     path = Path(2.5e6, 0.1)
     path.run(5)
     path.round_trip, path.kernel = longer, 1_500_000.0
     path.run(2 * ROUND_TRIP_MEMORY + COMPETING_TIME + 5)
-    path.run(2)
+    assert path.run(2 * DRAIN_PAUSE) > 0.85 * path.rate
     while path.flight.draining:
         path.run(longer)
-    path.run(2 * longer)
-    assert path.run(2) > 0.85 * path.rate
+    path.run(6 * longer)
     assert path.queue < 0.25 * longer + 0.03
 
 
