@@ -114,13 +114,15 @@ def machine() -> dict[str, str]:
 
 # ---- the report
 
+INTRODUCTION = """Written by `{command}`; [bench/README.md](../../bench/README.md) says what each figure means.
+Ratios within one run count; absolute figures differ between machines."""
+
 
 def page(outcomes: Sequence[Outcome], about: dict[str, str], plots: Iterable[str], command: str) -> str:
     """README.md."""
     parts = [
         "# What was measured",
-        f"Written by `{command}`; [bench/README.md](../../bench/README.md) says what each figure means. "
-        "Ratios within one run count; absolute figures differ between machines.",
+        INTRODUCTION.format(command=command),
         "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in about.items())]),
     ]
     for outcome in outcomes:
