@@ -1,6 +1,6 @@
 """Runs the programs of this folder and writes what they found into a folder: README.md, figures.json, and each plot as SVG.
 
-python bench/report.py [--short] [--only NAME ...] [FOLDER]
+python bench/report.py [--short] [FOLDER] [--only NAME ...]
 
 A program that fails, or cannot run on this machine, is named in the report with its reason; the others go on, and the exit status is 1.
 """
