@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Figure:
-    """`others`: the same figure of others in the same run, by their names. `command` repeats it."""
+    """`others`: the same figure of others in the same run, by their names. `command` repeats it. A time until what never came is infinite."""
 
     name: str
     unit: str
@@ -43,7 +44,11 @@ class Figure:
     @property
     def ratios(self) -> dict[str, float]:
         """Ours to each of the others."""
-        return {name: round(self.ours / value, 3) for name, value in self.others.items() if value}
+        return {
+            name: round(self.ours / value, 3)
+            for name, value in self.others.items()
+            if value and math.isfinite(value) and math.isfinite(self.ours)
+        }
 
     @property
     def met(self) -> bool | None:
@@ -80,27 +85,50 @@ class Result:
     plots: list[Plot] = field(default_factory=list)
 
 
+HEADING = ("", "ours", "unit", "others (ratio)", "goal", "")
+
+
+def _row(figure: Figure) -> tuple[str, ...]:
+    others = [
+        _short(value).join((f"{name} ", f" ({figure.ratios[name]:.2f})" if name in figure.ratios else ""))
+        for name, value in figure.others.items()
+    ]
+    met = {None: "", True: "met", False: "MISSED"}[figure.met]
+    return figure.name, _short(figure.ours), figure.unit, ", ".join(others), str(figure.goal or ""), met
+
+
 def table(figures: Sequence[Figure]) -> str:
     """For people: a line for each figure."""
-    rows = [("", "ours", "unit", "others (ratio)", "goal", "")]
-    for figure in figures:
-        others = ", ".join(
-            f"{name} {_short(value)} ({figure.ratios.get(name, 0):.2f})" for name, value in figure.others.items()
-        )
-        met = {None: "", True: "met", False: "MISSED"}[figure.met]
-        rows.append((figure.name, _short(figure.ours), figure.unit, others, str(figure.goal or ""), met))
+    rows = [HEADING, *map(_row, figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
 
 
-def as_json(result: Result) -> str:
-    """One line."""
+def markdown(figures: Sequence[Figure]) -> str:
+    """The same for a page, and the command that repeats each."""
+    rows = [(*HEADING, "command"), ("---",) * (len(HEADING) + 1)]
+    rows += [(*_row(figure), f"`{figure.command}`") for figure in figures]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def as_dict(result: Result) -> dict[str, Any]:
+    """As JSON has it: what was never reached, and is infinite, is null."""
     told = asdict(result)
     for figure, entry in zip(result.figures, told["figures"], strict=True):
-        entry.update(ratios=figure.ratios, met=figure.met)
-    return json.dumps(told)
+        entry.update(
+            ours=_finite(figure.ours),
+            others={name: _finite(value) for name, value in figure.others.items()},
+            ratios=figure.ratios,
+            met=figure.met,
+        )
+    return told
+
+
+def as_json(result: Result) -> str:
+    """One line."""
+    return json.dumps(as_dict(result), allow_nan=False)
 
 
 def show(result: Result) -> None:
@@ -108,5 +136,11 @@ def show(result: Result) -> None:
     print(as_json(result), flush=True)
 
 
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
 def _short(value: float) -> str:
+    if not math.isfinite(value):
+        return "never"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

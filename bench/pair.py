@@ -6,6 +6,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROPEWAY = [sys.executable, "-m", "proxy"]
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where apps connect to, and the processes of the exit and of the local side."""
+
+    port: int
+    pids: tuple[int, int]
 
 
 def free_port() -> int:
@@ -55,10 +64,12 @@ def configure(folder: Path) -> tuple[str, int]:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[int]:
-    """Both sides; the local port."""
+def running(folder: Path) -> Iterator[Running]:
+    """Both sides; `folder` is for them alone."""
     config, port = configure(folder)
     with contextlib.ExitStack() as stack:
+        processes = []
         for words in (["exit", "run"], ["run"]):
-            stack.callback(stop, start(*words, "--config", config))
-        yield port
+            processes.append(start(*words, "--config", config))
+            stack.callback(stop, processes[-1])
+        yield Running(port, (processes[0].pid, processes[1].pid))

@@ -1,25 +1,25 @@
-"""How long `ropeway run` takes until it is ready, and `ropeway --help` until it is done: medians, as a table and as JSON.
+"""How long `ropeway run` takes until it is ready, and `ropeway --help` until it is done: medians.
 
-python bench/startup.py [RUNS]
+python bench/startup.py [--short] [--runs N]
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from figures import Figure, Goal, Result, show
 from pair import configure, output, start, stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RUNS = 7
-#: Goals, in seconds.
+TITLE = "Start, until ready"
+RUNS, SHORT_RUNS = 7, 2
 GOALS = {"--help": 0.4, "run": 1.0, "exit run": 1.0}
 
 
@@ -37,32 +37,42 @@ def until_done(*arguments: str) -> float:
     return time.perf_counter() - began
 
 
-def measure(once: Callable[[], float], runs: int) -> list[float]:
+def repeated(once: Callable[[], float], runs: int) -> float:
+    """The median."""
     once()  # the first reads files from the disk, and may compile them
-    return [once() for _ in range(runs)]
+    return statistics.median(once() for _ in range(runs))
 
 
-def measure_all(folder: Path, runs: int) -> dict[str, list[float]]:
+def measure_all(folder: Path, runs: int) -> dict[str, float]:
     config, _ = configure(folder)
-    seconds = {"exit run": measure(lambda: until_ready("exit", "run", "--config", config), runs)}
+    seconds = {"exit run": repeated(lambda: until_ready("exit", "run", "--config", config), runs)}
     exit_process = start("exit", "run", "--config", config)
     try:
-        seconds["run"] = measure(lambda: until_ready("run", "--config", config), runs)
+        seconds["run"] = repeated(lambda: until_ready("run", "--config", config), runs)
     finally:
         stop(exit_process)
-    seconds["--help"] = measure(lambda: until_done("--help"), runs)
+    seconds["--help"] = repeated(lambda: until_done("--help"), runs)
     return seconds
 
 
-def main() -> None:
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
+def measure(short: bool = False, *, runs: int = 0) -> Result:
+    """Raises CalledProcessError and RuntimeError where ours does not start."""
+    runs = runs or (SHORT_RUNS if short else RUNS)
     with tempfile.TemporaryDirectory() as folder:
         seconds = measure_all(Path(folder), runs)
-    print(f"{'ropeway':<10}{'median':>9}{'least':>9}{'most':>9}{'goal':>9}   seconds, {runs} runs")
-    for name, values in seconds.items():
-        median = statistics.median(values)
-        print(f"{name:<10}{median:>9.3f}{min(values):>9.3f}{max(values):>9.3f}{GOALS[name]:>9.1f}")
-    print(json.dumps({name: round(statistics.median(values), 4) for name, values in seconds.items()}))
+    command = f"python bench/startup.py --runs {runs}"
+    return Result(
+        TITLE,
+        [Figure(f"ropeway {name}", "s", seconds[name], command, goal=Goal(most=most)) for name, most in GOALS.items()],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--runs", type=int, default=0)
+    args = parser.parse_args()
+    show(measure(args.short, runs=args.runs))
 
 
 if __name__ == "__main__":

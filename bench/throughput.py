@@ -1,63 +1,88 @@
-"""Ropeway beside another proxy, under the same load, in turn: medians and ratios, as a table and as JSON.
+"""Throughput on loopback and the CPU time it costs, beside sing-box yamux in the same run: medians. Linux only.
 
-python bench/throughput.py PEERS.PY [--peer NAME] [--runs N] [--mb SIZE]
+python bench/throughput.py [--short] [--runs N] [--mb SIZE]
 
-PEERS.PY starts the other proxy and loads both of them; it prints one line of JSON with the figures of each.
+Both processes of each pair count for the CPU time.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from pair import running
+from contest import OURS, YAMUX, Found, compete, cpu_seconds
+from figures import Figure, Goal, Plot, Result, Series, show
+from load import download, half_close, rate, upload
 
-RATES = ["down_1", "down_8", "up_1", "up_8"]
-FIGURES = [*RATES, "half_close"]
-#: Of the other's rate.
-GOAL = 0.8
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-Figures = dict[str, Any]
+    from load import Way
+    from pair import Running
+
+TITLE = "Throughput on loopback"
+RUNS, SHORT_RUNS = 5, 2
+MB, SHORT_MB = 400, 200
+#: The transfer, how many streams share it, and the least ratio to the peer's rate.
+TRANSFERS: dict[str, tuple[Callable[[Way, int], None], int, float]] = {
+    "down_1": (download, 1, 1.5),
+    "down_8": (download, 8, 1.2),
+    "up_1": (upload, 1, 1.5),
+    "up_8": (upload, 8, 1.2),
+}
+CPU_RATIO = 1.0
+HALF_CLOSE = "half_close"
+#: More than any window holds at first.
+HALF_CLOSE_SIZE = 5_000_000
 
 
-def one_run(peers: str, peer: str, megabytes: int) -> dict[str, Figures]:
-    """The figures of both, by their names. A pair of our own is started for it: nothing is warm from the run before."""
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as port:
-        argv = [sys.executable, peers, peer, "--ours", f"127.0.0.1:{port}", "--mb", str(megabytes), "--json"]
-        done = subprocess.run([*argv, "--only", *FIGURES], check=True, capture_output=True, text=True)
-    figures: dict[str, Figures] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+def cpu(name: str) -> str:
+    """The name of the figure which says what that transfer costs."""
+    return f"{name} CPU"
 
 
-def median(runs: list[dict[str, Figures]], name: str, figure: str) -> float:
-    values = [run[name][figure] for run in runs]
-    failed = [value for value in values if isinstance(value, str)]
-    if failed:
-        sys.exit(f"{name}, {figure}: {failed[0]}")
-    return float(statistics.median(values))
+def find(way: Way, running: Running, size: int) -> Found:
+    """Raises OSError where bytes are missing."""
+    found: Found = {}
+    for name, (transfer, streams, _) in TRANSFERS.items():
+        before = cpu_seconds(running.pids)
+        found[name] = rate(transfer, way, size, streams)
+        found[cpu(name)] = (cpu_seconds(running.pids) - before) / (size / 1e9)
+    try:
+        half_close(way, HALF_CLOSE_SIZE)
+    except OSError:
+        found[HALF_CLOSE] = 0.0
+    else:
+        found[HALF_CLOSE] = 1.0
+    return found
+
+
+def result(found: dict[str, Found], command: str) -> Result:
+    def figure(name: str, unit: str, goal: Goal) -> Figure:
+        return Figure(name, unit, found[OURS][name], command, {YAMUX: found[YAMUX][name]}, goal)
+
+    rates = [figure(name, "MB/s", Goal(least=least, of=YAMUX)) for name, (_, _, least) in TRANSFERS.items()]
+    costs = [figure(cpu(name), "s/GB", Goal(most=CPU_RATIO, of=YAMUX)) for name in TRANSFERS]
+    works = figure(HALF_CLOSE, "1: works", Goal(least=1))
+    bars = [Series(who, list(TRANSFERS), [each[name] for name in TRANSFERS]) for who, each in found.items()]
+    plot = Plot("throughput", "Throughput on loopback, one and eight streams", "", "MB/s", bars)
+    return Result(TITLE, [*rates, *costs, works], [plot])
+
+
+def measure(short: bool = False, *, runs: int = 0, mb: int = 0) -> Result:
+    """`mb`: MB of each transfer. Raises OSError where a transfer fails, MissingError and RuntimeError where a pair does not start."""
+    runs, mb = runs or (SHORT_RUNS if short else RUNS), mb or (SHORT_MB if short else MB)
+    found = compete(lambda way, running: find(way, running, mb * 1_000_000), runs)
+    return result(found, f"python bench/throughput.py --runs {runs} --mb {mb}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("peers")
-    parser.add_argument("--peer", default="singbox-yamux")
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--mb", type=int, default=400)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--runs", type=int, default=0)
+    parser.add_argument("--mb", type=int, default=0)
     args = parser.parse_args()
-    runs = [one_run(args.peers, args.peer, args.mb) for _ in range(args.runs)]
-    report = {}
-    print(f"{'':<12}{'ours':>9}{args.peer:>16}{'ratio':>9}{'goal':>7}   MB/s, median of {args.runs} runs")
-    for figure in FIGURES:
-        ours, other = median(runs, "ours", figure), median(runs, args.peer, figure)
-        report[figure] = {"ours": round(ours, 1), args.peer: round(other, 1), "ratio": round(ours / other, 2)}
-        print(f"{figure:<12}{ours:>9.0f}{other:>16.0f}{ours / other:>9.2f}{GOAL if figure in RATES else 1.0:>7.1f}")
-    print(json.dumps(report))
+    show(measure(args.short, runs=args.runs, mb=args.mb))
 
 
 if __name__ == "__main__":
