@@ -10,24 +10,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from figures import Figure, Goal, Plot, Result, Series, show
 from network import ROOT, open_network
+from page_times import Loads, Times, arrivals, in_turn, load_seconds
 from peer import trojan
-from webpage import RESOURCES, Webpage
+from webpage import Webpage
 
 from tests.lab.hosts import start_pair
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tests.lab.hosts import Lab
 
 TITLE = "A page with 100 resources of 20 KB from ten hosts, 20 Mbit/s and 100 ms"
@@ -35,40 +32,6 @@ LOADS, SHORT_LOADS = 7, 1
 OURS, AGAIN, DIRECT, TROJAN = "ours", "again", "direct", "sing-box trojan"
 #: A load that hangs fails the run, in seconds.
 PATIENCE = 60
-
-#: The page's times, then those of each resource (page_load.py).
-Times = list[dict[str, Any]]
-
-
-@dataclass
-class Loads:
-    """Of one way."""
-
-    times: list[Times] = field(default_factory=list)
-
-    @property
-    def seconds(self) -> float:
-        return statistics.median(load_seconds(times) for times in self.times)
-
-
-def load_seconds(times: Times) -> float:
-    """Until the load event has run. Raises ValueError where the page is not all there."""
-    page, *resources = times
-    arrived = sum(resource["decodedBodySize"] > 0 for resource in resources)
-    if arrived != RESOURCES:
-        raise ValueError(f"{arrived} of {RESOURCES} resources came")
-    return float(page["loadEventEnd"]) / 1000
-
-
-def arrivals(times: Times) -> list[float]:
-    """When each resource was whole, in seconds and in this order."""
-    return sorted(resource["responseEnd"] / 1000 for resource in times[1:])
-
-
-def in_turn(ways: Sequence[str], number: int) -> list[str]:
-    """Each round begins with another one: what the machine does besides falls on all of them."""
-    first = number % len(ways)
-    return [*ways[first:], *ways[:first]]
 
 
 def load(lab: Lab, url: str, proxy: str) -> Times:
