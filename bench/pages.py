@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from figures import Figure, Goal, Plot, Result, Series, show
 from network import ROOT, open_network
 from page_times import Loads, Times, arrivals, in_turn, load_seconds
-from peer import trojan
+from peer import in_lab
 from webpage import Webpage
 
 from tests.lab.hosts import start_pair
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 TITLE = "A page with 100 resources of 20 KB from ten hosts, 20 Mbit/s and 100 ms"
 LOADS, SHORT_LOADS = 7, 1
 OURS, AGAIN, DIRECT, TROJAN = "ours", "again", "direct", "sing-box trojan"
+#: What Chromium is told in the place of a proxy.
+DIRECTLY = "direct://"
 #: A load that hangs fails the run, in seconds.
 PATIENCE = 60
 
@@ -43,15 +45,13 @@ def load(lab: Lab, url: str, proxy: str) -> Times:
 
 
 def load_all(lab: Lab, page: Webpage, proxies: dict[str, str], rounds: int) -> dict[str, Loads]:
-    """The first round is not counted: it reads programs from the disk."""
+    """A load that is not counted goes first: it reads programs from the disk."""
     loads = {name: Loads() for name in (*proxies, AGAIN)}
-    for visit in range(rounds + 1):
+    load(lab, page.url(rounds), DIRECTLY)
+    for visit in range(rounds):
         for name in in_turn(list(proxies), visit):
-            times = load(lab, page.url(visit), proxies[name])
-            if visit:
-                loads[name].times.append(times)
-        if visit:
-            loads[AGAIN].times.append(load(lab, page.url(visit), proxies[OURS]))
+            loads[name].times.append(load(lab, page.url(visit), proxies[name]))
+        loads[AGAIN].times.append(load(lab, page.url(visit), proxies[OURS]))
     return loads
 
 
@@ -60,11 +60,11 @@ def measure_all(rounds: int, congestion: str) -> dict[str, Loads]:
     with (
         tempfile.TemporaryDirectory() as folder,
         open_network(Path(folder), congestion, names=page.names) as lab,
-        trojan(lab) as trojan_port,
+        in_lab(lab, "trojan") as trojan,
     ):
         page.serve(lab.abroad, Path(folder))
         pair = start_pair(lab)
-        proxies = {OURS: pair.local.url("socks5"), DIRECT: "direct://", TROJAN: f"socks5://127.0.0.1:{trojan_port}"}
+        proxies = {OURS: pair.local.url("socks5"), DIRECT: DIRECTLY, TROJAN: f"socks5://127.0.0.1:{trojan.port}"}
         return load_all(lab, page, proxies, rounds)
 
 
