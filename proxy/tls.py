@@ -68,6 +68,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
             self._tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         else:
             self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+        self.read_size = READ_SIZE  # of the transport; what the libraries take for it they keep
         self._closed = self._ended = False
 
     async def do_handshake(self) -> None:
@@ -174,7 +175,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def _fill(self) -> None:
-        data = await self.transport.receive_some(READ_SIZE)
+        data = await self.transport.receive_some(self.read_size)
         if not data:
             raise trio.BrokenResourceError("the connection ended without a word")
         self._incoming.write(bytes(data))  # utls takes nothing else

@@ -12,8 +12,9 @@ from trio.testing import (
 )
 
 from proxy.errors import OpenError, Reason
+from proxy.protocol.budget import ASKED, LIMIT
 from proxy.protocol.stream import INITIAL_CREDIT
-from proxy.session_stream import LEAST_GIVEN, READ_SIZE, Wakeup
+from proxy.session_stream import READ_SIZE, Wakeup
 from tests.ends import two_ends
 from tests.pair import ADDRESS
 
@@ -143,9 +144,7 @@ async def test_wakeup_is_for_one() -> None:
         wakeup.wake()
 
 
-@pytest.mark.parametrize(
-    ("streams", "appetite"), [(1, READ_SIZE), (32, READ_SIZE), (64, READ_SIZE // 2), (2000, LEAST_GIVEN)]
-)
+@pytest.mark.parametrize(("streams", "appetite"), [(1, READ_SIZE), (32, READ_SIZE), (2000, int(ASKED * LIMIT) // 2000)])
 async def test_the_more_streams_the_less_each_likes(streams: int, appetite: int) -> None:
     async with two_ends() as ends:
         made = [ends.local.open(ADDRESS) for _ in range(streams)]

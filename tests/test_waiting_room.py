@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from proxy.protocol.budget import Budget
 from proxy.served_session import ServedSession
 from proxy.session import Session
 from proxy.waiting_room import ALL_FULL, LOOK_EVERY, TOO_LONG, USER_FULL, Patience, WaitingRoom, held_by
@@ -24,7 +25,8 @@ class Guests:
     """A waiting room, and what became of the sessions in it."""
 
     def __init__(self, patience: Patience = PATIENCE) -> None:
-        self.room = WaitingRoom(patience, self._end)
+        self.budget = Budget()
+        self.room = WaitingRoom(patience, self._end, self.budget)
         self.ended: list[tuple[ServedSession, str]] = []
         self._pairs: dict[ServedSession, Pair] = {}
 
