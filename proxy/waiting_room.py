@@ -118,8 +118,12 @@ class WaitingRoom:
         for mine in users.values():
             self._shrink(mine, self._patience.user_bytes, USER_FULL)
         self._shrink(self._keeping, self._patience.all_bytes, ALL_FULL)
+        if self._budget.short:
+            self._relieve()
+
+    def _relieve(self) -> None:
         for served in self._keeping:
-            if self._budget.short:
+            if not self._budget.relief:
                 log.info("a session that waited was ended: %s", SHORT)
                 self._turn_out(served, SHORT)
 

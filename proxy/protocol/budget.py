@@ -24,6 +24,8 @@ SMALL, LEAST = 4096, 1024
 #: Of the limit, what the buffers of all carriers may take.
 CARRIERS = 1 / 8
 LEAST_BATCH = 16_384
+#: Of the limit: with less than this free memory is short, and is not any more once so much is free.
+TIGHT, RELIEF = 1 / 16, 1 / 8
 #: Of the limit, what may be taken by streams for being open: the rest is for what they carry.
 OPEN = 5 / 8
 #: What an open stream costs, in counted bytes: 12 KB are resident.
@@ -33,8 +35,8 @@ CONNECTION = 100_000
 
 
 def limit_of(memory: int) -> int:
-    """The limit for a process of so many resident bytes. A ninth of what there is stays for what is held beyond it in the last resort."""
-    return int((memory - PROGRAM) / OVERHEAD * (8 / 9) * (1 - CARRIERS))
+    """The limit for a process of so many resident bytes."""
+    return int((memory - PROGRAM) / OVERHEAD * (1 - CARRIERS))
 
 
 #: Of the setting's default.
@@ -44,7 +46,7 @@ LIMIT = limit_of(256_000_000)
 class Budget:
     """Of one process: all of its sessions share it. Every attribute but `held` and `promised` is for reading only."""
 
-    __slots__ = ("batch", "held", "limit", "low_water", "promised", "sessions", "share", "streams")
+    __slots__ = ("batch", "held", "limit", "low_water", "promised", "sessions", "share", "streams", "tight")
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.held = 0  # bytes; more than the limit where there was no other way
@@ -62,13 +64,18 @@ class Budget:
 
     @property
     def short(self) -> bool:
-        """Whether more is held than should be: who has waited longest has to go."""
-        return self.held > self.limit
+        """Whether so little is free that others would suffer: who has waited longest has to go, until there is `relief`."""
+        return self.held > self.tight
+
+    @property
+    def relief(self) -> bool:
+        """Whether so much is free that it will not be short again at once."""
+        return self.held <= self.limit - RELIEF * self.limit
 
     @property
     def spent(self) -> bool:
-        """Whether so much more is held that whoever brings more has to go."""
-        return self.held > self.limit + self.limit // 8
+        """Whether more is held than may be: whoever brings more has to go."""
+        return self.held > self.limit
 
     @property
     def crowded(self) -> bool:
@@ -98,6 +105,7 @@ class Budget:
     def change(self, limit: int) -> None:
         """Takes effect at once; what is held already stays, or goes as where memory is short."""
         self.limit = limit
+        self.tight = int(limit - TIGHT * limit)
         self._divide()
 
     def stream_opened(self) -> None:

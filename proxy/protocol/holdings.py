@@ -68,7 +68,7 @@ class Holdings(Crossing):
             self._drop(stream, reset)
 
     def relieve(self, now: float) -> None:
-        """Where memory is short, resets streams whose apps are slow, beginning with who has not read for longest, until it is not.
+        """Where memory is short, resets streams whose apps are slow, beginning with who has not read for longest, until there is relief.
 
         Call `take_events` after it.
         """
@@ -82,7 +82,7 @@ class Holdings(Crossing):
             if stream.receiver.buffered > LITTLE_UNREAD and stream.receiver.since < now - SLOW
         ]
         for stream in sorted(slow, key=lambda each: each.receiver.since):
-            if budget.short:
+            if not budget.relief:
                 self._turn_out(stream)
 
     def _turn_out(self, stream: Stream) -> None:
