@@ -180,6 +180,7 @@ def _terms(settings: Settings) -> Terms:
         chosen.max_streams,
         chosen.waiting_memory_user * MEGABYTE,
         chosen.waiting_memory * MEGABYTE,
+        chosen.memory * MEGABYTE,
     )
     return Terms(
         {user.key.key_id: user.key.secret for user in chosen.users},

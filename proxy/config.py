@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
-
 _MAX_CREDENTIAL = 255  # RFC 1929, section 2: its length is one byte
 
 
@@ -103,7 +102,7 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
-    """`username` and `password` are both set or both empty. The rotation is the least and the most, in seconds and in bytes."""
+    """`username` and `password` are both set or both empty. The rotation is the least and the most, in seconds and in bytes, and so is the memory."""
 
     listen: Listen
     username: str
@@ -114,6 +113,7 @@ class LocalSettings:
     rotation_age: tuple[float, float]
     rotation_volume: tuple[float, float]
     max_connections: int
+    memory: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +145,7 @@ class ExitSettings:
     waiting_memory: int
     max_sessions: int
     max_streams: int
+    memory: int
     users: tuple[User, ...]
 
     def link(self, user: User, pin: bytes) -> Link:
@@ -267,6 +268,7 @@ def _local(table: LocalTable, source: _Source) -> LocalSettings:
         rotation_age=_range("rotation_age", table.rotation_age, source),
         rotation_volume=_range("rotation_volume", table.rotation_volume, source, unit=1e6),
         max_connections=table.max_connections,
+        memory=table.memory * 1_000_000,
     )
 
 
@@ -359,6 +361,7 @@ def _exit(table: ExitTable, source: _Source) -> ExitSettings:
         waiting_memory=table.waiting_memory,
         max_sessions=table.max_sessions,
         max_streams=table.max_streams,
+        memory=table.memory,
         users=_users(table.users, source),
     )
 

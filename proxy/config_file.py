@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 # Our choices: at two days, or a terabyte (a day at 100 Mbit/s), a connection stands out and replacing it hides nothing.
 _Age: TypeAlias = Annotated[float, Meta(ge=1, le=172_800)]
 _Volume: TypeAlias = Annotated[float, Meta(ge=1, le=1_000_000)]
+#: Half of the least is the program itself.
+_Memory: TypeAlias = Annotated[
+    int, Meta(ge=128, le=65536, description="MB that the program may take, whatever apps and networks do")
+]
 
 
 class LogTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +67,7 @@ class LocalTable(Struct, frozen=True, forbid_unknown_fields=True):
         tuple[_Volume, _Volume], Meta(description="the same in MB that it has carried, 1,000,000 bytes each")
     ] = (1000.0, 4000.0)
     max_connections: Annotated[int, Meta(ge=1, le=65536, description="connections of apps at the same time")] = 8192
+    memory: _Memory = 256
 
 
 class UserTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,6 +115,7 @@ class ExitTable(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 128
     max_sessions: Annotated[int, Meta(ge=1, le=1024, description="devices of one user at the same time")] = 16
     max_streams: Annotated[int, Meta(ge=1, le=65536, description="connections of one device at the same time")] = 8192
+    memory: _Memory = 256
     users: tuple[UserTable, ...] = ()
 
 

@@ -14,6 +14,7 @@ import trio
 from .acceptor import Acceptor
 from .address import Address
 from .errors import OpenError, Reason
+from .protocol.budget import CONNECTION, Budget, limit_of
 from .protocol.event import Code
 from .protocol.handshake import (
     NO_TOKEN,
@@ -46,6 +47,7 @@ Listener: TypeAlias = trio.abc.Listener[trio.abc.HalfCloseableStream]
 HANDSHAKE_TIMEOUT = 10.0  # TLS; and the hello (docs/protocol.md, section 3)
 WELCOME_TIMEOUT = 10.0
 STOP_TIMEOUT = 3.0  # for sessions to be told that the exit stops; it has to be gone within 5 s
+RELIEVE_EVERY = 0.5  # how often it looks whether memory is short
 PADDING = range(100, 701)
 #: Carriers and strangers at once; a stranger costs about 100 KB, most of it TLS.
 MAX_CONNECTIONS = 1024
@@ -55,13 +57,14 @@ MAX_STRANGERS = 768
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one user may take, and what sessions may that wait for a carrier; see the configuration."""
+    """What one user may take, what sessions may that wait for a carrier, and what the process may; see the configuration."""
 
     waiting_time: float = 600.0
     max_sessions: int = 16
     max_streams: int = 8192
     waiting_bytes_user: int = 64_000_000
     waiting_bytes: int = 128_000_000
+    memory: int = 256_000_000
 
     @property
     def patience(self) -> Patience:
@@ -151,7 +154,8 @@ class Exit:
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         self._sessions: dict[bytes, ServedSession] = {}
-        self._room = WaitingRoom(terms.limits.patience, self._end)
+        self._budget = Budget(limit_of(terms.limits.memory))
+        self._room = WaitingRoom(terms.limits.patience, self._end, self._budget)
         self._strangers = Strangers()
         self._carriers: set[trio.CancelScope] = set()
         self._tasks: trio.Nursery  # of the streams: they outlive the connection that they came on, and see the goodbye
@@ -164,6 +168,7 @@ class Exit:
         """From now on it goes by these. Connections stay as they are, but for the sessions of keys that are not in force any more."""
         before, self._terms = self._terms.secrets_of, terms
         self._room.change(terms.limits.patience)
+        self._budget.change(limit_of(terms.limits.memory))
         for served in list(self._sessions.values()):
             if before.get(served.key_id) != terms.secrets_of.get(served.key_id):
                 self._say_goodbye(served, Code.REVOKED, "the key was removed")
@@ -195,7 +200,16 @@ class Exit:
         with shield:
             async with trio.open_nursery() as tasks:
                 task_status.started(tasks)
-                await self._room.run()
+                tasks.start_soon(self._room.run)
+                await self._relieve()
+
+    async def _relieve(self) -> None:
+        """Streams that are not read go where memory is short, also those of sessions on which nothing happens."""
+        while True:
+            await trio.sleep(RELIEVE_EVERY)
+            if self._budget.short:
+                for served in list(self._sessions.values()):
+                    served.session.relieve()
 
     async def _accept(
         self, listeners: Sequence[Listener], gone: trio.Event, *, task_status: trio.TaskStatus[Sequence[Listener]]
@@ -209,6 +223,13 @@ class Exit:
     # ---- connections
 
     async def _handle(self, transport: trio.abc.HalfCloseableStream) -> None:
+        self._budget.held += CONNECTION
+        try:
+            await self._serve_connection(transport)
+        finally:
+            self._budget.held -= CONNECTION
+
+    async def _serve_connection(self, transport: trio.abc.HalfCloseableStream) -> None:
         identity = self._terms.identity
         stream = TLSStream(transport, identity.context, server_side=True)
         caller: _Caller | None = None
@@ -254,6 +275,7 @@ class Exit:
             return status
         self._room.leave(served)
         turn = served.take_turn()
+        caller.carrier.read_size = min(caller.carrier.read_size, self._budget.batch)
         try:
             mux = served.session.mux
             await caller.welcome(status, served.token, mux.received, sending)
@@ -311,7 +333,8 @@ class Exit:
             if oldest is None:
                 return None
             self._end(oldest, "the user has made too many others")
-        mux = Mux(opens=False, now=trio.current_time(), max_streams=self._terms.limits.max_streams)
+        limits = self._terms.limits
+        mux = Mux(opens=False, now=trio.current_time(), max_streams=limits.max_streams, budget=self._budget)
         served = ServedSession(key_id, Session(mux, self._begin_stream))
         self._sessions[served.token] = served
         log.debug("a session begins")

@@ -15,6 +15,7 @@ from .config import LocalSettings, load
 from .dialer import Dialer
 from .errors import ConfigError
 from .exits import Exits, Route
+from .protocol.budget import Budget, limit_of
 from .tls import TLSStream, connect_tls, local_context
 from .tunnel import Rotation, Tunnel
 from .ways import PatientLookup, Ways
@@ -52,11 +53,13 @@ class LocalSide:
         self._turn = trio.CapacityLimiter(1)  # one thread at a time changes the book
         self._dialer = Dialer(allow_private=True, lookup=PatientLookup())  # an exit may stand in the user's own network
         self._ways: dict[Identity, Ways] = {}
+        self._budget = Budget(limit_of(settings.memory))
         self.exits = Exits(self._routes(), connect_wait=settings.connect_wait)
 
     def change(self, settings: LocalSettings) -> None:
         """These settings hold from now on, but for those that the log says need a restart."""
         self._settings = settings
+        self._budget.change(limit_of(settings.memory))
         self.exits.change(self._routes(), connect_wait=settings.connect_wait)
         for tunnel in self.exits.tunnels:
             tunnel.adjust(
@@ -123,6 +126,7 @@ class LocalSide:
             connect_wait=self._settings.connect_wait,
             waiting_time=self._settings.waiting_time,
             rotation=self._rotation(),
+            budget=self._budget,
         )
 
     def _new_ways(self, link: Link) -> Ways:

@@ -89,6 +89,12 @@ class Session:
         if self._carrier is not None:
             self._carrier.give_up()
 
+    def relieve(self) -> None:
+        """Resets streams that are not read, where memory is short."""
+        self.mux.relieve(trio.current_time())
+        self.handle_events()
+        self.wake_writer()
+
     # ---- carriers
 
     @property

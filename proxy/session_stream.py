@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 # Our choices.
 READ_SIZE = 524_288  # as much as `relay` asks for
-#: What all streams of a session together may be given at once, and what each may be given in any case.
-GIVEN, LEAST_GIVEN = 8_388_608, 8192
 
 
 class Wakeup:
@@ -92,8 +90,8 @@ class SessionStream(trio.abc.HalfCloseableStream):
             raise trio.BrokenResourceError(_reset_text(reset)) from cause
 
     def appetite(self) -> int:
-        """How many bytes `send_all` likes to be given at once: the more streams there are, the less memory may each take."""
-        return min(READ_SIZE, max(LEAST_GIVEN, GIVEN // max(1, len(self._session.mux.streams))))
+        """How many bytes `send_all` likes to be given at once: the more streams there are and the less memory is free, the fewer."""
+        return self._session.mux.budget.appetite
 
     async def wait_accepted(self) -> None:
         """Until the exit is connected. Raises OpenError with the exit's reason."""
@@ -159,7 +157,7 @@ class SessionStream(trio.abc.HalfCloseableStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if max_bytes is not None and operator.index(max_bytes) < 1:
             raise ValueError("max_bytes must be >= 1")
-        limit = max_bytes or READ_SIZE
+        limit = min(max_bytes or READ_SIZE, self.appetite())  # an app that is stuck keeps what it has read
         receiver = self._stream.receiver
         waited = False
         await trio.lowlevel.checkpoint_if_cancelled()  # before anything is taken that a cancellation would lose
@@ -174,6 +172,7 @@ class SessionStream(trio.abc.HalfCloseableStream):
             if receiver.ended:
                 await trio.lowlevel.checkpoint()
                 return b""
+            self._session.mux.returned(self._stream)
             await self._readable.wait()
             waited = True
 

@@ -115,6 +115,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
             self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         self._arrived = _Arrived(by_record=bio is not ssl.MemoryBIO)
         self._more_inside = False  # whether the library may have something to read without being given anything
+        self.read_size = READ_SIZE  # of the transport; what the libraries take for it they keep
         self._closed = self._ended = False
 
     async def do_handshake(self) -> None:
@@ -244,7 +245,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
         return bool(data)
 
     async def _fill(self) -> None:
-        data = await self._wire.receive_some(READ_SIZE)
+        data = await self._wire.receive_some(self.read_size)
         if not data:
             raise trio.BrokenResourceError("the connection ended without a word")
         self._arrived.add(bytes(data))  # utls takes nothing else

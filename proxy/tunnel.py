@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .address import Address
     from .carrier import Carrier
     from .keys import UserKey
+    from .protocol.budget import Budget
     from .session_stream import SessionStream
     from .tls import TLSStream
     from .ways import Opened
@@ -113,8 +114,10 @@ class Tunnel:
         connect_wait: float,
         waiting_time: float = WAITING_TIME,
         rotation: Rotation = Rotation(),
+        budget: Budget | None = None,
     ) -> None:
         self._open_carrier = open_carrier
+        self._budget = budget
         self._key = key
         self._openings = Openings()
         self.adjust(connect_wait=connect_wait, waiting_time=waiting_time, rotation=rotation)
@@ -156,7 +159,7 @@ class Tunnel:
         return len(self._session.mux.streams)
 
     def _new_session(self) -> Session:
-        mux = Mux(opens=True, now=trio.current_time(), max_streams=MAX_STREAMS)
+        mux = Mux(opens=True, now=trio.current_time(), max_streams=MAX_STREAMS, budget=self._budget)
         return Session(mux, refused=self._known_good.discard)
 
     # ---- streams

@@ -1,4 +1,4 @@
-"""Sessions that have lost their carrier wait here for another one: for so long, and for so many bytes."""
+"""Sessions that have lost their carrier wait here for another one: for so long, for so many bytes, and while memory is not short."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .telemetry import logger
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from .protocol.budget import Budget
     from .protocol.mux import Mux
     from .served_session import ServedSession
 
@@ -28,6 +29,7 @@ LOOK_EVERY = 0.1
 TOO_LONG = "it waited too long for its carrier"
 USER_FULL = "its user's sessions keep too much while they wait for their carriers"
 ALL_FULL = "sessions keep too much while they wait for their carriers"
+SHORT = "memory is short, and those that wait for their carriers go first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,16 @@ class _Place:
 
 
 class WaitingRoom:
-    """A user who is over the share loses sessions of its own, and when all are over theirs anybody does; who has waited longest goes first.
+    """A user who is over the share loses sessions of its own, and when all are over theirs, or the process is over its budget, anybody does; who
+    has waited longest goes first.
 
     `end` is called for each that has to go.
     """
 
-    def __init__(self, patience: Patience, end: End) -> None:
+    def __init__(self, patience: Patience, end: End, budget: Budget) -> None:
         self._patience = patience
         self._end = end
+        self._budget = budget
         self._places: dict[ServedSession, _Place] = {}  # in the order in which they came
         self._occupied = trio.Event()
 
@@ -109,14 +113,24 @@ class WaitingRoom:
 
     def _make_room(self) -> None:
         users: dict[bytes, list[ServedSession]] = {}
-        for served, place in self._places.items():
-            if place.held:  # who keeps nothing makes no room by going
-                users.setdefault(served.key_id, []).append(served)
+        for served in self._keeping:
+            users.setdefault(served.key_id, []).append(served)
         for mine in users.values():
             self._shrink(mine, self._patience.user_bytes, USER_FULL)
-        self._shrink(
-            [served for served in self._places if self._places[served].held], self._patience.all_bytes, ALL_FULL
-        )
+        self._shrink(self._keeping, self._patience.all_bytes, ALL_FULL)
+        if self._budget.short:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        for served in self._keeping:
+            if not self._budget.relief:
+                log.info("a session that waited was ended: %s", SHORT)
+                self._turn_out(served, SHORT)
+
+    @property
+    def _keeping(self) -> list[ServedSession]:
+        """Those that make room by going."""
+        return [served for served, place in self._places.items() if place.held]
 
     def _shrink(self, those: Collection[ServedSession], share: int, why: str) -> None:
         total = sum(self._places[served].held for served in those)

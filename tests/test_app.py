@@ -167,7 +167,14 @@ async def test_an_exit_without_users(exit_file: Path) -> None:
 
 def test_the_terms_of_an_exit_are_those_of_its_file(exit_file: Path) -> None:
     assert app._terms(Reload(exit_file).read()).limits == Limits()
-    chosen = {"waiting_time": 5, "max_sessions": 1, "max_streams": 2, "waiting_memory_user": 3, "waiting_memory": 4}
+    chosen = {
+        "waiting_time": 5,
+        "max_sessions": 1,
+        "max_streams": 2,
+        "waiting_memory_user": 3,
+        "waiting_memory": 4,
+        "memory": 200,
+    }
     change(exit_file, lambda text: with_settings(text, "exit", chosen))
     settings = Reload(exit_file).read()
     terms = app._terms(settings)
@@ -175,7 +182,12 @@ def test_the_terms_of_an_exit_are_those_of_its_file(exit_file: Path) -> None:
     assert terms.secrets_of == {user.key.key_id: user.key.secret}
     assert terms.identity is settings.identity
     assert terms.limits == Limits(
-        waiting_time=5.0, max_sessions=1, max_streams=2, waiting_bytes_user=3_000_000, waiting_bytes=4_000_000
+        waiting_time=5.0,
+        max_sessions=1,
+        max_streams=2,
+        waiting_bytes_user=3_000_000,
+        waiting_bytes=4_000_000,
+        memory=200_000_000,
     )
 
 

@@ -16,6 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 from proxy.errors import CarrierError, OpenError, Reason
 from proxy.exit import HANDSHAKE_TIMEOUT, STOP_TIMEOUT, Limits
 from proxy.keys import UserKey, new_certificate
+from proxy.protocol.budget import LIMIT
 from proxy.protocol.event import Code
 from proxy.protocol.frame import FrameDecoder, Type, encode, text_payload
 from proxy.protocol.handshake import AFTER_WELCOME, NO_TOKEN, Hello, Status, Wanted
@@ -196,6 +197,30 @@ async def test_a_session_that_had_to_go_resets_its_destinations(server: Identity
             await around.destinations.held[-1].send_all(b"more")
         again = await around.greet(Wanted.RESUME, left.welcome.token, 0, AFTER_WELCOME)
         assert again.welcome.status is Status.UNKNOWN
+
+
+async def test_streams_that_nobody_reads_go_where_memory_is_short(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around, trio.open_nursery() as nursery:
+        side = LocalSide(around, nursery)
+        echo = await side.begin()
+        slow = side.session.open(SLOW)
+        await slow.send_all(bytes(50_000))
+        await exchange(echo)
+        around.exit._budget.held += LIMIT
+        with pytest.raises(trio.BrokenResourceError, match="memory is short"):
+            await slow.receive_some()
+        await exchange(echo)
+        around.exit._budget.held -= LIMIT
+        await around.stop_exit()
+        assert (around.exit._budget.held, around.exit._budget.streams, around.exit._budget.sessions) == (0, 0, 0)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_changed_bound_of_memory_holds_at_once(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        assert around.exit._budget.limit == LIMIT
+        around.exit.change(around.terms(Limits(memory=512_000_000)))
+        assert around.exit._budget.limit > 2 * LIMIT
 
 
 # ---- hellos that ask for what is not theirs, or is not

@@ -16,6 +16,7 @@ from proxy.errors import OpenError, Reason
 from proxy.protocol import http_proxy
 from proxy.protocol.socks import Credentials
 from proxy.relay import abort
+from tests.ends import two_ends
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -459,6 +460,19 @@ async def test_connect_passes_early_bytes_and_half_closes(world: World) -> None:
     assert await world.app.rest() == b"late"
     assert world.opened == [Address("a", 443)]
     await world.finished.wait()
+
+
+async def test_an_app_that_does_not_read_is_told_of_a_reset(nursery: trio.Nursery) -> None:
+    async with two_ends() as ends:
+        tunnel, site = await ends.open()
+        ours, app = lockstep_stream_pair()
+        nursery.start_soon(forward.carry, ours, tunnel, b"", b"")
+        await site.send_all(b"stuck")
+        await wait_all_tasks_blocked()
+        site.reset(Reason.BUSY)
+        await wait_all_tasks_blocked()
+        with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
+            await app.send_all(b"more")
 
 
 async def test_connect_after_another_request(world: World) -> None:

@@ -15,6 +15,7 @@ LAYERS: list[set[str]] = [
     {"proxy", "proxy.errors", "proxy.address", "proxy.telemetry"},
     {
         "proxy.protocol",
+        "proxy.protocol.budget",
         "proxy.protocol.frame",
         "proxy.protocol.handshake",
         "proxy.protocol.replay",
@@ -27,6 +28,7 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.inbox",
         "proxy.protocol.outbox",
         "proxy.protocol.crossing",
+        "proxy.protocol.holdings",
         "proxy.protocol.mux",
         "proxy.protocol.socks",
         "proxy.protocol.http_proxy",
@@ -70,17 +72,25 @@ LAYERS: list[set[str]] = [
     },
 ]
 ALLOWED_BESIDE = {
-    "proxy.protocol.stream": {"proxy.protocol.frame"},
+    "proxy.protocol.budget": {"proxy.protocol.frame"},
+    "proxy.protocol.stream": {"proxy.protocol.budget", "proxy.protocol.frame"},
     "proxy.protocol.schedule": {"proxy.protocol.stream"},
     "proxy.protocol.flight": {"proxy.protocol.frame", "proxy.protocol.liveness"},
     "proxy.protocol.event": {"proxy.protocol.stream"},
     "proxy.protocol.inbox": {"proxy.protocol.frame"},
     "proxy.protocol.outbox": {
-        f"proxy.protocol.{name}" for name in ("event", "flight", "frame", "replay", "schedule", "stream")
+        f"proxy.protocol.{name}" for name in ("budget", "event", "flight", "frame", "replay", "schedule", "stream")
     },
-    "proxy.protocol.replay": {"proxy.protocol.frame"},
-    "proxy.protocol.crossing": {f"proxy.protocol.{name}" for name in ("handshake", "inbox", "liveness", "outbox")},
-    "proxy.protocol.mux": {f"proxy.protocol.{name}" for name in ("crossing", "event", "frame", "stream")},
+    "proxy.protocol.replay": {"proxy.protocol.budget", "proxy.protocol.frame"},
+    "proxy.protocol.crossing": {
+        f"proxy.protocol.{name}" for name in ("budget", "handshake", "inbox", "liveness", "outbox")
+    },
+    "proxy.protocol.holdings": {
+        f"proxy.protocol.{name}" for name in ("budget", "crossing", "event", "frame", "stream")
+    },
+    "proxy.protocol.mux": {
+        f"proxy.protocol.{name}" for name in ("budget", "crossing", "event", "frame", "holdings", "stream")
+    },
     "proxy.config": {"proxy.config_file", "proxy.share", "proxy.keys", "proxy.preference"},
     "proxy.preference": {"proxy.share"},
     "proxy.relay": {"proxy.tcp"},

@@ -21,6 +21,7 @@ from proxy.address_book import AddressBook
 from proxy.errors import ConfigError
 from proxy.keys import UserKey
 from proxy.local_side import LocalSide, check_exits
+from proxy.protocol.budget import LIMIT
 from proxy.share import Link
 from proxy.ways import Ways
 from tests.memory import ECHO, exchange, world
@@ -127,6 +128,13 @@ async def test_what_ways_find_is_written_into_the_book(tmp_path: Path) -> None:
 
 
 # ---- changes
+
+
+async def test_a_changed_bound_of_memory_holds_at_once() -> None:
+    side = LocalSide(settings(ONE))
+    assert side._budget.limit == LIMIT
+    side.change(settings(ONE, more="memory = 512"))
+    assert side._budget.limit > 2 * LIMIT
 
 
 async def test_streams_stay_where_an_exit_gets_another_address(

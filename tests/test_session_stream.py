@@ -12,8 +12,9 @@ from trio.testing import (
 )
 
 from proxy.errors import OpenError, Reason
+from proxy.protocol.budget import ASKED, LEAST, LIMIT, STREAM
 from proxy.protocol.stream import INITIAL_CREDIT
-from proxy.session_stream import LEAST_GIVEN, READ_SIZE, Wakeup
+from proxy.session_stream import READ_SIZE, Wakeup
 from tests.ends import two_ends
 from tests.pair import ADDRESS
 
@@ -143,9 +144,30 @@ async def test_wakeup_is_for_one() -> None:
         wakeup.wake()
 
 
-@pytest.mark.parametrize(
-    ("streams", "appetite"), [(1, READ_SIZE), (16, READ_SIZE), (32, READ_SIZE // 2), (2000, LEAST_GIVEN)]
-)
+async def test_what_an_app_was_given_counts_until_it_comes_back() -> None:
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        mux = ends.exit.mux
+        await one.send_all(bytes(1000))
+        assert await other.receive_some() == bytes(1000)
+        assert mux.budget.held == STREAM + mux.kept + 1000
+        ends.nursery.start_soon(other.receive_some)
+        await wait_all_tasks_blocked()
+        assert mux.budget.held == STREAM + mux.kept
+
+
+async def test_where_memory_is_short_little_is_given_at_once() -> None:
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        ends.exit.mux.budget.held += 2 * LIMIT
+        await one.send_all(bytes(1300))
+        assert len(await other.receive_some()) == LEAST
+        assert other.appetite() == LEAST
+        ends.exit.mux.budget.held -= 2 * LIMIT
+        assert len(await other.receive_some()) == 1300 - LEAST
+
+
+@pytest.mark.parametrize(("streams", "appetite"), [(1, READ_SIZE), (16, READ_SIZE), (2000, int(ASKED * LIMIT) // 2000)])
 async def test_the_more_streams_the_less_each_likes(streams: int, appetite: int) -> None:
     async with two_ends() as ends:
         made = [ends.local.open(ADDRESS) for _ in range(streams)]

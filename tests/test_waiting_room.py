@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from proxy.protocol.budget import Budget
 from proxy.served_session import ServedSession
 from proxy.session import Session
-from proxy.waiting_room import ALL_FULL, LOOK_EVERY, TOO_LONG, USER_FULL, Patience, WaitingRoom, held_by
+from proxy.waiting_room import ALL_FULL, LOOK_EVERY, SHORT, TOO_LONG, USER_FULL, Patience, WaitingRoom, held_by
 from tests.pair import Pair
 
 if TYPE_CHECKING:
@@ -24,12 +25,15 @@ class Guests:
     """A waiting room, and what became of the sessions in it."""
 
     def __init__(self, patience: Patience = PATIENCE) -> None:
-        self.room = WaitingRoom(patience, self._end)
+        self.budget = Budget()
+        self.room = WaitingRoom(patience, self._end, self.budget)
         self.ended: list[tuple[ServedSession, str]] = []
+        self.gives_back = 0  # to the budget, whoever goes
         self._pairs: dict[ServedSession, Pair] = {}
 
     def _end(self, served: ServedSession, why: str) -> None:
         self.ended.append((served, why))
+        self.budget.held -= self.gives_back
         served.session.lost(why)
 
     def make(self, key_id: bytes, size: int) -> ServedSession:
@@ -106,6 +110,22 @@ async def test_over_everybodys_share_the_one_goes_that_has_waited_longest() -> N
     assert guests.ended == [(anna, ALL_FULL)]
     assert bert in guests.room
     assert carl in guests.room
+
+
+async def test_while_memory_is_short_those_go_first_that_have_waited_longest_until_there_is_relief(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    guests = Guests(Patience(seconds=600.0, user_bytes=10**9, all_bytes=10**9))
+    nursery.start_soon(guests.room.run)
+    empty, first, second, third = (guests.come(ANNA, size) for size in (0, 400, 400, 400))
+    guests.gives_back = guests.budget.limit // 16 + 1
+    guests.budget.held = guests.budget.limit
+    await trio.sleep(A_LOOK)
+    assert guests.ended == [(first, SHORT), (second, SHORT)]
+    assert guests.budget.relief
+    await trio.sleep(A_LOOK)
+    assert empty in guests.room
+    assert third in guests.room
 
 
 async def test_what_flows_in_meanwhile_counts(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

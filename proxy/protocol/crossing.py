@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proxy.errors import RemoteProtocolError
 
+from .budget import Budget
 from .handshake import AFTER_WELCOME
 from .inbox import Inbox
 from .liveness import Health, Liveness
@@ -16,9 +17,10 @@ EARLY = 65_536
 class Crossing:
     """Both directions of a session, on one carrier after the other. `asks` is True at the local side."""
 
-    def __init__(self, *, asks: bool, now: float) -> None:
+    def __init__(self, *, asks: bool, now: float, budget: Budget | None = None) -> None:
+        self.budget = budget or Budget()
         self._inbox = Inbox()
-        self._outbox = Outbox()
+        self._outbox = Outbox(self.budget)
         self._liveness = Liveness(asks=asks)
         self._liveness.carrier_made(now, 0)
         self._told = 0  # the `received` of the last hello

@@ -16,13 +16,18 @@ from typing import TYPE_CHECKING
 from proxy.address import Address
 from proxy.errors import LocalProtocolError, OpenError, Reason, RemoteProtocolError
 
-from .crossing import EARLY, Crossing
-from .event import Code, Event, GoneAway, StreamAccepted, StreamOpened, StreamReadable, StreamReset
+from .crossing import EARLY
+from .event import Code, GoneAway, StreamAccepted, StreamOpened, StreamReadable, StreamReset
 from .frame import Frame, Type, encode, payload_text, text_payload
-from .stream import LEAST_LOW_WATER, LOW_WATER, QUEUED, Reset, Stream
+from .holdings import Holdings
+from .stream import LEAST_WINDOW, Reset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .budget import Budget
+    from .event import Event
+    from .stream import Stream
 
 __all__ = ["EARLY", "LAST_ID", "MAX_ANSWERS", "Mux"]
 
@@ -34,20 +39,17 @@ _U32, _U64 = struct.Struct("!I"), struct.Struct("!Q")
 MAX_ANSWERS = 65_536  # a peer that provokes control frames and does not acknowledge them costs 5 MB, then its session
 
 
-class Mux(Crossing):
+class Mux(Holdings):
     """One side of a session. `opens` is True at the local side.
 
     Calls for a stream that is closed do nothing, as the peer may have closed it in the meantime. What the peer does wrong ends the session
     with GO_AWAY; only what says so raises for it.
     """
 
-    def __init__(self, *, opens: bool, now: float, max_streams: int = 8192) -> None:
-        super().__init__(asks=opens, now=now)
+    def __init__(self, *, opens: bool, now: float, max_streams: int = 8192, budget: Budget | None = None) -> None:
+        super().__init__(asks=opens, now=now, budget=budget)
         self._opens = opens
         self._max_streams = max_streams
-        self.streams: dict[int, Stream] = {}
-        self._last_id = 0
-        self._events: list[Event] = []
         self.gone_away = False  # no new streams, by the peer's word or ours
         self.over: GoneAway | None = None
 
@@ -63,8 +65,9 @@ class Mux(Crossing):
             raise OpenError(Reason.TUNNEL_DOWN)
         if len(self.streams) >= self._max_streams:
             raise OpenError(Reason.BUSY, "too many connections are open; close some")
-        self._last_id += 1
-        stream = self.streams[self._last_id] = Stream(self._last_id, address, now)
+        if self.budget.crowded:
+            raise OpenError(Reason.BUSY, "connections take all memory; close some, or raise `memory`")
+        stream = self._add(address, now)
         self._outbox.control.append(encode(Type.OPEN, stream.id, address.encode()))
         return stream
 
@@ -85,9 +88,9 @@ class Mux(Crossing):
             raise LocalProtocolError("write after the end")
         if data:
             stream.sender.write(data)
+            self.budget.held += len(data)
             self._outbox.schedule.add(stream, now)
-        self._outbox.low_water = min(LOW_WATER, max(LEAST_LOW_WATER, QUEUED // len(self.streams)))
-        stream.sender.full = stream.sender.queued > self._outbox.low_water
+        stream.sender.full = stream.sender.queued > self.budget.low_water
         return not stream.sender.full
 
     def write_end(self, stream: Stream, now: float) -> None:
@@ -96,15 +99,21 @@ class Mux(Crossing):
         self._outbox.schedule.add(stream, now)
 
     def read(self, stream: Stream, limit: int, now: float) -> bytes:
-        """What is buffered, at most `limit` bytes; the credit for it goes back to the peer."""
-        data = stream.receiver.read(limit)
-        credit = stream.receiver.credit_due(now, self._liveness.round_trip)
+        """What is buffered, at most `limit` bytes; the credit for it goes back to the peer. It counts as held until `read` is called again or
+        `returned`.
+        """
+        receiver = stream.receiver
+        data = receiver.read(limit)
+        self.budget.held -= receiver.given
+        receiver.given, receiver.since = len(data), now
+        credit = receiver.credit_due(now, self._liveness.round_trip, self.budget)
         if credit:
             self._outbox.control.append(encode(Type.CREDIT, stream.id, _U32.pack(credit)))
         return data
 
     def close(self, stream: Stream, now: float) -> None:
         """The app has gone: what is queued goes out and END after it, and what comes in is answered with RESET, as TCP does."""
+        self.returned(stream)
         if stream.receiver.buffered:
             self.reset(stream, Reason.CANCELLED)
         elif not stream.closed:
@@ -112,11 +121,9 @@ class Mux(Crossing):
             self.write_end(stream, now)
 
     def reset(self, stream: Stream, reason: Reason, text: str = "") -> None:
-        """Ends both directions at once; what is queued or buffered is dropped."""
-        if not stream.closed:
-            self._outbox.control.append(encode(Type.RESET, stream.id, text_payload(reason, text)))
-            stream.drop(Reset(reason, text))
-            del self.streams[stream.id]
+        """The app ends both directions at once; what is queued or buffered is dropped."""
+        self.returned(stream)
+        self._reset(stream, Reset(reason, text))
 
     # ---- the end of the session
 
@@ -137,11 +144,12 @@ class Mux(Crossing):
     def _end(self, gone: GoneAway) -> None:
         self.over, self.gone_away = gone, True
         reason = Reason.TUNNEL_DOWN if self._opens else Reason.CANCELLED
-        for stream in self.streams.values():
-            stream.drop(Reset(reason, gone.text))
+        for stream in list(self.streams.values()):
+            self._drop(stream, Reset(reason, gone.text))
+            self._remove(stream)
             self._events.append(StreamReset(stream))
-        self.streams.clear()
         self._events.append(gone)
+        self._leave_budget()
 
     # ---- sending
 
@@ -163,11 +171,6 @@ class Mux(Crossing):
         unreliable = self._outbox.take_unreliable(self._ack_to_send() if self.over is None else None)
         self._liveness.spoke()
         return b"".join((unreliable, reliable)) if unreliable else bytes(reliable)
-
-    def take_events(self) -> list[Event]:
-        """What happened since the last time."""
-        events, self._events = self._events, []
-        return events
 
     # ---- receiving
 
@@ -204,10 +207,9 @@ class Mux(Crossing):
             address = Address.decode(frame.payload)
         except ValueError as exc:
             raise RemoteProtocolError(f"OPEN with a bad address: {exc}") from None
-        self._last_id = frame.stream_id
-        stream = Stream(frame.stream_id, address, now)
-        self.streams[stream.id] = stream
-        if len(self.streams) > self._max_streams or self.gone_away:
+        crowded = self.budget.crowded
+        stream = self._add(address, now)
+        if len(self.streams) > self._max_streams or self.gone_away or crowded:
             self.reset(stream, Reason.BUSY)
         else:
             self._events.append(StreamOpened(stream))
@@ -218,12 +220,19 @@ class Mux(Crossing):
         stream.accepted = True
         self._events.append(StreamAccepted(stream))
 
-    def _receive_data_frame(self, stream: Stream, payload: bytes, _now: float) -> None:
-        if not stream.receiver.buffered:
+    def _receive_data_frame(self, stream: Stream, payload: bytes, now: float) -> None:
+        receiver, budget = stream.receiver, self.budget
+        if not receiver.buffered:
+            receiver.since = now
             self._events.append(StreamReadable(stream))
-        stream.receiver.feed(payload)
-        if stream.receiver.unwanted:
+        receiver.feed(payload)
+        budget.held += len(payload)
+        if receiver.unwanted:
             self.reset(stream, Reason.CANCELLED)
+        elif budget.held > budget.tight:
+            self.relieve(now)
+            if budget.spent and receiver.buffered > LEAST_WINDOW:
+                self._turn_out(stream)
 
     def _receive_end(self, stream: Stream, _payload: bytes, _now: float) -> None:
         stream.receiver.end()
@@ -231,8 +240,8 @@ class Mux(Crossing):
         self._forget_if_closed(stream)
 
     def _receive_reset(self, stream: Stream, payload: bytes, _now: float) -> None:
-        del self.streams[stream.id]
-        stream.drop(Reset(Reason.from_wire(payload[0]), payload_text(payload)))
+        self._drop(stream, Reset(Reason.from_wire(payload[0]), payload_text(payload)))
+        self._remove(stream)
         self._events.append(StreamReset(stream))
 
     def _receive_credit(self, stream: Stream, payload: bytes, now: float) -> None:
@@ -259,8 +268,8 @@ class Mux(Crossing):
         self._acknowledge(_U64.unpack(frame.payload)[0], now)
 
     def _forget_if_closed(self, stream: Stream) -> None:
-        if stream.closed:
-            self.streams.pop(stream.id, None)
+        if stream.closed and stream.id in self.streams:
+            self._remove(stream)
 
 
 _ON_STREAM: dict[int, Callable[[Mux, Stream, bytes, float], None]] = {

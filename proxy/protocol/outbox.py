@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import struct
+from typing import TYPE_CHECKING
 
+from .budget import LEAST_BATCH, Budget
 from .event import Event, StreamWritable
 from .flight import FIRST, LEAST, Flight
 from .frame import HEADER_SIZE, MAX_PAYLOAD, Type, encode, header
 from .replay import ReplayLog
 from .schedule import Schedule
-from .stream import LOW_WATER, Stream
+
+if TYPE_CHECKING:
+    from .stream import Stream
 
 _U64 = struct.Struct("!Q")
 _PING = _U64.pack(0)  # one is out at a time, so all may look alike
@@ -18,6 +22,7 @@ _PING = _U64.pack(0)  # one is out at a time, so all may look alike
 # Our choices.
 SEGMENT = 1400  # a piece is no smaller than what one packet carries
 MAX_KEPT = 16_777_216  # unacknowledged bytes; as large as the largest window of a stream
+LEAST_KEPT = 65_536  # where memory is short
 
 
 class Outbox:
@@ -26,17 +31,17 @@ class Outbox:
     Frames are made as late as possible, when the carrier can take them, so that a message goes before a download that was queued earlier.
     """
 
-    __slots__ = ("ack", "control", "ended", "final", "flight", "held", "log", "low_water", "ping", "pong", "schedule")
+    __slots__ = ("ack", "budget", "control", "ended", "final", "flight", "held", "log", "ping", "pong", "schedule")
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.budget = budget or Budget()
         self.ack = self.ping = False
         self.pong: bytes | None = None
         self.held = False  # nothing reliable goes before the welcome
         self.control: list[bytes] = []
         self.final = False  # whether a GO_AWAY that ends the session is among them: it goes out however much is kept
-        self.low_water = LOW_WATER  # of each stream
         self.ended: list[Stream] = []  # whose END was taken since somebody looked
-        self.log = ReplayLog()
+        self.log = ReplayLog(self.budget)
         self.schedule = Schedule()
         self.flight = Flight(0, 0.0)
 
@@ -83,7 +88,7 @@ class Outbox:
             return False
         if self.log.sent < self.log.end:
             return self._room
-        if self.log.size >= MAX_KEPT:
+        if (kept := self.log.size) >= LEAST_KEPT and kept >= min(MAX_KEPT, self.budget.kept):
             return self.final and bool(self.control)
         return bool(self.control) or self.schedule.has_little or (self.schedule.has_bulk and self._room)
 
@@ -108,7 +113,8 @@ class Outbox:
         """
         if not self._reliable_ready:
             return b""
-        limit = int(min(limit, max(self.flight.cap / 8, SEGMENT)))
+        budget = self.budget
+        limit = int(min(limit, max(self.flight.cap / 8, SEGMENT), budget.batch, max(LEAST_BATCH, budget.window)))
         chunk = self.log.next_unsent()
         if chunk is None:
             chunk = self._new_chunk(limit, now, events)
@@ -135,8 +141,9 @@ class Outbox:
         if sender.queued:
             data = sender.take(limit)
             size = len(data)
+            self.budget.held -= size
             parts += (header(Type.DATA, stream.id, size), data)
-            if sender.full and sender.queued <= self.low_water:
+            if sender.full and sender.queued <= self.budget.low_water:
                 sender.full = False
                 events.append(StreamWritable(stream))
         if sender.ending and not sender.queued:

@@ -6,6 +6,7 @@ from collections import deque
 
 from proxy.errors import RemoteProtocolError
 
+from .budget import Budget
 from .frame import JOINED
 
 
@@ -19,9 +20,10 @@ class ReplayLog:
     Chunks go in whole and come out whole, little ones joined, and each ends where a frame ends, so other frames fit between any two of them.
     """
 
-    __slots__ = ("_chunks", "_unsent", "end", "sent", "start")
+    __slots__ = ("_budget", "_chunks", "_unsent", "end", "sent", "start")
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget | None = None) -> None:
+        self._budget = budget or Budget()
         self._chunks: deque[bytes | memoryview] = deque()
         self._unsent: deque[bytes | memoryview] = deque()
         self.start = self.sent = self.end = 0
@@ -45,6 +47,7 @@ class ReplayLog:
             self._chunks.append(chunk)
         self.end += len(chunk)
         self.sent = self.end
+        self._budget.held += len(chunk)
 
     def next_unsent(self) -> bytes | memoryview | None:
         """The next chunk to be sent again, or None; it counts as sent from now on."""
@@ -58,11 +61,18 @@ class ReplayLog:
         """Everything before `offset` has arrived. Raises RemoteProtocolError if that was never sent."""
         if offset > self.end:
             raise RemoteProtocolError("an acknowledgement of what was never sent")
+        before = self.start
         while self._chunks and self.start + len(self._chunks[0]) <= offset:
             self.start += len(self._chunks.popleft())
         if self.start < offset:
             self._chunks[0] = memoryview(self._chunks[0])[offset - self.start :]
             self.start = offset
+        self._budget.held -= self.start - before
+
+    def leave_budget(self) -> None:
+        """The session is over, and what is kept will go with it: from now on it is not counted."""
+        self._budget.held -= self.size
+        self._budget = Budget()
 
     def check_kept(self, offset: int) -> None:
         """Raises RemoteProtocolError where what follows `offset` cannot be sent again: it was never sent, or is not kept any more."""

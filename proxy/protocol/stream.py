@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from proxy.errors import Reason, RemoteProtocolError
 
-from .frame import JOINED, MAX_PAYLOAD
+from .frame import JOINED
 
 if TYPE_CHECKING:
     from proxy.address import Address
+
+    from .budget import Budget
 
 # Wire constants.
 INITIAL_CREDIT = 262_144
@@ -19,12 +21,10 @@ MAX_CREDIT = 2**31 - 1
 
 # Our choices.
 MAX_WINDOW = 16_777_216  # 100 Mbit/s over 300 ms and a fourfold margin; section 6
-SHORT = 0.005  # seconds; credit for 1 GB then comes in hundreds of frames instead of thousands
-#: A sender with less than this queued asks its app for more: one full frame goes out while the next is fetched. Where streams are many each
-#: has less, but enough to fill a packet or two while others have their turn.
-LOW_WATER, LEAST_LOW_WATER = MAX_PAYLOAD, 4096
-#: What all streams of a session together may have queued by that.
-QUEUED = 4_194_304
+#: Round trips below this are taken for as long: credit for 1 GB then comes in hundreds of frames instead of thousands. Seconds.
+SHORT = 0.005
+#: What is left of a window where memory is short: a few packets.
+LEAST_WINDOW = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +94,24 @@ class SendHalf:
 class ReceiveHalf:
     """Bytes of the peer on their way to the app. Finished when END came and everything was read, or the stream was reset."""
 
-    __slots__ = ("_chunks", "_granted_at", "_used", "buffered", "ended", "open_credit", "unwanted", "window")
+    __slots__ = (
+        "_chunks",
+        "_granted_at",
+        "_used",
+        "buffered",
+        "ended",
+        "given",
+        "open_credit",
+        "since",
+        "unwanted",
+        "window",
+    )
 
     def __init__(self, now: float) -> None:
         self._chunks: deque[bytes] | None = None  # as in SendHalf
         self.buffered = 0
+        self.given = 0  # read by the app, which has not come back for more yet
+        self.since = now  # the app has not read, and there was something to read
         self.ended = False
         self.unwanted = False  # the app has gone
         self.window = INITIAL_CREDIT
@@ -147,18 +160,23 @@ class ReceiveHalf:
         self.buffered = 0
         self.ended = True
 
-    def credit_due(self, now: float, round_trip: float) -> int:
+    def credit_due(self, now: float, round_trip: float, budget: Budget) -> int:
         """How much credit to give back now; 0 until half of the window has been read.
 
-        An app that reads half a window in less than two round trips is held up by the window, not by itself: it doubles. So it does where it
-        takes less than two times `SHORT`, as each CREDIT costs both sides more steps than the data of some packets.
+        An app that reads half a window in less than two round trips is held up by the window, not by itself: it doubles, where the budget has
+        room for it. Where memory is short some is not given back, and the window shrinks.
         """
         if self.ended or self._used < self.window // 2:
             return 0
         increment, self._used = self._used, 0
-        if now - self._granted_at < 2 * max(round_trip, SHORT) and self.window < MAX_WINDOW:
-            increment += self.window
-            self.window *= 2
+        change = 0
+        if self.window > (most := max(LEAST_WINDOW, budget.window)):
+            change = -min(increment, self.window - most)
+        elif now - self._granted_at < 2 * max(round_trip, SHORT) and self.window <= min(MAX_WINDOW // 2, budget.growth):
+            change = self.window
+        self.window += change
+        budget.promised += change
+        increment += change
         self._granted_at = now
         self.open_credit += increment
         return increment

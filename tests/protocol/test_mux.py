@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import LocalProtocolError, OpenError, Reason, RemoteProtocolError
+from proxy.protocol.budget import ASKED, LARGEST, LIMIT, SMALL
 from proxy.protocol.event import (
     Code,
     GoneAway,
@@ -24,13 +25,14 @@ from proxy.protocol.handshake import AFTER_WELCOME
 from proxy.protocol.liveness import ACK_BYTES, LEAST_ACK_DELAY, Health
 from proxy.protocol.mux import EARLY, LAST_ID, MAX_ANSWERS, Mux
 from proxy.protocol.outbox import MAX_KEPT
-from proxy.protocol.stream import INITIAL_CREDIT, LEAST_LOW_WATER, LOW_WATER, MAX_WINDOW, QUEUED, Stream
+from proxy.protocol.stream import INITIAL_CREDIT, MAX_WINDOW, Stream
 from tests.pair import ADDRESS, Cutter, Pair, byte_by_byte, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 BIG = 1 << 30
+LOW_WATER = LARGEST // 4  # while streams are few
 both_ways = pytest.mark.parametrize("local_sends", [True, False], ids=["local sends", "exit sends"])
 
 
@@ -624,8 +626,8 @@ def test_many_streams_have_little_queued_each(count: int) -> None:
         while pair.local.write(stream, bytes(1000), pair.now):
             pass
     queued = [stream.sender.queued for stream in streams]
-    assert all(LEAST_LOW_WATER <= each <= LOW_WATER + 1000 for each in queued)
-    assert sum(queued) <= max(QUEUED + 1000 * count, LOW_WATER + 1000, count * (LEAST_LOW_WATER + 1000))
+    assert all(SMALL // 4 <= each <= LOW_WATER + 1000 for each in queued)
+    assert sum(queued) <= ASKED / 4 * LIMIT + 1000 * count
 
 
 def test_who_waits_is_told_also_when_there_are_fewer_streams_by_then() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from proxy.address import Address
 from proxy.errors import Reason, RemoteProtocolError
+from proxy.protocol.budget import Budget
 from proxy.protocol.frame import JOINED, MAX_PAYLOAD
 from proxy.protocol.stream import (
     INITIAL_CREDIT,
@@ -184,7 +185,7 @@ def test_a_new_receiver_is_empty_and_open() -> None:
     assert (half.buffered, half.ended, half.unwanted) == (0, False, False)
     assert half.open_credit == half.window == INITIAL_CREDIT
     assert half.read(10) == b""
-    assert half.credit_due(SLOW, ROUND_TRIP) == 0
+    assert half.credit_due(SLOW, ROUND_TRIP, Budget()) == 0
 
 
 def test_frames_are_joined_and_one_alone_comes_without_a_copy() -> None:
@@ -244,7 +245,7 @@ def test_reading_alone_gives_no_credit() -> None:
     half.read(BIG)
     with pytest.raises(RemoteProtocolError, match="beyond the credit"):
         half.feed(b"x")
-    assert half.credit_due(SLOW, ROUND_TRIP) == INITIAL_CREDIT
+    assert half.credit_due(SLOW, ROUND_TRIP, Budget()) == INITIAL_CREDIT
     half.feed(b"x")
 
 
@@ -261,10 +262,10 @@ def test_nothing_comes_after_the_end() -> None:
 def test_credit_waits_for_half_of_the_window() -> None:
     half = receiver_with(bytes(INITIAL_CREDIT))
     half.read(INITIAL_CREDIT // 2 - 1)
-    assert half.credit_due(SLOW, ROUND_TRIP) == 0
+    assert half.credit_due(SLOW, ROUND_TRIP, Budget()) == 0
     half.read(1)
-    assert half.credit_due(SLOW, ROUND_TRIP) == INITIAL_CREDIT // 2
-    assert half.credit_due(SLOW, ROUND_TRIP) == 0
+    assert half.credit_due(SLOW, ROUND_TRIP, Budget()) == INITIAL_CREDIT // 2
+    assert half.credit_due(SLOW, ROUND_TRIP, Budget()) == 0
     assert half.open_credit == INITIAL_CREDIT // 2
 
 
@@ -274,7 +275,7 @@ def test_a_slow_reader_gives_back_what_it_read_and_keeps_its_window() -> None:
         half.feed(bytes(INITIAL_CREDIT))
         half.read(BIG)
         now += 2 * ROUND_TRIP
-        assert half.credit_due(now, ROUND_TRIP) == INITIAL_CREDIT
+        assert half.credit_due(now, ROUND_TRIP, Budget()) == INITIAL_CREDIT
         assert half.window == half.open_credit == INITIAL_CREDIT
 
 
@@ -284,7 +285,7 @@ def test_a_fast_reader_doubles_its_window_up_to_the_bound() -> None:
         before = half.window
         half.feed(bytes(before // 2))
         half.read(BIG)
-        increment = half.credit_due(doubling * 0.01, ROUND_TRIP)
+        increment = half.credit_due(doubling * 0.01, ROUND_TRIP, Budget())
         grown = before < MAX_WINDOW
         assert half.window == (before * 2 if grown else before)
         assert increment == before // 2 + (before if grown else 0)
@@ -296,7 +297,7 @@ def test_after_the_end_no_credit_is_given() -> None:
     half = receiver_with(bytes(INITIAL_CREDIT))
     half.read(BIG)
     half.end()
-    assert half.credit_due(SLOW, ROUND_TRIP) == 0
+    assert half.credit_due(SLOW, ROUND_TRIP, Budget()) == 0
 
 
 def test_a_dropped_receiver_gives_nothing_more() -> None:
@@ -305,7 +306,7 @@ def test_a_dropped_receiver_gives_nothing_more() -> None:
     half.drop()
     assert (half.buffered, half.ended) == (0, True)
     assert half.read(BIG) == b""
-    assert half.credit_due(SLOW, ROUND_TRIP) == 0
+    assert half.credit_due(SLOW, ROUND_TRIP, Budget()) == 0
 
 
 @given(st.lists(st.tuples(st.integers(1, MAX_PAYLOAD), st.integers(0, 200_000), st.floats(0, 1)), max_size=60))
@@ -319,13 +320,13 @@ def test_the_credits_of_both_halves_agree(steps: list[tuple[int, int, float]]) -
         assert receiver.buffered <= receiver.window <= MAX_WINDOW
         receiver.read(limit)
         now += pause
-        if credit := receiver.credit_due(now, ROUND_TRIP):
+        if credit := receiver.credit_due(now, ROUND_TRIP, Budget()):
             sender.grant(credit)
         assert sender.credit == receiver.open_credit
     for _ in range(len(steps) + 1):
         while receiver.read(BIG):
             pass
-        if credit := receiver.credit_due(now, ROUND_TRIP):
+        if credit := receiver.credit_due(now, ROUND_TRIP, Budget()):
             sender.grant(credit)
         while sender.ready:
             receiver.feed(bytes(sender.take(MAX_PAYLOAD)))
