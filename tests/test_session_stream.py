@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -172,3 +174,114 @@ async def test_the_more_streams_the_less_each_likes(streams: int, appetite: int)
     async with two_ends() as ends:
         made = [ends.local.open(ADDRESS) for _ in range(streams)]
         assert made[0].appetite() == appetite
+
+
+# ---- handed on without a task in between
+
+
+class Socket:
+    """Takes so many bytes at once, then none until there is `room` again; `broken`: raises as a socket does that was reset."""
+
+    def __init__(self, room: float = math.inf) -> None:
+        self.room = room
+        self.taken = bytearray()
+        self.broken = False
+
+    def take(self, data: bytes) -> int:
+        if self.broken:
+            raise trio.BrokenResourceError
+        size = int(min(len(data), self.room))
+        self.room -= size
+        self.taken += data[:size]
+        return size
+
+
+async def waiting_for(stream: SessionStream, nursery: trio.Nursery) -> list[bytes]:
+    """What a task that has begun to wait gets."""
+    got: list[bytes] = []
+
+    async def wait() -> None:
+        got.append(await stream.receive_some())
+
+    nursery.start_soon(wait)
+    await wait_all_tasks_blocked()
+    return got
+
+
+@pytest.mark.parametrize("size", [1, 4096, 65_535, 65_536, 65_537, 262_144, 524_289])
+async def test_what_comes_is_handed_on_and_its_end_wakes(size: int, autojump_clock: trio.testing.MockClock) -> None:
+    data = random.Random(size).randbytes(size)
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        socket = Socket()
+        other.hand_on(socket.take)
+        got = await waiting_for(other, ends.nursery)
+        await one.send_all(data)
+        await trio.sleep(5)
+        assert socket.taken == data
+        assert got == []
+        assert ends.exit.mux.budget.held == STREAM + ends.exit.mux.kept  # nothing is kept for it
+        await one.send_eof()
+        await wait_all_tasks_blocked()
+        assert got == [b""]
+
+
+@pytest.mark.parametrize("room", [0, 1, 4095, 65_536, 99_999])
+async def test_what_is_not_taken_comes_first_and_whole(room: int, autojump_clock: trio.testing.MockClock) -> None:
+    data = random.Random(room).randbytes(100_000)
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        socket = Socket(room)
+        other.hand_on(socket.take)
+        got = await waiting_for(other, ends.nursery)
+        await one.send_all(data)
+        await trio.sleep(5)
+        socket.room = math.inf
+        await one.send_all(b"more")  # nobody waits: it must not overtake the rest
+        await one.send_eof()
+        await trio.sleep(5)
+        rest = b"".join(got)
+        while rest and (piece := await other.receive_some(10_000)):
+            rest += piece
+        assert bytes(socket.taken) + rest == data + b"more"
+
+
+async def test_a_socket_that_breaks_leaves_everything_to_who_waits() -> None:
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        socket = Socket()
+        socket.broken = True
+        other.hand_on(socket.take)
+        got = await waiting_for(other, ends.nursery)
+        await one.send_all(b"data")
+        await wait_all_tasks_blocked()
+        assert got == [b"data"]
+
+
+async def test_nothing_is_handed_on_while_nobody_waits() -> None:
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        socket = Socket()
+        other.hand_on(socket.take)
+        await one.send_all(b"data")
+        await wait_all_tasks_blocked()
+        assert not socket.taken
+        assert await other.receive_some() == b"data"
+
+
+async def test_who_closes_with_something_left_resets() -> None:
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        other.hand_on(Socket(1).take)
+        got: list[bytes] = []
+
+        async def read_one_byte() -> None:
+            got.append(await other.receive_some(1))
+            await other.aclose()
+
+        ends.nursery.start_soon(read_one_byte)
+        await wait_all_tasks_blocked()
+        await one.send_all(b"four")  # one is taken, one is read, and two are left
+        with pytest.raises(trio.BrokenResourceError, match="cancelled"):
+            await one.receive_some()
+        assert got == [b"o"]
