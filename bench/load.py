@@ -278,7 +278,8 @@ class Bulk:
 
     def _receive(self, stream: socket.socket) -> None:
         buffer = bytearray(BLOCK)
-        while more := stream.recv_into(buffer):
+        # Linux goes on giving what comes after a shutdown.
+        while not self._stopped.is_set() and (more := stream.recv_into(buffer)):
             self.moved += more
         if not self._stopped.is_set():
             raise ConnectionError("the download ended")

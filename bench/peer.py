@@ -135,7 +135,11 @@ def configure(folder: Path, kind: str, address: str) -> tuple[tuple[Path, int], 
 def listens(pid: int, port: int) -> bool:
     """Asks the kernel, on the network of that process, and does not knock."""
     for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+        try:
+            lines = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
+        except FileNotFoundError:  # the process has ended, or this kernel has no IPv6
+            continue
+        for line in lines:
             fields = line.split()
             if fields[3] == LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
                 return True

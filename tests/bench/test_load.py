@@ -36,7 +36,7 @@ def accepting(serve_one: Callable[[socket.socket], None], connections: int) -> I
         yield Way(0, "127.0.0.1", listener.getsockname()[1])
         listener.shutdown(socket.SHUT_RDWR)
         for worker in workers:
-            worker.join(10)
+            worker.join(60)
             assert not worker.is_alive()
 
 
