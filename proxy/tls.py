@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import math
 import operator
 import ssl
+import struct
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -32,7 +34,7 @@ READ_SIZE = 524_288
 #: The plaintext of one TLS record (RFC 8446, section 5.1). No read of either library returns more, and both allocate what is asked for.
 RECORD_SIZE = 16_384
 # A record of application data as TLS 1.3 has it, and by how much it may be longer than its plaintext (RFC 8446, section 5.2).
-_RECORD, _RECORD_HEADER, _RECORD_GROWTH = b"\x17\x03\x03", 5, 256
+_RECORD, _VERSION, _RECORD_HEADER, _RECORD_GROWTH = b"\x17\x03\x03", 0x0303, struct.Struct("!BHH"), 256
 #: What is sent to say good-bye may not hold up a close for longer, in seconds.
 GOODBYE = 0.5
 
@@ -70,22 +72,30 @@ class _Arrived:
         self._at = 0
         return data
 
-    def take(self) -> bytes:
-        """The next whole record, or everything where that is wanted or where no record begins; empty where more has to come."""
+    def take(self) -> tuple[bytes, float]:
+        """What the library gets next, empty where more has to come, and how many records that is: infinitely many where nobody has looked.
+
+        By record these are one or two whole ones, or everything where no record begins.
+        """
         data, at = self._data, self._at
-        if not self.by_record or not data.startswith(_RECORD[: len(data) - at], at):
-            return self.take_all()
-        body = at + _RECORD_HEADER
-        if len(data) < body:
-            return b""
-        self._at = end = body + (data[body - 2] << 8 | data[body - 1])
-        if end - body > RECORD_SIZE + _RECORD_GROWTH:
-            self._at = at
-            return self.take_all()
-        if end > len(data):
-            self._at = at
-            return b""
-        return data[at:end]
+        if not self.by_record:
+            return self.take_all(), math.inf
+        one = self._end_of_record(at)
+        if one is None:
+            return self.take_all(), 1
+        two = self._end_of_record(one) or one
+        self._at = max(one, two)
+        return data[at : self._at], 1 if two == one else 2
+
+    def _end_of_record(self, at: int) -> int | None:
+        """Where the record ends that begins there: there where more has to come, and None where no record begins."""
+        rest = len(self._data) - at
+        if rest < _RECORD_HEADER.size:
+            return at if _RECORD.startswith(self._data[at : at + len(_RECORD)]) else None
+        kind, version, size = _RECORD_HEADER.unpack_from(self._data, at)
+        if kind != _RECORD[0] or version != _VERSION or size > RECORD_SIZE + _RECORD_GROWTH:
+            return None
+        return at + _RECORD_HEADER.size + size if rest >= _RECORD_HEADER.size + size else at
 
 
 class TLSStream(trio.abc.HalfCloseableStream):
@@ -114,7 +124,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
         else:
             self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         self._arrived = _Arrived(by_record=bio is not ssl.MemoryBIO)
-        self._more_inside = False  # whether the library may have something to read without being given anything
+        self._inside: float = 0  # how many reads the library may have something for, without being given anything
         self.read_size = READ_SIZE  # of the transport; what the libraries take for it they keep
         self._closed = self._ended = False
 
@@ -206,7 +216,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
             ended = self._read_into(pieces, limit)
         except ssl.SSLError as exc:
             exc.__traceback__ = None  # as in `_read_into`
-            self._more_inside = True  # it says so again, where the pieces before it are read first
+            self._inside = math.inf  # it says so again, where the pieces before it are read first
             ended = isinstance(exc, ssl.SSLZeroReturnError)
             if not (pieces or ended):
                 raise trio.BrokenResourceError(f"TLS: {exc}") from exc
@@ -217,32 +227,32 @@ class TLSStream(trio.abc.HalfCloseableStream):
     def _read_into(self, pieces: list[bytes], limit: int) -> bool:
         """At most `limit` bytes, a record in each piece; returns whether close_notify was met."""
         read = self._tls.read
-        while limit > 0 and (self._feed() or self._more_inside):
+        while limit > 0 and (self._inside > 0 or self._feed()):
             asked = min(limit, RECORD_SIZE + 1)
             try:
                 piece = read(asked)
             except ssl.SSLWantReadError as exc:
                 # utls ties it into a cycle, and with it every frame up to here and the data in them.
                 exc.__traceback__ = None
-                self._more_inside = False
+                self._inside = 0
                 continue
             if not piece:
-                self._more_inside = True  # the end is read again each time
+                self._inside = math.inf  # the end is read again each time
                 return True
             pieces.append(piece)
             limit -= len(piece)
-            if len(piece) == asked:
-                self._more_inside = True
+            if len(piece) < asked:
+                self._inside -= 1
         return False
 
     def _feed(self) -> bool:
         """Gives the library what it gets next; whether there was anything."""
-        data = self._arrived.take()
-        if data:
-            self._incoming.write(data)
-            if not self._arrived.by_record:
-                self._more_inside = True
-        return bool(data)
+        data, self._inside = self._arrived.take()
+        if not data:
+            self._inside = 0
+            return False
+        self._incoming.write(data)
+        return True
 
     async def _fill(self) -> None:
         data = await self._wire.receive_some(self.read_size)
