@@ -20,6 +20,9 @@ _PAUSE = 0.1  # seconds
 #: Ours to mend. All else is about one connection that came and went, or the network's state (accept(2), "treat them like EAGAIN").
 _FATAL = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK}
 
+#: Or trio makes a string of each task's function, 90 bytes for each connection.
+_NAME = "connection"
+
 _log = telemetry.logger("acceptor")
 
 
@@ -49,7 +52,7 @@ class Acceptor:
         async with listener:
             while True:
                 await self._take_slot()
-                nursery.start_soon(self._serve_one, await self._accept_one(listener))
+                nursery.start_soon(self._serve_one, await self._accept_one(listener), name=_NAME)
 
     async def _take_slot(self) -> None:
         try:

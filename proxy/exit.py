@@ -348,9 +348,10 @@ class Exit:
     async def _serve_stream(self, stream: SessionStream) -> None:
         """One stream, from OPEN to its end; its error boundary."""
         try:
-            with stream.until_reset():
+            with stream.until_reset() as scope:
                 await trio.lowlevel.checkpoint()  # one that was reset at once costs no system call
                 destination = await self._terms.connect(stream.address)
+            if not scope.cancelled_caught:
                 stream.accept()
                 await relay(stream, destination)
         except OpenError as exc:

@@ -11,7 +11,7 @@ be done is to break the connection, so that half an answer never looks like a wh
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 import h11
@@ -80,9 +80,7 @@ async def carry(
         await abort(tunnel)
         await abort(app)
         raise
-    # Where it is reset, an app that does not read is told as well.
-    with getattr(tunnel, "until_reset", nullcontext)():
-        await relay(app, tunnel)
+    await relay(app, tunnel)
 
 
 async def serve_http(

@@ -46,23 +46,33 @@ async def serve_local(
     await Acceptor(port.serve, max_connections).run(listeners, task_status=task_status)
 
 
+#: The stream of the tunnel, the reply to the app, and what the app has sent already.
+_Joined: TypeAlias = tuple[trio.abc.HalfCloseableStream, bytes, bytes]
+
+
 class _Port:
     def __init__(self, open_stream: OpenStream, credentials: Credentials | None) -> None:
         self._open_stream = open_stream
         self._credentials = credentials
 
     async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
+        # What it took to get there is forgotten by then: a connection may be idle for days, and there may be thousands.
+        if (joined := await self._greet(stream)) is not None:
+            await carry(stream, *joined)
+
+    async def _greet(self, stream: trio.abc.HalfCloseableStream) -> _Joined | None:
+        """None where it is done with."""
         data, handshake = b"", None
         with trio.move_on_after(HANDSHAKE_LIMIT) as limit:
             data = bytes(await stream.receive_some(_CHUNK))
             if data.startswith(_SOCKS):
                 handshake = await self._shake_hands(stream, data)
         if limit.cancelled_caught or not data:
-            return
+            return None
         if not data.startswith(_SOCKS):
             await serve_http(stream, data, self._open_stream, self._credentials, deadline=limit.deadline)
-        elif handshake is not None:
-            await self._serve_socks(stream, handshake)
+            return None
+        return None if handshake is None else await self._open(stream, handshake)
 
     async def _shake_hands(self, stream: trio.abc.HalfCloseableStream, data: bytes) -> socks.Handshake | None:
         """Returns the finished handshake, or None where there is no request; then the stream is done with."""
@@ -79,11 +89,11 @@ class _Port:
             data = bytes(await stream.receive_some(_CHUNK))
         return None
 
-    async def _serve_socks(self, stream: trio.abc.HalfCloseableStream, handshake: socks.Handshake) -> None:
+    async def _open(self, stream: trio.abc.HalfCloseableStream, handshake: socks.Handshake) -> _Joined | None:
         assert handshake.request is not None
         try:
             tunnel = await self._open_stream(handshake.request)
         except OpenError as exc:
             await answer_and_close(stream, handshake.failed(exc.reason))
-            return
-        await carry(stream, tunnel, handshake.succeeded(), handshake.trailing_data)
+            return None
+        return tunnel, handshake.succeeded(), handshake.trailing_data

@@ -18,6 +18,8 @@ READ_SIZE = 65_536 * 8
 # How the kernel is told to forget a connection with a reset: linger on, for 0 seconds. Windows has shorter fields.
 _NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
+#: Or trio makes a string of each task's function, 90 bytes for each stream.
+_NAME = "relay"
 #: The ends that peers and networks bring about.
 _ENDED = (trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -70,7 +72,10 @@ async def _copy_both(a: trio.abc.HalfCloseableStream, b: trio.abc.HalfCloseableS
 
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(one_way, a, b)
+            for stream in (a, b):
+                if hasattr(stream, "cancel_when_reset"):  # one of the tunnel; who does not read is told as well
+                    stream.cancel_when_reset(nursery.cancel_scope)
+            nursery.start_soon(one_way, a, b, name=_NAME)
             await one_way(b, a)  # a nursery's own task would only wait
     except BaseExceptionGroup as group:
         error = _foremost(group)
@@ -80,12 +85,11 @@ async def _copy_both(a: trio.abc.HalfCloseableStream, b: trio.abc.HalfCloseableS
 
 
 async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream) -> None:
-    receive, send = source.receive_some, sink.send_all  # looked up once: every chunk of every stream comes by here
     appetite = getattr(sink, "appetite", _whole_reads)  # a stream of the tunnel says how much it likes
     if hasattr(source, "hand_on") and hasattr(sink, "send_now"):
         source.hand_on(sink.send_now)
-    while data := await receive(appetite()):
-        await send(data)
+    while data := await source.receive_some(appetite()):
+        await sink.send_all(data)
         data = b""  # an idle stream keeps no chunk alive
     await sink.send_eof()
 

@@ -111,10 +111,15 @@ class SessionStream(trio.abc.HalfCloseableStream):
 
     def until_reset(self) -> trio.CancelScope:
         """A scope that is cancelled when the stream is reset: at the exit, nobody waits for the connection any more."""
-        self._scope = trio.CancelScope()
+        scope = trio.CancelScope()
+        self.cancel_when_reset(scope)
+        return scope
+
+    def cancel_when_reset(self, scope: trio.CancelScope) -> None:
+        """In place of the scope that was given before: so that whoever is stuck elsewhere is told as well."""
+        self._scope = scope
         if self._stream.reset is not None:
-            self._scope.cancel()
-        return self._scope
+            scope.cancel()
 
     def accept(self) -> None:
         """At the exit: says that it is connected."""
