@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,10 @@ LEAST, MOST = Goal(least=0.9), Goal(most=1.1)
 #: A newcomer's share is looked for in windows of so many round trips; its share afterwards is that of so many.
 WINDOW, AFTERWARDS = 2, (5, 25)
 BESIDE, READERS = 9, 50
+#: Streams in bulk at once.
+STREAMS = (1, 10, 100)
+#: Of the load with streams that nobody reads.
+LOOPBACK_RUNS = 3
 #: Seconds that are measured, and before them; of the long and of the short form.
 SECONDS, WARM_UP, SHORT_SECONDS, SHORT_WARM_UP = 20.0, 6.0, 2.0, 2.0
 #: Beyond the seconds that a load takes by itself: a hundred connections over a bad link, and buffers that fill.
@@ -150,9 +154,10 @@ def plot(entries: Sequence[tuple[float, int, int]], began: float) -> Plot:
     return Plot("newcomer", f"One download begins beside {BESIDE}", "seconds", "of its share", [series])
 
 
-def stalled(place: Place) -> list[Figure]:
-    found = place.load("stalled", streams=READERS)
-    without, beside = found["without"], found["with"]
+def stalled(place: Place, times: int) -> list[Figure]:
+    """Medians of so many loads, as on loopback what else the machine does shows in each."""
+    found = [place.load("stalled", streams=READERS) for _ in range(times)]
+    without, beside = (medians([each[phase] for each in found]) for phase in ("without", "with"))
     name, others = f"{place.name}, {READERS} that nobody reads", "without them"
 
     def figure(what: str, unit: str, key: str, factor: float, goal: Goal | None) -> Figure:
@@ -169,37 +174,52 @@ def stalled(place: Place) -> list[Figure]:
     ]
 
 
-def measure_lab(folder: Path, congestion: str, *, short: bool) -> tuple[list[Figure], list[Plot]]:
+def medians(measured: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Of each key."""
+    return {key: statistics.median(each[key] for each in measured) for key in measured[0]}
+
+
+def measure_lab(folder: Path, congestion: str) -> tuple[list[Figure], Plot]:
     """Each load has a pair of its own: what one has filled is not there for the next."""
-    figures, plots = [], []
-    for streams in (10,) if short else (1, 10, 100):
-        for way in ("down",) if short else ("down", "up"):
-            with in_lab(folder, congestion, short=short) as place:
+
+    def lab() -> AbstractContextManager[Place]:
+        return in_lab(folder, congestion, short=False)
+
+    figures = []
+    for streams in STREAMS:
+        for way in ("down", "up"):
+            with lab() as place:
                 figures += shares(place, streams, way)
-    with in_lab(folder, congestion, short=short) as place:
-        found, drawn = newcomers(place)
-        figures += found
-        plots.append(drawn)
-    if not short:
-        with in_lab(folder, congestion, short=short) as place:
-            figures += stalled(place)
-    return figures, plots
+    with lab() as place:
+        found, plot = newcomers(place)
+    with lab() as place:
+        return figures + found + stalled(place, 1), plot
 
 
-def measure_loopback(folder: Path, *, short: bool) -> list[Figure]:
-    with on_loopback(folder, short=short) as place:
-        figures = [figure for streams in (10, 100) for figure in shares(place, streams, "down")]
-        return figures if short else figures + stalled(place)
+def measure_loopback(folder: Path) -> list[Figure]:
+    with on_loopback(folder, short=False) as place:
+        figures = [figure for streams in STREAMS[1:] for figure in shares(place, streams, "down")]
+        return figures + stalled(place, LOOPBACK_RUNS)
+
+
+def measure_shortly(folder: Path, congestion: str) -> tuple[list[Figure], Plot]:
+    """Ten downloads, and one that begins, in the lab."""
+    with in_lab(folder, congestion, short=True) as place:
+        figures = shares(place, STREAMS[1], "down")
+        found, plot = newcomers(place)
+        return figures + found, plot
 
 
 def measure(short: bool = False, *, only: Sequence[str] = PLACES, congestion: str = "reno") -> Result:
     """Raises CalledProcessError where a load fails."""
     figures, plots = list[Figure](), list[Plot]()
     with tempfile.TemporaryDirectory() as folder:
-        if "lab" in only:
-            figures, plots = measure_lab(Path(folder), congestion, short=short)
-        if "loopback" in only:
-            figures += measure_loopback(Path(folder), short=short)
+        if short or "lab" in only:
+            measured = measure_shortly if short else measure_lab
+            figures, plot = measured(Path(folder), congestion)
+            plots.append(plot)
+        if not short and "loopback" in only:
+            figures += measure_loopback(Path(folder))
     return Result(TITLE, figures, plots)
 
 

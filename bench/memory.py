@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from tests.e2e.machine import Program
 
+assert sys.platform == "linux"  # the type checker reads no further elsewhere
+
 TITLE = "Memory of each side"
 SIDES = ("local side", "exit")
 IDLE, EACH, BUDGET = Goal(most=60), Goal(most=12), Goal(most=256)  # MB, KB, MB

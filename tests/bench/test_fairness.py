@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from fairness import Place, plot, shares, sort_out
+from fairness import Place, medians, plot, shares, sort_out
 from figures import table
 
 
@@ -39,3 +39,7 @@ def test_shares_are_told_beside_their_goals() -> None:
 
 def test_one_stream_has_nobody_to_share_with() -> None:
     assert [figure.unit for figure in shares(Loaded("lab", (), 0, "", 0, short=True), 1, "up")] == ["Mbit/s"]
+
+
+def test_medians_are_of_each_key() -> None:
+    assert medians([{"a": 1, "b": 9}, {"a": 3, "b": 7}, {"a": 2, "b": 8}]) == {"a": 2, "b": 8}
