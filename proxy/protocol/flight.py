@@ -99,6 +99,9 @@ class Rates:
         while falling[0][0] < now - RATE_MEMORY:
             falling.popleft()
 
+    def stand_still(self, seconds: float) -> None:
+        self._falling = deque((at + seconds, rate) for at, rate in self._falling)
+
     @property
     def highest(self) -> float:
         return self._falling[0][1] if self._falling else 0.0
@@ -179,12 +182,21 @@ class Flight:
     def sent(self, end: int, now: float, *, limited: bool) -> None:
         """A piece up to this offset is on its way; `limited`: there was nothing more to send."""
         if not self._pieces:  # it was idle: the time until now says nothing about the path
+            self._stand_still(now - self._acked_at, now)
             self._acked_at = self._previous_at = now
         elif end - (last := self._pieces[-1]).start <= JOINED:
             last.end, last.limited = end, limited or last.limited
             return
         start = self._pieces[-1].end if self._pieces else self._acked
         self._pieces.append(Piece(start, end, now, limited, self._acked, self._acked_at, self._previous_at))
+
+    def _stand_still(self, idle: float, now: float) -> None:
+        """What is remembered gets no older meanwhile: or the first page after a minute would be held back by a drain, or begin from the low
+        rate of its own requests.
+        """
+        self._rates.stand_still(idle)
+        self._least_at = min(self._least_at + idle, now)
+        self._drained_at += idle
 
     def answered(self, round_trip: float, now: float) -> None:
         """A ping was."""

@@ -178,6 +178,20 @@ def test_apps_that_have_little_are_not_taken_for_a_slow_path() -> None:
     assert path.run(1) > 0.85 * path.rate
 
 
+@pytest.mark.parametrize("idle", [1.0, 9.0, 11.0, 60.0, 3600.0])
+def test_after_a_pause_it_goes_on_as_before(idle: float) -> None:
+    path = Path(2.5e6, 0.1)
+    path.run(8)
+    path.wants = path._budget = 0.0
+    path.run(0.5)
+    path.now += idle
+    path.wants = math.inf
+    before = path.delivered
+    path.run(1.0)
+    assert not path.flight.draining
+    assert path.delivered - before > 0.8 * 2.5e6 * 0.95  # the first round trip brings nothing
+
+
 def test_where_others_fill_the_queue_the_kernel_competes() -> None:
     path = Path(2.5e6, 0.1)
     path.run(5)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import LocalProtocolError, OpenError, Reason, RemoteProtocolError
-from proxy.protocol.budget import ASKED, LARGEST, LIMIT, SMALL
+from proxy.protocol.budget import ASKED, LIMIT, SMALL
 from proxy.protocol.event import (
     Code,
     GoneAway,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BIG = 1 << 30
-LOW_WATER = LARGEST // 4  # while streams are few
+LOW_WATER = MAX_PAYLOAD  # while streams are few
 both_ways = pytest.mark.parametrize("local_sends", [True, False], ids=["local sends", "exit sends"])
 
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from proxy.address import Address
 from proxy.errors import Reason
-from proxy.protocol.budget import LARGEST
 from proxy.protocol.event import Event, StreamWritable
 from proxy.protocol.frame import HEADER_SIZE, MAX_PAYLOAD, Frame, FrameDecoder, Type, encode
 from proxy.protocol.outbox import MAX_KEPT, Outbox
@@ -20,7 +19,7 @@ from proxy.protocol.stream import MAX_CREDIT, Reset, Stream
 NOW = 10.0
 BIG = 1 << 30
 BULK = LITTLE * 4
-LOW_WATER = LARGEST // 4
+LOW_WATER = MAX_PAYLOAD
 
 
 def stream_with(outbox: Outbox, *pieces: bytes, number: int = 1, end: bool = False) -> Stream:
