@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 # Our choices.
 #: Up to here a stream is a chat message, a request or the beginning of a page, and goes before bulk.
 LITTLE = 32_768
-#: After this many seconds half of what a stream has sent is forgotten.
+#: After this many seconds with nothing to send half of what a stream has sent is forgotten. While it has something nothing is: or of a hundred
+#: downloads that share a slow carrier some would always count as little, and go before the others.
 HALF_LIFE = 1.0
 
 
@@ -57,6 +58,7 @@ class Schedule:
     def sent(self, stream: Stream, size: int, now: float) -> None:
         """Call after the popped stream has sent `size` bytes. Where its turn was cut short it goes on with it, else it stands at the end of its row."""
         stream.recent += size
+        stream.recent_at = now
         stream.turn -= size
         if stream.turn > 0 and stream.sender.ready:
             stream.scheduled = True

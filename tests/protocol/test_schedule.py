@@ -211,6 +211,17 @@ def test_bulk_streams_get_the_same_whatever_the_carrier_takes(limits: list[int],
         assert max(sent.values()) - min(sent.values()) <= TURN
 
 
+def test_a_hundred_on_a_slow_carrier_get_the_same() -> None:
+    """Each sends less in a second than what counts as little."""
+    schedule, now, got = scheduled(*(stream_with(PLENTY, number) for number in range(1, 101))), NOW, Counter[int]()
+    while now < NOW + 30:
+        sent = send(schedule, 16_384, now)
+        assert sent is not None
+        got[sent[0]] += sent[1]
+        now += sent[1] / 2.5e6
+    assert max(got.values()) - min(got.values()) <= TURN
+
+
 def test_bulk_waits_where_it_may_not_go_and_little_does_not() -> None:
     bulk, little = stream_with(10 * LITTLE), stream_with(100)
     schedule = scheduled(bulk)
