@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Our choices. Times are in seconds.
 #: How much is chosen at once: little while the carrier is slow, so that what comes next is chosen late; while it is fast, as much as one
 #: read of an app gives, in frames.
-LEAST_BATCH, MOST_BATCH = 16_384, 8 * (MAX_PAYLOAD + HEADER_SIZE)
+LEAST_BATCH, MOST_BATCH = 16_384, 16 * (MAX_PAYLOAD + HEADER_SIZE)
 #: Up to so many bytes TCP's congestion window grows, and batches are so small that one of them fits, as a TLS record and beside the welcome,
 #: into the ten segments that TCP sends at first (RFC 6928): after a broken carrier apps get bytes with the welcome and not a round trip or two later.
 GROWN, FIRST_BATCH = 1_048_576, 8_192
@@ -148,7 +148,7 @@ class Carrier:
 
     async def _read(self) -> str:
         session = self._session
-        while data := await self._stream.receive_some():
+        while data := await self._stream.receive_some(session.mux.chunk(trio.current_time())):
             session.receive(bytes(data))
             self._wear(len(data))
             if self.suspect:
@@ -182,7 +182,8 @@ class Carrier:
                 self._said_all.set()
                 await trio.sleep_forever()
             start = trio.current_time()
-            data = mux.data_to_send(batch, start)
+            limit = min(batch, mux.chunk(start))
+            data = mux.data_to_send(limit, start)
             self._session.handle_events()
             self.look_at_timer()
             self._writing = True
@@ -192,7 +193,7 @@ class Carrier:
             if mux.over is not None and not mux.wants_to_send:
                 return ""
             sent += len(data)
-            if len(data) >= batch and sent >= GROWN:
+            if len(data) >= limit and sent >= GROWN:
                 pace += ((trio.current_time() - start) / len(data) - pace) / 4
                 batch = int(min(max(BATCH_TIME / max(pace, 1e-12), LEAST_BATCH), MOST_BATCH))
 

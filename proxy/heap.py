@@ -10,12 +10,12 @@ import sys
 #: Almost nothing here is part of a cycle, so the collector's default of a look after every 700 objects finds work and no garbage.
 GC_THRESHOLD = 50_000
 
-# glibc's mallopt (malloc.h). By its defaults each buffer of 256 KiB goes back to the kernel and comes back as zeroed pages, one page fault
+# glibc's mallopt (malloc.h). By its defaults each buffer of 256 KiB or more goes back to the kernel and comes back as zeroed pages, one page fault
 # for 4 KiB: a tenth to a quarter of all time under load. What is freed below the top of the heap stays anyway, and `give_back` is for that.
 _MALLOPT = (
     (-1, 8 * 1024 * 1024),  # M_TRIM_THRESHOLD: free memory at the top of the heap is kept up to here
     (-2, 1024 * 1024),  # M_TOP_PAD: the heap grows by so much at once
-    (-3, 1024 * 1024),  # M_MMAP_THRESHOLD: what is smaller comes from the heap
+    (-3, 4 * 1024 * 1024),  # M_MMAP_THRESHOLD: what is smaller comes from the heap
 )
 #: After a burst of many streams hundreds of megabytes may be free in between what is used. It took 16 ms to give back 300 MB, and 0.1 ms
 #: where there was nothing.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .protocol.stream import Reset, Stream
 
 # Our choices.
-READ_SIZE = 524_288  # as much as `relay` asks for
+READ_SIZE = 1_048_576  # as much as `relay` asks for
 
 
 class Wakeup:
@@ -100,7 +100,8 @@ class SessionStream(trio.abc.HalfCloseableStream):
 
     def appetite(self) -> int:
         """How many bytes `send_all` likes to be given at once: the more streams there are and the less memory is free, the fewer."""
-        return self._session.mux.budget.appetite
+        mux = self._session.mux
+        return min(mux.budget.appetite, mux.chunk(trio.current_time()))
 
     async def wait_accepted(self) -> None:
         """Until the exit is connected. Raises OpenError with the exit's reason."""

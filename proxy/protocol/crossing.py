@@ -47,6 +47,10 @@ class Crossing:
         """Of the carrier, smoothed, in seconds."""
         return self._liveness.round_trip
 
+    def chunk(self, now: float) -> int:
+        """How many bytes to move at once, at most, so that messages do not wait long for it."""
+        return self._outbox.chunk(now)
+
     @property
     def wants_to_send(self) -> bool:
         return self._outbox.ready

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,12 @@ HALF_LIFE = 1.0
 class Schedule:
     """The streams that have something to send and may send it. Each stands here once."""
 
-    __slots__ = ("_bulk", "_little")
+    __slots__ = ("_bulk", "_little", "little_at")
 
     def __init__(self) -> None:
         self._little: deque[Stream] = deque()
         self._bulk: deque[Stream] = deque()
+        self.little_at = -math.inf  # when a little one has sent last
 
     def __bool__(self) -> bool:
         return bool(self._little or self._bulk)
@@ -57,6 +59,8 @@ class Schedule:
 
     def sent(self, stream: Stream, size: int, now: float) -> None:
         """Call after the popped stream has sent `size` bytes. Where its turn was cut short it goes on with it, else it stands at the end of its row."""
+        if stream.recent < LITTLE:
+            self.little_at = now
         stream.recent += size
         stream.recent_at = now
         stream.turn -= size

@@ -64,7 +64,8 @@ def small_pair(programs: Programs) -> Iterator[Pair]:
 
 def send_what_it_takes(connection: socket.socket) -> None:
     connection.setblocking(False)
-    with contextlib.suppress(BlockingIOError):
+    # Where memory is short, who is not read for long is reset.
+    with contextlib.suppress(BlockingIOError, ConnectionResetError):
         while True:
             connection.send(bytes(65536))
 
