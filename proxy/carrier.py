@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Our choices. Times are in seconds.
 #: How much is chosen at once: little while the carrier is slow, so that what comes next is chosen late; while it is fast, as much as one
 #: read of an app gives, in frames.
-LEAST_BATCH, MOST_BATCH = 16_384, 16 * (MAX_PAYLOAD + HEADER_SIZE)
+LEAST_BATCH, MOST_BATCH = 16_384, 8 * (MAX_PAYLOAD + HEADER_SIZE)
 #: Up to so many bytes TCP's congestion window grows, and batches are so small that one of them fits, as a TLS record and beside the welcome,
 #: into the ten segments that TCP sends at first (RFC 6928): after a broken carrier apps get bytes with the welcome and not a round trip or two later.
 GROWN, FIRST_BATCH = 1_048_576, 8_192

@@ -15,7 +15,7 @@ GC_THRESHOLD = 50_000
 _MALLOPT = (
     (-1, 8 * 1024 * 1024),  # M_TRIM_THRESHOLD: free memory at the top of the heap is kept up to here
     (-2, 1024 * 1024),  # M_TOP_PAD: the heap grows by so much at once
-    (-3, 4 * 1024 * 1024),  # M_MMAP_THRESHOLD: what is smaller comes from the heap
+    (-3, 1024 * 1024),  # M_MMAP_THRESHOLD: what is smaller comes from the heap
 )
 #: After a burst of many streams hundreds of megabytes may be free in between what is used. It took 16 ms to give back 300 MB, and 0.1 ms
 #: where there was nothing.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .protocol.stream import Reset, Stream
 
 # Our choices.
-READ_SIZE = 1_048_576  # as much as `relay` asks for
+READ_SIZE = 524_288  # as much as `relay` asks for
 
 
 class Wakeup:

@@ -29,8 +29,8 @@ except ImportError:  # no wheel for this system: the warning is the program's to
     utls = None  # type: ignore[assignment]
 
 # Our choices.
-#: One read of the transport: sixty-four TLS records, so that a system call and a task switch serve many frames.
-READ_SIZE = 1_048_576
+#: One read of the transport: thirty-two TLS records, so that a system call and a task switch serve many frames.
+READ_SIZE = 524_288
 #: The plaintext of one TLS record (RFC 8446, section 5.1). No read of either library returns more, and both allocate what is asked for.
 RECORD_SIZE = 16_384
 # A record of application data as TLS 1.3 has it, and by how much it may be longer than its plaintext (RFC 8446, section 5.2).

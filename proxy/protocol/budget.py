@@ -17,7 +17,7 @@ PROGRAM = 60_000_000
 #: reading, 1.6 at most while 2,000 did and were reset in turn.
 OVERHEAD = 1.6
 #: The most that is read or written at once.
-LARGEST = 16 * MAX_PAYLOAD
+LARGEST = 8 * MAX_PAYLOAD
 #: Of the limit, what all streams together may have asked their apps for, as all may answer at once.
 ASKED = 1 / 4
 #: No stream asks for less than this, however many there are, but where nothing is free: then for the least.
@@ -101,7 +101,7 @@ class Budget:
     @property
     def appetite(self) -> int:
         """How much a stream may be given to carry at once, from either side."""
-        return max(LEAST, min(self.share, (self.limit - self.held) // 64))
+        return max(LEAST, min(self.share, (self.limit - self.held) // 128))
 
     def change(self, limit: int) -> None:
         """Takes effect at once; what is held already stays, or goes as where memory is short."""
