@@ -12,16 +12,17 @@ from __future__ import annotations
 import argparse
 import json
 import selectors
-import socket
-import statistics
-import struct
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from destination import ASK, BLOCK
+from destination import BLOCK
+from load import MESSAGE, Times, Way, connect
+from target import receive
 
-MESSAGE = bytes(64)
+if TYPE_CHECKING:
+    import socket
+
 #: Between two messages of the chat, in seconds.
 PAUSE = 0.05
 #: How long a newcomer stays, in seconds, and how long the others have to themselves then.
@@ -30,7 +31,7 @@ STAY, APART = 4.0, 2.0
 STILL, FILLING = 2.0, 150.0
 #: Of a stalled reader's socket, in bytes: it is not the kernel of this computer that is measured.
 SMALL_BUFFER = 4096
-_PATIENCE = 30.0
+_PATIENCE = 30
 #: Numbers of streams: those that are stalled begin here.
 STALLED = 100_000
 
@@ -39,38 +40,14 @@ class Proxy:
     """Where connections are made: through the SOCKS proxy at that port, or directly where it is 0."""
 
     def __init__(self, socks: int, host: str, port: int) -> None:
-        self._socks, self._target = socks, (host, port)
+        self._way = Way(socks, host, port)
 
     def open(self, kind: bytes, number: int = 0, *, buffer: int = 0) -> socket.socket:
-        """Raises OSError. `buffer`: of what was received and not read, in bytes; 0 is the system's."""
-        stream = socket.socket()
-        if buffer:
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        stream.settimeout(_PATIENCE)
-        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._socks:
-            stream.connect(("127.0.0.1", self._socks))
-            host, port = self._target
-            stream.sendall(b"\5\1\0" + b"\5\1\0\1" + socket.inet_aton(host) + struct.pack("!H", port))
-            if receive(stream, 12)[3]:
-                raise ConnectionError("the proxy does not connect")
-        else:
-            stream.connect(self._target)
-        stream.sendall(ASK.pack(kind, number))
-        return stream
+        """As `load.connect`."""
+        return connect(self._way, kind, number, buffer=buffer, patience=_PATIENCE)
 
     def directly(self) -> Proxy:
-        return Proxy(0, *self._target)
-
-
-def receive(stream: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = stream.recv(size - len(data))
-        if not more:
-            raise ConnectionError("it was closed")
-        data += more
-    return data
+        return Proxy(0, self._way.host, self._way.port)
 
 
 class Counts:
@@ -166,7 +143,7 @@ def newcomer(proxy: Proxy, args: argparse.Namespace) -> dict[str, Any]:
 
 def chat(stream: socket.socket, pump: Pump, seconds: float) -> dict[str, float]:
     """Round trips and the rate of the download beside them."""
-    began, trips, before = time.monotonic(), list[float](), sum(pump.moved.values())
+    began, trips, before = time.monotonic(), Times(), sum(pump.moved.values())
     while time.monotonic() - began < seconds:
         sent = time.monotonic()
         stream.sendall(MESSAGE)
@@ -175,8 +152,8 @@ def chat(stream: socket.socket, pump: Pump, seconds: float) -> dict[str, float]:
         time.sleep(PAUSE)
     took = time.monotonic() - began
     return {
-        "median_ms": statistics.median(trips),
-        "p99_ms": sorted(trips)[min(len(trips) * 99 // 100, len(trips) - 1)],
+        "median_ms": trips.median,
+        "p99_ms": trips.p99,
         "bytes_per_s": (sum(pump.moved.values()) - before) / took,
     }
 

@@ -29,7 +29,7 @@ FIGURES: dict[str, tuple[str, Goal | None]] = {
 def find(way: Way, seconds: float) -> Found:
     """Raises OSError where a connection fails."""
     found = connects(way, seconds)
-    return dict(zip(FIGURES, (found.rate, found.median, found.p99), strict=True))
+    return dict(zip(FIGURES, (found.rate, found.times.median, found.times.p99), strict=True))
 
 
 def result(found: dict[str, Found], command: str) -> Result:

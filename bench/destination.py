@@ -1,4 +1,4 @@
-"""What bulk streams talk to, and which counts: the first bytes of a connection say what it is for, and the number of its stream.
+"""What bulk streams talk to, and which counts: a connection begins as with target.py, with the number of its stream.
 
 python bench/destination.py HOST PORT
 
@@ -10,15 +10,13 @@ python bench/destination.py HOST PORT
 from __future__ import annotations
 
 import json
-import struct
 import sys
 import time
 from collections import Counter
 
 import trio
+from target import ASK
 
-#: The letter and the stream's number.
-ASK = struct.Struct("!cI")
 #: What is counted at once: far less than a share of any window here.
 BLOCK = bytes(65_536)
 #: One accept queue for all that a load opens at once.

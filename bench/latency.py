@@ -60,8 +60,8 @@ class Case:
 
 #: How each figure is named and measured.
 FIGURES: dict[str, tuple[str, str, Callable[[Watched], float]]] = {
-    "median": ("median round trip", "ms", lambda seen: seen.median),
-    "p99": ("99th percentile", "ms", lambda seen: seen.p99),
+    "median": ("median round trip", "ms", lambda seen: seen.times.median),
+    "p99": ("99th percentile", "ms", lambda seen: seen.times.p99),
     "rate": ("bulk", "Mbit/s", lambda seen: seen.mbit),
     "share": ("share of the slowest stream", "of the mean", lambda seen: seen.least_share),
 }
@@ -224,7 +224,12 @@ def measure_loopback(_name: str, short: bool, _seconds: float, congestion: str) 
 
     def find(way: Way) -> Found:
         loaded = watch(way, plan)
-        return {"idle": watch(way, idle).median, "median": loaded.median, "p99": loaded.p99, "rate": loaded.mbit / 8}
+        return {
+            "idle": watch(way, idle).times.median,
+            "median": loaded.times.median,
+            "p99": loaded.times.p99,
+            "rate": loaded.mbit / 8,
+        }
 
     found = compete(lambda way, _: find(way), 1)
     command = command_for("loopback", congestion, short=short)

@@ -42,14 +42,20 @@ class Way:
     port: int
 
 
-def connect(way: Way, kind: bytes, size: int = 0) -> socket.socket:
-    """Raises OSError; so does everything on the socket when nothing moves for PATIENCE."""
-    near = ("127.0.0.1", way.socks) if way.socks else (way.host, way.port)
-    stream = socket.create_connection(near, PATIENCE)
+def connect(way: Way, kind: bytes, size: int = 0, *, buffer: int = 0, patience: int = PATIENCE) -> socket.socket:
+    """Raises OSError; so does everything on the socket when nothing moves for so many seconds.
+
+    `buffer`: of what was received and not read, in bytes; 0 is the system's.
+    """
+    stream = socket.socket()
     try:
+        if buffer:
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        stream.settimeout(patience)
+        stream.connect(("127.0.0.1", way.socks) if way.socks else (way.host, way.port))
         stream.settimeout(None)
         if sys.platform == "linux":  # Python's own limit costs a system call for each of ours
-            limit = struct.pack("ll", PATIENCE, 0)
+            limit = struct.pack("ll", patience, 0)
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -130,20 +136,24 @@ def rate(transfer: Callable[[Way, int], None], way: Way, size: int, streams: int
 # ---- short connections
 
 
-@dataclass(frozen=True)
-class Connects:
-    """How many a second, and how long each took in milliseconds."""
-
-    rate: float
-    times: list[float]
+class Times(list[float]):
+    """In milliseconds."""
 
     @property
     def median(self) -> float:
-        return statistics.median(self.times)
+        return statistics.median(self)
 
     @property
     def p99(self) -> float:
-        return percentile(self.times, 0.99)
+        return percentile(self, 0.99)
+
+
+@dataclass(frozen=True)
+class Connects:
+    """How many a second, and how long each took."""
+
+    rate: float
+    times: Times
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -152,7 +162,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def connects(way: Way, seconds: float, workers: int = WORKERS) -> Connects:
     """Connect, one echo, close, again and again in each of the workers. Raises OSError."""
-    times: list[float] = []
+    times = Times()
     until = time.perf_counter() + seconds
 
     def work() -> None:
@@ -210,16 +220,8 @@ class Watched:
         return next(index for index, (at, _) in enumerate(self.trips) if at >= self.counted)
 
     @property
-    def times(self) -> list[float]:
-        return [took for _, took in self.trips[self._since() :]]
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.times)
-
-    @property
-    def p99(self) -> float:
-        return percentile(self.times, 0.99)
+    def times(self) -> Times:
+        return Times(took for _, took in self.trips[self._since() :])
 
     @property
     def mbit(self) -> float:

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bulk import SMALL_BUFFER, Proxy, Pump, receive
+from bulk import SMALL_BUFFER, Proxy, Pump
 from figures import Figure, Goal, Plot, Result, Series, show
 from network import ROOT
+from target import receive
 
 from tests.e2e.machine import Programs, free_port
 from tests.e2e.pairs import Pair, start_local, start_pair

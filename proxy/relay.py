@@ -9,11 +9,12 @@ import sys
 
 import trio
 
+from .protocol.budget import LARGEST
 from .tcp import shortcut
 
 # Our choices.
 #: One read's worth: what a stream of the tunnel gives at once, so that a task switch serves much of a fast stream.
-READ_SIZE = 65_536 * 8
+READ_SIZE = LARGEST
 
 # How the kernel is told to forget a connection with a reset: linger on, for 0 seconds. Windows has shorter fields.
 _NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from .protocol.mux import Mux
     from .protocol.stream import Reset, Stream
 
-# Our choices.
-READ_SIZE = 524_288  # as much as `relay` asks for
-
 
 class Wakeup:
     """Lets one task wait for a word of others. A word that nobody waits for is lost: look first, then wait, with no await in between."""
@@ -172,7 +169,8 @@ class SessionStream(trio.abc.HalfCloseableStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if max_bytes is not None and operator.index(max_bytes) < 1:
             raise ValueError("max_bytes must be >= 1")
-        limit = min(max_bytes or READ_SIZE, self.appetite())  # an app that is stuck keeps what it has read
+        appetite = self.appetite()  # an app that is stuck keeps what it has read
+        limit = min(max_bytes or appetite, appetite)
         receiver = self._stream.receiver
         waited = False
         await trio.lowlevel.checkpoint_if_cancelled()  # before anything is taken that a cancellation would lose

@@ -18,6 +18,7 @@ import trio
 
 from .errors import CarrierError, ConfigError
 from .keys import channel_binding, pin_of
+from .protocol.budget import LARGEST
 from .tcp import shortcut
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ except ImportError:  # no wheel for this system: the warning is the program's to
 
 # Our choices.
 #: One read of the transport: thirty-two TLS records, so that a system call and a task switch serve many frames.
-READ_SIZE = 524_288
+READ_SIZE = LARGEST
 #: The plaintext of one TLS record (RFC 8446, section 5.1). No read of either library returns more, and both allocate what is asked for.
 RECORD_SIZE = 16_384
 # A record of application data as TLS 1.3 has it, and by how much it may be longer than its plaintext (RFC 8446, section 5.2).
@@ -84,7 +85,7 @@ class _Arrived:
         if one is None:
             return self.take_all(), 1
         two = self._end_of_record(one) or one
-        self._at = max(one, two)
+        self._at = two
         return data[at : self._at], 1 if two == one else 2
 
     def _end_of_record(self, at: int) -> int | None:
@@ -134,7 +135,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError as exc:
-                exc.__traceback__ = None  # as in `_decrypt`
+                exc.__traceback__ = None  # as in `_read_into`
                 await self._flush()
                 await self._fill()
                 self._incoming.write(self._arrived.take_all())  # it sees at once what is no TLS
@@ -181,7 +182,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
         try:
             self._tls.unwrap()
         except ssl.SSLError as exc:  # it waits for the peer's, which nobody needs, or is broken already
-            exc.__traceback__ = None  # as in `_decrypt`
+            exc.__traceback__ = None  # as in `_read_into`
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._wire.wait_send_all_might_not_block()
@@ -344,7 +345,7 @@ async def connect_tls(
             await trio.aclose_forcefully(transport)
         for kind, meaning in _MEANINGS.items():
             if isinstance(exc, kind):
-                exc.__traceback__ = None  # as in `_decrypt`
+                exc.__traceback__ = None  # as in `_read_into`
                 raise CarrierError(meaning) from exc
         raise
 

@@ -14,9 +14,9 @@ from trio.testing import (
 )
 
 from proxy.errors import OpenError, Reason
-from proxy.protocol.budget import ASKED, LEAST, LIMIT, STREAM
+from proxy.protocol.budget import ASKED, LARGEST, LEAST, LIMIT, STREAM
 from proxy.protocol.stream import INITIAL_CREDIT
-from proxy.session_stream import READ_SIZE, Wakeup
+from proxy.session_stream import Wakeup
 from tests.ends import two_ends
 from tests.pair import ADDRESS
 
@@ -169,7 +169,7 @@ async def test_where_memory_is_short_little_is_given_at_once() -> None:
         assert len(await other.receive_some()) == 1300 - LEAST
 
 
-@pytest.mark.parametrize(("streams", "appetite"), [(1, READ_SIZE), (16, READ_SIZE), (2000, int(ASKED * LIMIT) // 2000)])
+@pytest.mark.parametrize(("streams", "appetite"), [(1, LARGEST), (16, LARGEST), (2000, int(ASKED * LIMIT) // 2000)])
 async def test_the_more_streams_the_less_each_likes(streams: int, appetite: int) -> None:
     async with two_ends() as ends:
         made = [ends.local.open(ADDRESS) for _ in range(streams)]

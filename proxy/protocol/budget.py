@@ -86,22 +86,22 @@ class Budget:
     @property
     def kept(self) -> int:
         """How much a session may keep until it is acknowledged, at least."""
-        return (self.limit - self.held) // 2
+        return self.free // 2
 
     @property
     def window(self) -> int:
         """How large the window of a stream may be whose app reads."""
-        return (self.limit - self.held) // 4
+        return self.free // 4
 
     @property
     def growth(self) -> int:
         """How much larger the window of a stream may become at once."""
-        return (self.limit - self.held - self.promised) // 4
+        return (self.free - self.promised) // 4
 
     @property
     def appetite(self) -> int:
         """How much a stream may be given to carry at once, from either side."""
-        return max(LEAST, min(self.share, (self.limit - self.held) // 128))
+        return max(LEAST, min(self.share, self.free // 128))
 
     def change(self, limit: int) -> None:
         """Takes effect at once; what is held already stays, or goes as where memory is short."""
@@ -131,7 +131,6 @@ class Budget:
         share = int(ASKED * self.limit) // max(1, self.streams)
         self.share = min(LARGEST, max(SMALL, share))
         self.low_water = min(MAX_PAYLOAD, self.share // 4)  # a stream with less than this queued asks its app for more
-        batch = int(CARRIERS * self.limit) // (
-            4 * max(1, self.sessions)
-        )  # TLS has one more of each, in both directions
+        # TLS has one more of each, in both directions.
+        batch = int(CARRIERS * self.limit) // (4 * max(1, self.sessions))
         self.batch = min(LARGEST + MAX_PAYLOAD, max(LEAST_BATCH, batch))

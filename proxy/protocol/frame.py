@@ -81,6 +81,11 @@ def header(kind: Type, stream_id: int, length: int) -> bytes:
     return HEADER.pack(kind << 24 | length, stream_id)
 
 
+def framed(size: int) -> int:
+    """The bytes of frames that carry so much payload."""
+    return size + -(-size // MAX_PAYLOAD) * HEADER_SIZE
+
+
 def encode(kind: Type, stream_id: int = 0, payload: bytes = b"") -> bytes:
     return HEADER.pack(kind << 24 | len(payload), stream_id) + payload
 

@@ -229,7 +229,7 @@ class Mux(Holdings):
         budget.held += len(payload)
         if receiver.unwanted:
             self.reset(stream, Reason.CANCELLED)
-        elif budget.held > budget.tight:
+        elif budget.short:
             self.relieve(now)
             if budget.spent and receiver.buffered > LEAST_WINDOW:
                 self._turn_out(stream)

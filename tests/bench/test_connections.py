@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 import connections
 from contest import OURS, YAMUX
-from load import Connects, Way
+from load import Connects, Times, Way
 
 if TYPE_CHECKING:
     import pytest
 
 
 def test_the_figures_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "connects", lambda _way, seconds: Connects(seconds, [1.0, 2.0, 3.0]))
+    monkeypatch.setattr(connections, "connects", lambda _way, seconds: Connects(seconds, Times([1.0, 2.0, 3.0])))
     assert list(connections.find(Way(1, "", 2), 50.0).values()) == [50.0, 2.0, 3.0]
 
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from proxy.address import Address
 from proxy.errors import Reason
+from proxy.protocol.budget import LARGEST
 from proxy.protocol.event import Event, StreamWritable
-from proxy.protocol.frame import HEADER_SIZE, MAX_PAYLOAD, Frame, FrameDecoder, Type, encode
-from proxy.protocol.outbox import MAX_KEPT, Outbox
+from proxy.protocol.frame import HEADER_SIZE, MAX_PAYLOAD, Frame, FrameDecoder, Type, encode, framed
+from proxy.protocol.outbox import BESIDE_LITTLE, MAX_KEPT, Outbox
 from proxy.protocol.schedule import LITTLE
 from proxy.protocol.stream import MAX_CREDIT, Reset, Stream
 
@@ -387,3 +388,13 @@ def test_the_last_word_goes_out_however_much_is_kept() -> None:
     assert not outbox.ready
     outbox.final = True
     assert take(outbox) == [Frame(Type.GO_AWAY, 0, b"\5")]
+
+
+@pytest.mark.parametrize("size", [1, MAX_PAYLOAD - 1, MAX_PAYLOAD, MAX_PAYLOAD + 1, BESIDE_LITTLE, LARGEST])
+def test_a_batch_of_framed_bytes_takes_that_much_of_a_stream_whole(size: int) -> None:
+    """Or of each chunk a frame with its last bytes would be left over for the next batch."""
+    outbox = Outbox()
+    stream = stream_with(outbox, bytes(size))
+    stream.sender.credit = LARGEST
+    assert sum(len(frame.payload) for frame in take(outbox, limit=framed(size))) == size
+    assert not outbox.ready
