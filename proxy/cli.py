@@ -20,7 +20,7 @@ from .errors import ConfigError, RopewayError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .config import ExitSettings
+    from .settings import ExitSettings
     from .share import Link
 
 _MAX_LINK = 8192  # of what is read from standard input; share.py has the true limit
@@ -225,9 +225,10 @@ def set_up_exit(  # over the budget of parameters: each is an option of the comm
     config: ConfigOption = None,
 ) -> None:
     """Set up the exit on this machine: keys, certificate, first user. Prints the user's link and its QR code."""
-    from .config import User, check
+    from .config import check
     from .config_file import read_text, replace_file, with_settings, with_user, without_users
     from .keys import UserKey, der_of, new_certificate, pin_of
+    from .settings import User
 
     path = _path(config)
     if not host.strip():
@@ -281,9 +282,10 @@ def show_link(name: UserName, config: ConfigOption = None) -> None:
 @user_commands.command("add")
 def add_user(name: UserName, config: ConfigOption = None) -> None:
     """Add a user with a new key, and print the link."""
-    from .config import User, change, load
+    from .config import change, load
     from .config_file import with_user
     from .keys import UserKey
+    from .settings import User
 
     path = _path(config)
     _check_name(name)

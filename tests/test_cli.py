@@ -18,9 +18,9 @@ import pytest
 import proxy
 from proxy import cli, config
 from proxy.address import Address
-from proxy.config import Folder, Listen
 from proxy.errors import ConfigError
 from proxy.keys import der_of, new_certificate, pin_of
+from proxy.settings import Folder, Listen
 from proxy.share import Link
 
 if TYPE_CHECKING:

@@ -33,7 +33,16 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.socks",
         "proxy.protocol.http_proxy",
     },
-    {"proxy.config", "proxy.config_file", "proxy.share", "proxy.keys", "proxy.preference", "proxy.address_book"},
+    {
+        "proxy.config",
+        "proxy.config_file",
+        "proxy.config_tables",
+        "proxy.settings",
+        "proxy.share",
+        "proxy.keys",
+        "proxy.preference",
+        "proxy.address_book",
+    },
     {
         "proxy.acceptor",
         "proxy.tls",
@@ -91,7 +100,11 @@ ALLOWED_BESIDE = {
     "proxy.protocol.mux": {
         f"proxy.protocol.{name}" for name in ("budget", "crossing", "event", "frame", "holdings", "stream")
     },
-    "proxy.config": {"proxy.config_file", "proxy.share", "proxy.keys", "proxy.preference"},
+    "proxy.config": {
+        f"proxy.{name}" for name in ("config_file", "config_tables", "keys", "preference", "settings", "share")
+    },
+    "proxy.config_file": {"proxy.config_tables"},
+    "proxy.settings": {f"proxy.{name}" for name in ("config_tables", "keys", "preference", "share")},
     "proxy.preference": {"proxy.share"},
     "proxy.relay": {"proxy.tcp"},
     "proxy.tls": {"proxy.tcp"},
