@@ -74,6 +74,8 @@ LAYERS: list[set[str]] = [
         "proxy.local_side",
         "proxy.reload",
         "proxy.cli",
+        "proxy.cli_exit",
+        "proxy.terminal",
         "proxy.descriptors",
         "proxy.heap",
         "proxy.qr",
@@ -120,7 +122,8 @@ ALLOWED_BESIDE = {
     "proxy.waiting_room": {"proxy.served_session"},
     "proxy.exit": {"proxy.served_session", "proxy.waiting_room", "proxy.website"},
     "proxy.app": {"proxy.descriptors", "proxy.heap", "proxy.local_side", "proxy.reload"},
-    "proxy.cli": {"proxy.app", "proxy.qr"},
+    "proxy.cli": {"proxy.app", "proxy.cli_exit", "proxy.terminal"},
+    "proxy.cli_exit": {"proxy.app", "proxy.qr", "proxy.terminal"},
     "proxy.__main__": {"proxy.cli"},
 }
 IMPURE = {
