@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from .settings import Folder as FolderSetting
 from .settings import Listen, Server
 from .share import Link
 from .tls import exit_context, looks_like_a_browser
+from .udp import UDP, Policy
 from .website import Website as ServeWebsite
 from .website import folder, page, server
 
@@ -161,34 +163,41 @@ async def _serve_exit(files: Reload, settings: Settings) -> None:
     exit_settings = settings.config.exit
     if not exit_settings.users:
         raise ConfigError("exit.users", "nobody may use this exit; add a user with `ropeway exit user add NAME`")
-    serving = Exit(_terms(settings))
+    udp = UDP(age=exit_settings.datagram_age)
+    serving = Exit(_terms(settings, udp))
 
     def apply(changed: Settings) -> None:
         _configure(changed.config)
-        serving.change(_terms(changed))
+        udp.age = changed.config.exit.datagram_age
+        serving.change(_terms(changed, udp))
 
     listeners = await _listen_all(exit_settings.listen, "exit.listen")
     async with trio.open_nursery() as nursery:
+        await nursery.start(udp.run)
         await nursery.start(files.run, apply)
         await nursery.start(serving.serve, listeners)
         log.info("ready: exit on %s, for %d users", _shown_listeners(listeners), len(exit_settings.users))
 
 
-def _terms(settings: Settings) -> Terms:
+def _terms(settings: Settings, udp: UDP) -> Terms:
     chosen = settings.config.exit
     limits = Limits(
         chosen.waiting_time,
         chosen.max_sessions,
         chosen.max_streams,
+        chosen.max_associations,
+        chosen.datagram_age,
         chosen.waiting_memory_user * MEGABYTE,
         chosen.waiting_memory * MEGABYTE,
         chosen.memory * MEGABYTE,
     )
+    dialer = Dialer(allow_private=chosen.allow_private)
     return Terms(
         {user.key.key_id: user.key.secret for user in chosen.users},
         settings.identity,
         _website(chosen.website),
-        Dialer(allow_private=chosen.allow_private).connect,
+        dialer.connect,
+        partial(udp.associate, Policy(dialer.allows, dialer.lookup)),
         limits,
     )
 
@@ -223,10 +232,12 @@ async def _serve_demo(
     exit_port = exit_listeners[0].socket.getsockname()[1]
     link = Link("127.0.0.1", exit_port, user, pin_of(der), server_name="localhost")
     identity = Identity(exit_context(where / "cert.pem", where / "key.pem"), channel_binding(der))
-    connect = Dialer(allow_private=allow_private).connect
-    serving = Exit(Terms({user.key_id: user.secret}, identity, page(), connect, Limits()))
+    dialer, udp = Dialer(allow_private=allow_private), UDP()
+    associate = partial(udp.associate, Policy(dialer.allows, dialer.lookup))
+    serving = Exit(Terms({user.key_id: user.secret}, identity, page(), dialer.connect, associate, Limits()))
     exits = LocalSide(replace(settings, exits=(ChosenExit(link, link.addresses),))).exits
     async with trio.open_nursery() as nursery:
+        await nursery.start(udp.run)
         await nursery.start(serving.serve, exit_listeners)
         await nursery.start(exits.run)
         await nursery.start(_serve_port, settings, listeners, exits)

@@ -13,8 +13,10 @@ import trio
 
 from .acceptor import Acceptor
 from .address import Address
+from .association import Association, exchange
 from .errors import OpenError, Reason
 from .protocol.budget import CONNECTION, Budget, limit_of
+from .protocol.datagrams import AGE
 from .protocol.event import Code
 from .protocol.handshake import (
     NO_TOKEN,
@@ -35,12 +37,14 @@ from .tls import TLSStream
 from .waiting_room import Patience, WaitingRoom
 
 if TYPE_CHECKING:
+    from .session_association import SessionAssociation
     from .session_stream import SessionStream
     from .website import Website
 
 log = logger("exit")
 
 Connect: TypeAlias = Callable[[Address], Awaitable[trio.abc.HalfCloseableStream]]
+Associate: TypeAlias = Callable[[], Association]
 Listener: TypeAlias = trio.abc.Listener[trio.abc.HalfCloseableStream]
 
 # Our choices; seconds.
@@ -51,6 +55,8 @@ RELIEVE_EVERY = 0.5  # how often it looks whether memory is short
 PADDING = range(100, 701)
 #: Carriers and strangers at once; a stranger costs about 100 KB, most of it TLS.
 MAX_CONNECTIONS = 1024
+#: Associations of all sessions; each is a socket.
+MAX_ASSOCIATIONS = 4096
 #: Of those, who has not proved to hold a key. The one that came first goes when another one comes: users always find a place.
 MAX_STRANGERS = 768
 
@@ -62,6 +68,8 @@ class Limits:
     waiting_time: float = 600.0
     max_sessions: int = 16
     max_streams: int = 8192
+    max_associations: int = 256
+    datagram_age: float = AGE
     waiting_bytes_user: int = 64_000_000
     waiting_bytes: int = 128_000_000
     memory: int = 256_000_000
@@ -87,6 +95,7 @@ class Terms:
     identity: Identity
     website: Website
     connect: Connect
+    associate: Associate
     limits: Limits
 
 
@@ -157,6 +166,7 @@ class Exit:
         self._budget = Budget(limit_of(terms.limits.memory))
         self._room = WaitingRoom(terms.limits.patience, self._end, self._budget)
         self._strangers = Strangers()
+        self._associations = 0  # of all sessions
         self._carriers: set[trio.CancelScope] = set()
         self._tasks: trio.Nursery  # of the streams: they outlive the connection that they came on, and see the goodbye
         self._stopping = False
@@ -335,7 +345,9 @@ class Exit:
             self._end(oldest, "the user has made too many others")
         limits = self._terms.limits
         mux = Mux(opens=False, now=trio.current_time(), max_streams=limits.max_streams, budget=self._budget)
-        served = ServedSession(key_id, Session(mux, self._begin_stream))
+        mux.drop_after(limits.datagram_age)
+        session = Session(mux, self._begin_stream, accept_association=self._begin_association)
+        served = ServedSession(key_id, session)
         self._sessions[served.token] = served
         log.debug("a session begins")
         return served
@@ -360,3 +372,23 @@ class Exit:
         except Exception:  # it costs this stream and a line in the log, not the others
             log.error("a stream ended with an error that is a bug of Ropeway", exc_info=True)
             stream.reset(Reason.FAILED)
+
+    # ---- associations
+
+    def _begin_association(self, association: SessionAssociation) -> None:
+        if self._associations >= MAX_ASSOCIATIONS or association.siblings > self._terms.limits.max_associations:
+            association.reset(Reason.BUSY, "too many apps use UDP at the exit")
+        else:
+            self._associations += 1
+            self._tasks.start_soon(self._serve_association, association)
+
+    async def _serve_association(self, association: SessionAssociation) -> None:
+        """One association, to its end; its error boundary."""
+        try:
+            association.accept()
+            await exchange(association, self._terms.associate())
+        except Exception:
+            log.error("an association ended with an error that is a bug of Ropeway", exc_info=True)
+            association.reset(Reason.FAILED)
+        finally:
+            self._associations -= 1

@@ -64,7 +64,10 @@ class LocalSide:
         self.exits.change(self._routes(), connect_wait=settings.connect_wait)
         for tunnel in self.exits.tunnels:
             tunnel.adjust(
-                connect_wait=settings.connect_wait, waiting_time=settings.waiting_time, rotation=self._rotation()
+                connect_wait=settings.connect_wait,
+                waiting_time=settings.waiting_time,
+                rotation=self._rotation(),
+                datagram_age=settings.datagram_age,
             )
         changed = [name for name in _NEEDS_RESTART if getattr(settings, name) != getattr(self._started_with, name)]
         if changed:
@@ -127,6 +130,7 @@ class LocalSide:
             connect_wait=self._settings.connect_wait,
             waiting_time=self._settings.waiting_time,
             rotation=self._rotation(),
+            datagram_age=self._settings.datagram_age,
             budget=self._budget,
         )
 

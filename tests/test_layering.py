@@ -29,6 +29,8 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.outbox",
         "proxy.protocol.crossing",
         "proxy.protocol.holdings",
+        "proxy.protocol.datagrams",
+        "proxy.protocol.associations",
         "proxy.protocol.mux",
         "proxy.protocol.socks",
         "proxy.protocol.http_proxy",
@@ -48,6 +50,9 @@ LAYERS: list[set[str]] = [
         "proxy.tls",
         "proxy.session",
         "proxy.session_stream",
+        "proxy.session_association",
+        "proxy.association",
+        "proxy.udp",
         "proxy.carrier",
         "proxy.greeting",
         "proxy.ways",
@@ -87,10 +92,15 @@ ALLOWED_BESIDE = {
     "proxy.protocol.stream": {"proxy.protocol.budget", "proxy.protocol.frame"},
     "proxy.protocol.schedule": {"proxy.protocol.stream"},
     "proxy.protocol.flight": {"proxy.protocol.frame", "proxy.protocol.liveness"},
-    "proxy.protocol.event": {"proxy.protocol.stream"},
+    "proxy.protocol.event": {"proxy.protocol.datagrams", "proxy.protocol.stream"},
+    "proxy.protocol.datagrams": {f"proxy.protocol.{name}" for name in ("budget", "frame", "stream")},
+    "proxy.protocol.associations": {
+        f"proxy.protocol.{name}" for name in ("budget", "datagrams", "event", "frame", "holdings", "stream")
+    },
     "proxy.protocol.inbox": {"proxy.protocol.frame"},
     "proxy.protocol.outbox": {
-        f"proxy.protocol.{name}" for name in ("budget", "event", "flight", "frame", "replay", "schedule", "stream")
+        f"proxy.protocol.{name}"
+        for name in ("budget", "datagrams", "event", "flight", "frame", "replay", "schedule", "stream")
     },
     "proxy.protocol.replay": {"proxy.protocol.budget", "proxy.protocol.frame"},
     "proxy.protocol.crossing": {
@@ -100,7 +110,8 @@ ALLOWED_BESIDE = {
         f"proxy.protocol.{name}" for name in ("budget", "crossing", "event", "frame", "stream")
     },
     "proxy.protocol.mux": {
-        f"proxy.protocol.{name}" for name in ("budget", "crossing", "event", "frame", "holdings", "stream")
+        f"proxy.protocol.{name}"
+        for name in ("associations", "budget", "crossing", "event", "frame", "holdings", "stream")
     },
     "proxy.config": {
         f"proxy.{name}" for name in ("config_file", "config_tables", "keys", "preference", "settings", "share")
@@ -112,7 +123,9 @@ ALLOWED_BESIDE = {
     "proxy.tls": {"proxy.tcp"},
     "proxy.share": {"proxy.keys"},
     "proxy.address_book": {"proxy.config_file"},
-    "proxy.session": {"proxy.session_stream", "proxy.carrier"},
+    "proxy.session": {"proxy.session_stream", "proxy.session_association", "proxy.carrier"},
+    "proxy.session_association": {"proxy.association", "proxy.session", "proxy.session_stream"},
+    "proxy.udp": {"proxy.association", "proxy.dialer", "proxy.session_stream"},
     "proxy.openings": {"proxy.session_stream"},
     "proxy.carrier": {"proxy.session_stream"},
     "proxy.greeting": {"proxy.tls"},
