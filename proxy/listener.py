@@ -1,10 +1,11 @@
 """The local port: SOCKS5, SOCKS4 and HTTP on one, told apart by the first byte that an app sends.
 
-It needs nothing but a way to open a stream to an address.
+It needs nothing but a way to open a stream to an address, and one to serve apps that send datagrams, if they are to be served.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from .protocol.socks import Credentials
 
 Listener: TypeAlias = trio.abc.Listener[trio.abc.HalfCloseableStream]
+#: Answers the app's UDP ASSOCIATE and serves it until the connection ends. Closes the stream.
+ServeAssociation: TypeAlias = Callable[[trio.abc.HalfCloseableStream, socks.Handshake], Awaitable[None]]
 
 #: Chromium opens 32 connections to one proxy by default, a chat app a handful: room for many apps at once.
 MAX_CONNECTIONS = 8192
@@ -34,15 +37,17 @@ async def serve_local(
     open_stream: OpenStream,
     credentials: Credentials | None,
     *,
+    associate: ServeAssociation | None = None,
     max_connections: int = MAX_CONNECTIONS,
     task_status: trio.TaskStatus[Sequence[Listener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves until it is cancelled, and then closes the listeners and every connection.
 
     `open_stream` raises OpenError; anything else that goes wrong with a connection ends that connection and is logged.
+    Without `associate`, UDP ASSOCIATE is a command that is not supported.
     Beyond `max_connections` at once, new ones wait in the queue of the kernel. Raises OSError where a listener fails.
     """
-    port = _Port(open_stream, credentials)
+    port = _Port(open_stream, credentials, associate)
     await Acceptor(port.serve, max_connections).run(listeners, task_status=task_status)
 
 
@@ -51,9 +56,12 @@ _Joined: TypeAlias = tuple[trio.abc.HalfCloseableStream, bytes, bytes]
 
 
 class _Port:
-    def __init__(self, open_stream: OpenStream, credentials: Credentials | None) -> None:
+    def __init__(
+        self, open_stream: OpenStream, credentials: Credentials | None, associate: ServeAssociation | None
+    ) -> None:
         self._open_stream = open_stream
         self._credentials = credentials
+        self._associate = associate
 
     async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
         # What it took to get there is forgotten by then: a connection may be idle for days, and there may be thousands.
@@ -76,7 +84,7 @@ class _Port:
 
     async def _shake_hands(self, stream: trio.abc.HalfCloseableStream, data: bytes) -> socks.Handshake | None:
         """Returns the finished handshake, or None where there is no request; then the stream is done with."""
-        handshake = socks.Handshake(self._credentials)
+        handshake = socks.Handshake(self._credentials, associates=self._associate is not None)
         while data:
             answer = handshake.receive_data(data)
             if handshake.over and handshake.request is None:
@@ -90,9 +98,12 @@ class _Port:
         return None
 
     async def _open(self, stream: trio.abc.HalfCloseableStream, handshake: socks.Handshake) -> _Joined | None:
-        assert handshake.request is not None
+        if not isinstance(handshake.request, socks.Connect):
+            assert self._associate is not None  # or the handshake would have refused
+            await self._associate(stream, handshake)
+            return None
         try:
-            tunnel = await self._open_stream(handshake.request)
+            tunnel = await self._open_stream(handshake.request.address)
         except OpenError as exc:
             await answer_and_close(stream, handshake.failed(exc.reason))
             return None

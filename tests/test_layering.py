@@ -47,6 +47,7 @@ LAYERS: list[set[str]] = [
     },
     {
         "proxy.acceptor",
+        "proxy.association",
         "proxy.tls",
         "proxy.session",
         "proxy.session_stream",
@@ -69,6 +70,7 @@ LAYERS: list[set[str]] = [
         "proxy.exits",
         "proxy.listener",
         "proxy.forward",
+        "proxy.udp_relay",
         "proxy.exit",
         "proxy.served_session",
         "proxy.waiting_room",
@@ -132,6 +134,7 @@ ALLOWED_BESIDE = {
     "proxy.ways": {"proxy.dialer", "proxy.tls"},
     "proxy.exits": {"proxy.tunnel"},
     "proxy.listener": {"proxy.forward"},
+    "proxy.udp_relay": {"proxy.forward"},
     "proxy.waiting_room": {"proxy.served_session"},
     "proxy.exit": {"proxy.served_session", "proxy.waiting_room", "proxy.website"},
     "proxy.app": {"proxy.descriptors", "proxy.heap", "proxy.local_side", "proxy.reload"},
