@@ -13,6 +13,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from proxy.address import Address
 from proxy.errors import CarrierError, OpenError, Reason
 from proxy.exit import HANDSHAKE_TIMEOUT, STOP_TIMEOUT, Limits
 from proxy.keys import UserKey, new_certificate
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from proxy.address import Address
     from proxy.session_stream import SessionStream
     from proxy.ways import Opened
 
@@ -603,3 +603,95 @@ async def test_peers_that_do_nothing_hold_up_a_stop_no_longer_than_its_bound(
 
 def test_a_carrier_error_is_one_line() -> None:
     assert "\n" not in str(CarrierError("one line"))
+
+
+# ---- associations
+
+
+PEER, OTHER_PEER = Address("192.0.2.9", 3478), Address("192.0.2.10", 4000)
+
+
+async def test_datagrams_of_an_app_and_of_whoever_answers(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        around.run(tunnel := around.new_tunnel())
+        association = await tunnel.associate()
+        association.send(PEER, b"up")
+        await wait_all_tasks_blocked()
+        (there,) = around.associations
+        assert there.sent == [(PEER, b"up")]
+        there.arrive(OTHER_PEER, b"down")
+        assert await association.receive() == (OTHER_PEER, b"down")
+        await association.aclose()
+        await there.closed.wait()
+
+
+async def test_an_association_stays_the_same_on_the_next_carrier(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        around.run(tunnel := around.new_tunnel())
+        association = await tunnel.associate()
+        association.send(PEER, b"one")
+        await wait_all_tasks_blocked()
+        for number in range(3):
+            around.cut()
+            await trio.sleep(1)
+            association.send(PEER, b"%d" % number)
+            await wait_all_tasks_blocked()
+        (there,) = around.associations
+        assert there.sent == [(PEER, b"one"), (PEER, b"0"), (PEER, b"1"), (PEER, b"2")]
+
+
+async def test_associations_of_one_session_are_limited(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server, Limits(max_associations=2)) as around:
+        around.run(tunnel := around.new_tunnel())
+        open_ones = [await tunnel.associate() for _ in range(2)]
+        with pytest.raises(trio.BrokenResourceError) as caught:
+            await (await tunnel.associate()).receive()
+        assert isinstance(caught.value.__cause__, OpenError)
+        assert caught.value.__cause__.reason is Reason.BUSY
+        await open_ones[0].aclose()
+        await wait_all_tasks_blocked()
+        another = await tunnel.associate()
+        another.send(PEER, b"there is room again")
+        await wait_all_tasks_blocked()
+        assert around.associations[-1].sent == [(PEER, b"there is room again")]
+        await exchange(await tunnel.open(ECHO))
+
+
+async def test_ten_thousand_associations_disturb_no_stream(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        around.run(tunnel := around.new_tunnel())
+        stream = await tunnel.open(ECHO)
+        for _ in range(5000):
+            with suppress(OpenError):
+                await tunnel.associate()
+        await exchange(stream)
+        assert len(around.associations) == Limits().max_associations
+
+
+async def test_an_association_ends_with_its_session(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        running = around.run(tunnel := around.new_tunnel())
+        association = await tunnel.associate()
+        await wait_all_tasks_blocked()
+        running.cancel()
+        await around.associations[0].closed.wait()
+        with pytest.raises((trio.BrokenResourceError, trio.ClosedResourceError)):
+            await association.receive()
+
+
+async def test_a_fault_of_one_association_is_its_own(
+    server: Identity, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    async with world(server) as around:
+        around.run(tunnel := around.new_tunnel())
+        association = await tunnel.associate()
+        await wait_all_tasks_blocked()
+        monkeypatch.setattr(around.associations[0], "send", fail)
+        association.send(PEER, b"")
+        with pytest.raises(trio.BrokenResourceError):
+            await association.receive()
+        await exchange(await tunnel.open(ECHO))
+    assert [record.getMessage() for record in caplog.records if "association" in record.getMessage()]

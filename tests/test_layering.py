@@ -52,7 +52,6 @@ LAYERS: list[set[str]] = [
         "proxy.session",
         "proxy.session_stream",
         "proxy.session_association",
-        "proxy.association",
         "proxy.udp",
         "proxy.carrier",
         "proxy.greeting",
@@ -95,7 +94,7 @@ ALLOWED_BESIDE = {
     "proxy.protocol.schedule": {"proxy.protocol.stream"},
     "proxy.protocol.flight": {"proxy.protocol.frame", "proxy.protocol.liveness"},
     "proxy.protocol.event": {"proxy.protocol.datagrams", "proxy.protocol.stream"},
-    "proxy.protocol.datagrams": {f"proxy.protocol.{name}" for name in ("budget", "frame", "stream")},
+    "proxy.protocol.datagrams": {f"proxy.protocol.{name}" for name in ("budget", "frame", "schedule", "stream")},
     "proxy.protocol.associations": {
         f"proxy.protocol.{name}" for name in ("budget", "datagrams", "event", "frame", "holdings", "stream")
     },

@@ -32,7 +32,7 @@ class Associations(Holdings):
 
     def drop_after(self, age: float) -> None:
         """Datagrams that have waited for more seconds than this are not sent."""
-        self._outbox.age = age
+        self._outbox.datagrams.age = age
 
     def associate(self, now: float) -> Association:
         """At the local side. Datagrams may be sent at once. Raises OpenError when the session takes no more."""
@@ -44,7 +44,7 @@ class Associations(Holdings):
     def send_datagram(self, association: Association, address: Address, data: bytes, now: float) -> None:
         """Goes out soon or never. What is too long for a frame is dropped."""
         if association.reset is None and (frame := encode_datagram(association, address, data)) is not None:
-            self._outbox.send_datagram(association, frame, now)
+            self._outbox.datagrams.put(association, frame, now)
 
     def _take_datagrams(self, limit: int, now: float) -> bytes:
         datagrams = self._outbox.take_datagrams(limit, now)

@@ -10,6 +10,7 @@ from proxy.address import Address, encoded_size
 from proxy.errors import RemoteProtocolError
 
 from .frame import MAX_PAYLOAD, Type, encode
+from .schedule import Schedule
 from .stream import ReceiveHalf, SendHalf, Stream
 
 if TYPE_CHECKING:
@@ -122,6 +123,49 @@ class Association(Stream):
     @property
     def frames(self) -> DatagramQueue[bytes]:
         return self._out.frames
+
+
+class DatagramSchedule:
+    """Which association sends next, by the rule of streams: who has sent little lately goes first, and floods take turns."""
+
+    __slots__ = ("_opened", "_schedule", "age")
+
+    def __init__(self) -> None:
+        self._schedule = Schedule()
+        self._opened: list[Association] = []  # whose ASSOCIATE has not been sent
+        self.age = AGE
+
+    def ready(self, *, bulk: bool) -> bool:
+        """Whether there is something to send now; `bulk`: whether floods may."""
+        return self._schedule.has_little or (bulk and self._schedule.has_bulk)
+
+    def opened(self, association: Association) -> None:
+        """Call with its ASSOCIATE in the row of control frames, and `announced` when those were sent."""
+        self._opened.append(association)
+
+    def announced(self, now: float) -> None:
+        for association in self._opened:
+            association.announced = True
+            self._schedule.add(association, now)
+        self._opened.clear()
+
+    def put(self, association: Association, frame: bytes, now: float) -> None:
+        association.frames.put(frame, len(frame), now)
+        if association.announced:
+            self._schedule.add(association, now)
+
+    def take(self, limit: int, now: float, *, bulk: bool) -> bytes:
+        """Whole frames that are not too old: of those that send little, like a call, all; of floods at most `limit` bytes, or one."""
+        parts: list[bytes] = []
+        left = limit
+        while (association := self._schedule.pop(limit, bulk=bulk and left > 0)) is not None:
+            assert isinstance(association, Association)
+            frame = association.frames.take(now - self.age)
+            if frame is not None:
+                parts.append(frame)
+                left -= len(frame)
+            self._schedule.sent(association, len(frame or b""), now)
+        return b"".join(parts)
 
 
 #: Datagrams say themselves where they go.

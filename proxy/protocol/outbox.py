@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from .budget import LARGEST, LEAST_BATCH, Budget
-from .datagrams import AGE, Association
+from .datagrams import Association, DatagramSchedule
 from .event import Event, StreamWritable
 from .flight import FIRST, LEAST, Flight
 from .frame import HEADER_SIZE, MAX_PAYLOAD, Type, encode, header
@@ -62,9 +62,7 @@ class Outbox:
         self.ended: list[Stream] = []  # whose END was taken since somebody looked
         self.log = ReplayLog(self.budget)
         self.schedule = Schedule()
-        self.datagrams = Schedule()  # the associations that have some
-        self.age = AGE
-        self._unannounced: list[Association] = []
+        self.datagrams = DatagramSchedule()
         self.flight = Flight(0, 0.0)
 
     def carrier_made(self, now: float, *, held: bool) -> None:
@@ -110,7 +108,7 @@ class Outbox:
 
     @property
     def _datagrams_ready(self) -> bool:
-        return not self.held and (self.datagrams.has_little or (self.datagrams.has_bulk and self._room))
+        return not self.held and self.datagrams.ready(bulk=self._room)
 
     @property
     def _reliable_ready(self) -> bool:
@@ -136,34 +134,13 @@ class Outbox:
         return b"".join(parts)
 
     def announce(self, association: Association) -> None:
-        """ASSOCIATE is among what will be sent."""
+        """ASSOCIATE is sent with the other control frames."""
         self.control.append(encode(Type.ASSOCIATE, association.id))
-        self._unannounced.append(association)
-
-    def send_datagram(self, association: Association, frame: bytes, now: float) -> None:
-        association.frames.put(frame, len(frame), now)
-        if association.announced:
-            self.datagrams.add(association, now)
+        self.datagrams.opened(association)
 
     def take_datagrams(self, limit: int, now: float) -> bytes:
-        """Whole frames that are not too old: those of associations that send little, like a call, and then of the others at most `limit` bytes,
-        or one.
-        """
-        if not self._datagrams_ready:
-            return b""
-        parts: list[bytes] = []
-        left, bulk = limit, self._room
-        while (self.datagrams.has_little or (bulk and left > 0)) and (
-            association := self.datagrams.pop(limit, bulk=bulk and left > 0)
-        ) is not None:
-            assert isinstance(association, Association)
-            frame = association.frames.take(now - self.age)
-            size = len(frame) if frame is not None else 0
-            if frame is not None:
-                parts.append(frame)
-            left -= size
-            self.datagrams.sent(association, size, now)
-        return b"".join(parts)
+        """Whole frames, of those that flood about `limit` bytes."""
+        return self.datagrams.take(limit, now, bulk=self._room) if self._datagrams_ready else b""
 
     def take_reliable(self, limit: int, now: float, events: list[Event]) -> bytes | memoryview:
         """Whole frames, about `limit` bytes of them, and no more than an eighth of what may be in flight, as they are acknowledged whole; empty where there are none. They are kept in the log from here on.
@@ -185,7 +162,7 @@ class Outbox:
     def _new_chunk(self, limit: int, now: float, events: list[Event]) -> bytes:
         parts: list[bytes | memoryview] = list(self.control)
         self.control.clear()
-        self._say_announced(now)
+        self.datagrams.announced(now)
         left = limit - sum(map(len, parts))
         bulk = self._room
         while left > 0 and (stream := self.schedule.pop(limit, bulk=bulk)) is not None:
@@ -194,12 +171,6 @@ class Outbox:
         if chunk:
             self.log.append(chunk)
         return chunk
-
-    def _say_announced(self, now: float) -> None:
-        for association in self._unannounced:
-            association.announced = True
-            self.datagrams.add(association, now)
-        self._unannounced.clear()
 
     def _take_from(
         self, stream: Stream, limit: int, now: float, parts: list[bytes | memoryview], events: list[Event]
