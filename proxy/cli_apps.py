@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import shutil
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,6 +42,8 @@ def list_apps(context: typer.Context) -> None:
 @apps_commands.command("show")
 def show_app(name: AppName, config: ConfigOption = None) -> None:
     """Say what works of an app, and what has to be set where."""
+    import shutil
+
     from .guide import described
     from .presets import load_presets
 
@@ -57,6 +56,8 @@ def show_app(name: AppName, config: ConfigOption = None) -> None:
 @apps_commands.command("check")
 def check_app(name: AppName, config: ConfigOption = None) -> None:
     """Connect to the hosts of an app, through the local port, and say which answer."""
+    from functools import partial
+
     import trio
 
     from .presets import load_presets
@@ -89,6 +90,8 @@ def _what_is_checked(preset: Preset, port: Address) -> str:
 
 def _local_port(option: Path | None) -> tuple[Address, Credentials | None]:
     """Where apps connect, and what they have to say there, by the configuration or, where there is none, by default. Raises ConfigError."""
+    import ipaddress
+
     from .address import Address
     from .config import load, parse
     from .protocol.socks import Credentials

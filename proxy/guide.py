@@ -128,7 +128,7 @@ app's hosts through the local port and says which answer.
 {overview}
 
 **browser**: not in the app but in a browser that uses the local port. **direct**: the app is at home and needs no tunnel. **?**: nobody has
-verified it. Browsers take the UDP of calls around every proxy; only an app that sends its UDP through SOCKS5 has calls through the tunnel.
+verified it. Browsers take the UDP of calls around every proxy; only an app that takes a SOCKS5 proxy for its calls has them through the tunnel.
 
 ## What each needs
 

@@ -14,11 +14,14 @@ from proxy.errors import LocalPortError, OpenError, Reason
 from proxy.listener import serve_local
 from proxy.probe import ANSWER_LIMIT, AT_ONCE, Finding, probe, probe_all
 from proxy.socks_client import connect_through
+from tests.memory import ECHO, world
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio.testing import MockClock
+
+    from tests.memory import Identity
 
 ADDRESS = Address("example.com", 443)
 REFUSED = OpenError(Reason.REFUSED)
@@ -185,3 +188,18 @@ async def test_through_a_local_port_that_expected_a_success(nursery: trio.Nurser
     with trio.fail_after(ANSWER_LIMIT):
         finding = await probe(partial(connect_through, port, None), ADDRESS)
     assert (finding.fault, asked) == (str(REFUSED), 2)
+
+
+async def test_through_a_tunnel_that_knows_the_destination(server: Identity, nursery: trio.Nursery) -> None:
+    async with world(server, sockets=True) as made:
+        tunnel = made.new_tunnel()
+        made.run(tunnel)
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        await nursery.start(serve_local, listeners, tunnel.open, None)
+        connect = partial(connect_through, Address("127.0.0.1", listeners[0].socket.getsockname()[1]), None)
+        with trio.fail_after(3 * ANSWER_LIMIT):
+            for _ in range(2):
+                assert (await probe(connect, ECHO)).seconds is not None
+            made.destinations.refuse_all = True
+            assert await probe(connect, ECHO) == Finding(ECHO, fault=str(REFUSED))
+        assert made.destinations.asked == [ECHO] * 4
