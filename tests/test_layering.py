@@ -33,6 +33,7 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.associations",
         "proxy.protocol.mux",
         "proxy.protocol.socks",
+        "proxy.protocol.socks_client",
         "proxy.protocol.http_proxy",
     },
     {
@@ -44,6 +45,7 @@ LAYERS: list[set[str]] = [
         "proxy.keys",
         "proxy.preference",
         "proxy.address_book",
+        "proxy.presets",
     },
     {
         "proxy.acceptor",
@@ -63,6 +65,8 @@ LAYERS: list[set[str]] = [
         "proxy.relay",
         "proxy.tcp",
         "proxy.dialer",
+        "proxy.socks_client",
+        "proxy.probe",
     },
     {
         "proxy.tunnel",
@@ -81,6 +85,8 @@ LAYERS: list[set[str]] = [
         "proxy.reload",
         "proxy.cli",
         "proxy.cli_exit",
+        "proxy.cli_apps",
+        "proxy.guide",
         "proxy.terminal",
         "proxy.descriptors",
         "proxy.heap",
@@ -114,6 +120,7 @@ ALLOWED_BESIDE = {
         f"proxy.protocol.{name}"
         for name in ("associations", "budget", "crossing", "event", "frame", "holdings", "stream")
     },
+    "proxy.protocol.socks_client": {"proxy.protocol.socks"},
     "proxy.config": {
         f"proxy.{name}" for name in ("config_file", "config_tables", "keys", "preference", "settings", "share")
     },
@@ -138,6 +145,7 @@ ALLOWED_BESIDE = {
     "proxy.exit": {"proxy.served_session", "proxy.waiting_room", "proxy.website"},
     "proxy.app": {"proxy.descriptors", "proxy.heap", "proxy.local_side", "proxy.reload"},
     "proxy.cli": {"proxy.app", "proxy.cli_exit", "proxy.terminal"},
+    "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
     "proxy.cli_exit": {"proxy.app", "proxy.qr", "proxy.terminal"},
     "proxy.__main__": {"proxy.cli"},
 }
@@ -174,7 +182,8 @@ def imported(path: Path) -> set[str]:
             base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             stem = ".".join([*base, *([node.module] if node.module else [])])
             found |= {
-                f"{stem}.{alias.name}" if (ROOT / stem.replace(".", "/")).is_dir() else stem for alias in node.names
+                f"{stem}.{alias.name}" if (ROOT / stem.replace(".", "/") / "__init__.py").exists() else stem
+                for alias in node.names
             }
     return found
 
