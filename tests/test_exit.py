@@ -25,7 +25,21 @@ from proxy.protocol.mux import Mux
 from proxy.served_session import FINISH_TIMEOUT
 from proxy.session import Session
 from proxy.waiting_room import LOOK_EVERY
-from tests.memory import ECHO, HELD, SLOW, Cable, Greeted, Identity, Visits, World, exchange, greet, identity, world
+from tests.memory import (
+    ECHO,
+    HELD,
+    SLOW,
+    Cable,
+    Greeted,
+    Identity,
+    MemoryAssociation,
+    Visits,
+    World,
+    exchange,
+    greet,
+    identity,
+    world,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -687,9 +701,8 @@ async def test_a_fault_of_one_association_is_its_own(
 
     async with world(server) as around:
         around.run(tunnel := around.new_tunnel())
+        monkeypatch.setattr(MemoryAssociation, "send", fail)
         association = await tunnel.associate()
-        await wait_all_tasks_blocked()
-        monkeypatch.setattr(around.associations[0], "send", fail)
         association.send(PEER, b"")
         with pytest.raises(trio.BrokenResourceError):
             await association.receive()
