@@ -88,6 +88,16 @@ class SessionStream(trio.abc.HalfCloseableStream):
         """Where it goes."""
         return self._stream.address
 
+    @property
+    def quiet_since(self) -> float:
+        """When something of it went last, either way."""
+        return self._stream.quiet_since
+
+    @property
+    def fault(self) -> str:
+        """By whom and why it was reset; empty where it was not."""
+        return "" if self._stream.reset is None else _reset_text(self._stream.reset)
+
     def _check(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError("this stream is closed")

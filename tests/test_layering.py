@@ -44,6 +44,7 @@ LAYERS: list[set[str]] = [
         "proxy.ways",
         "proxy.network",
         "proxy.backoff",
+        "proxy.idleness",
         "proxy.known_good",
         "proxy.openings",
         "proxy.relay",
