@@ -6,11 +6,20 @@ import contextlib
 import socket
 import struct
 import sys
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
 from .protocol.budget import LARGEST
 from .tcp import shortcut
+
+if TYPE_CHECKING:
+    from .connections import Connection
+
+#: What is told how many bytes went, and when.
+_Count: TypeAlias = Callable[[int, float], None]
 
 # Our choices.
 #: One read's worth: what a stream of the tunnel gives at once, so that a task switch serves much of a fast stream.
@@ -25,16 +34,26 @@ _NAME = "relay"
 _ENDED = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
-async def relay(a: trio.abc.HalfCloseableStream, b: trio.abc.HalfCloseableStream) -> None:
+#: What the table says of an end that is no end, where the stream does not know better: one of the tunnel would.
+_BY_APP, _BY_EITHER = "the app broke it off", "the app or the destination broke it off"
+
+
+async def relay(
+    a: trio.abc.HalfCloseableStream, b: trio.abc.HalfCloseableStream, connection: Connection | None = None
+) -> None:
     """Copies both ways until both directions have ended, then closes both streams.
 
     An end that `a` says goes on to `b` as its end while the other direction lives, and the reverse. When either stream breaks, both are
     aborted: what was cut off must not look finished. A cancelled relay aborts both. Raises nothing for what a peer or a network does.
+
+    `connection` is the entry of the app, where `a` is one's: it is told of each byte, ends both where it is to end, and is closed.
     """
     whole = False
     try:
-        whole = await _copy_both(a, b)
+        whole = await _copy_both(a, b, connection)
     finally:
+        if connection is not None:
+            connection.close(trio.current_time(), "" if whole else getattr(b, "reset_text", _BY_EITHER) or _BY_APP)
         end = _close if whole else abort
         try:
             await end(a)
@@ -57,27 +76,34 @@ async def _close(stream: trio.abc.AsyncResource) -> None:
         await stream.aclose()
 
 
-async def _copy_both(a: trio.abc.HalfCloseableStream, b: trio.abc.HalfCloseableStream) -> bool:
+async def _copy_both(
+    a: trio.abc.HalfCloseableStream, b: trio.abc.HalfCloseableStream, connection: Connection | None
+) -> bool:
     """Whether both directions came to their end."""
     ended = 0
     a, b = shortcut(a), shortcut(b)
+    up, down = (None, None) if connection is None else (connection.traffic.up, connection.traffic.down)
 
-    async def one_way(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream) -> None:
+    async def one_way(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream, count: _Count | None) -> None:
         nonlocal ended
         try:
-            await _copy(source, sink)
+            await _copy(source, sink, count)
         except _ENDED:
             nursery.cancel_scope.cancel()
         else:
             ended += 1
+            if connection is not None:
+                connection.half_closed()
 
     try:
         async with trio.open_nursery() as nursery:
             for stream in (a, b):
                 if hasattr(stream, "cancel_when_reset"):  # one of the tunnel; who does not read is told as well
                     stream.cancel_when_reset(nursery.cancel_scope)
-            nursery.start_soon(one_way, a, b, name=_NAME)
-            await one_way(b, a)  # a nursery's own task would only wait
+            if connection is not None:
+                connection.ends_with(nursery.cancel_scope)
+            nursery.start_soon(one_way, a, b, up, name=_NAME)
+            await one_way(b, a, down)  # a nursery's own task would only wait
     except BaseExceptionGroup as group:
         error = _foremost(group)
     else:
@@ -85,14 +111,23 @@ async def _copy_both(a: trio.abc.HalfCloseableStream, b: trio.abc.HalfCloseableS
     raise error
 
 
-async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream) -> None:
+async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream, count: _Count | None) -> None:
     appetite = getattr(sink, "appetite", _whole_reads)  # a stream of the tunnel says how much it likes
     if hasattr(source, "hand_on") and hasattr(sink, "send_now"):
-        source.hand_on(sink.send_now)
+        source.hand_on(sink.send_now if count is None else partial(_counted, sink.send_now, count))
     while data := await source.receive_some(appetite()):
+        if count is not None:
+            count(len(data), trio.current_time())
         await sink.send_all(data)
         data = b""  # an idle stream keeps no chunk alive
     await sink.send_eof()
+
+
+def _counted(take: Callable[[bytes], int], count: _Count, data: bytes) -> int:
+    taken = take(data)
+    if taken:
+        count(taken, trio.current_time())
+    return taken
 
 
 def _whole_reads() -> int:

@@ -94,7 +94,7 @@ class SessionStream(trio.abc.HalfCloseableStream):
         return self._stream.quiet_since
 
     @property
-    def fault(self) -> str:
+    def reset_text(self) -> str:
         """By whom and why it was reset; empty where it was not."""
         return "" if self._stream.reset is None else _reset_text(self._stream.reset)
 

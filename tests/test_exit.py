@@ -623,7 +623,7 @@ async def test_an_idle_stream_is_reset_and_told_why(server: Identity, autojump_c
         await exchange(busy)
         begun = trio.current_time()
         await trio.sleep(IDLE - 5)
-        assert not idle.fault
+        assert not idle.reset_text
         await exchange(busy)
         idle_destination, answering = around.destinations.held
         await answering.send_all(b"late answer")

@@ -94,11 +94,11 @@ async def test_only_what_is_quiet_is_ended(autojump_clock: trio.testing.MockCloc
         ends.exit.end_idle(half - 1, "nothing went")
         with pytest.raises(trio.BrokenResourceError, match=r"timed_out \(nothing went\)"):
             await quiet.receive_some()
-        assert "nothing went" in quiet.fault
+        assert "nothing went" in quiet.reset_text
         with pytest.raises(trio.ClosedResourceError):
             await quiet_other.receive_some()
         await exchange(busy, busy_other)
-        assert busy.fault == ""
+        assert busy.reset_text == ""
 
 
 async def test_what_is_handed_on_past_its_task_counts(autojump_clock: trio.testing.MockClock) -> None:
