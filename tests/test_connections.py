@@ -16,6 +16,7 @@ from proxy.connections import (
     LONG,
     MOST_CLOSED,
     MOST_HOSTS,
+    MOST_SHOWN,
     AppProtocol,
     Connection,
     Connections,
@@ -213,15 +214,26 @@ def test_the_sums_always_agree(pieces: list[tuple[int, int, bool]]) -> None:
 def test_beyond_the_bound_connections_work_and_do_not_show() -> None:
     table = Connections(most=2)
     made = [opened(table) for _ in range(3)]
-    assert [view.id for view in table.snapshot(101).open] == [1, 2]
+    assert [view.id for view in table.snapshot(101).open] == [2, 1]
+    assert table.snapshot(101).open_count == 3
     assert not table.close(3)
     made[2].traffic.up(7, 101)
     made[2].close(102)
     snapshot = table.snapshot(103)
-    assert (len(snapshot.open), snapshot.closed[0].bytes_up) == (2, 7)
+    assert (snapshot.open_count, len(snapshot.open), snapshot.closed[0].bytes_up) == (2, 2, 7)
     made[0].close(104)
     opened(table)
-    assert [view.id for view in table.snapshot(105).open] == [2, 4]
+    assert [view.id for view in table.snapshot(105).open] == [4, 2]
+
+
+def test_a_snapshot_shows_the_last_that_were_opened_and_counts_all() -> None:
+    table = Connections()
+    for _ in range(MOST_SHOWN + 5):
+        opened(table).traffic.up(1, 101)
+    snapshot = table.snapshot(102)
+    assert [view.id for view in snapshot.open] == list(range(MOST_SHOWN + 5, 5, -1))
+    assert (snapshot.open_count, snapshot.total.connections, snapshot.total.bytes_up) == (MOST_SHOWN + 5,) * 3
+    assert [view.id for view in table.snapshot(102, most=2).open] == [MOST_SHOWN + 5, MOST_SHOWN + 4]
 
 
 def test_the_last_that_closed_are_kept_the_last_one_first() -> None:

@@ -266,7 +266,7 @@ async def test_a_connection_that_is_ended_by_hand(
     other = await world.connect(REQUEST_4)
     app = await world.connect(GREETING, REQUEST_5)
     await wait_all_tasks_blocked()
-    entry = world.connections.snapshot(trio.current_time()).open[-1]
+    entry = world.connections.snapshot(trio.current_time()).open[0]
     assert world.connections.close(entry.id)
     assert await rest(app) == CHOSEN + (SUCCEEDED_5 if reached else b"\x05\x01\x00\x01" + bytes(6))
     snapshot = world.connections.snapshot(trio.current_time())
