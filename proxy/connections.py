@@ -109,11 +109,12 @@ class Snapshot:
 
 
 class Traffic:
-    """What went over a connection, and when."""
+    """What went over a connection, and when. It is told of 0 bytes where that direction has ended."""
 
-    __slots__ = ("bytes_down", "bytes_up", "last_down", "last_up", "waiting_since")
+    __slots__ = ("bytes_down", "bytes_up", "ended", "last_down", "last_up", "waiting_since")
 
     def __init__(self) -> None:
+        self.ended = False  # one direction, at least
         self.bytes_up = self.bytes_down = 0
         self.last_up: float | None = None
         self.last_down: float | None = None
@@ -121,6 +122,9 @@ class Traffic:
 
     def up(self, size: int, now: float) -> None:
         """Bytes of the app."""
+        if not size:
+            self.ended = True
+            return
         self.bytes_up += size
         self.last_up = now
         if self.waiting_since is None:
@@ -128,6 +132,9 @@ class Traffic:
 
     def down(self, size: int, now: float) -> None:
         """Bytes for the app."""
+        if not size:
+            self.ended = True
+            return
         self.bytes_down += size
         self.last_down = now
         self.waiting_since = None
@@ -173,10 +180,6 @@ class Connection:
     def reached(self) -> None:
         self.state = State.OPEN
 
-    def half_closed(self) -> None:
-        """One side has ended its direction."""
-        self.state = State.HALF_CLOSED
-
     @property
     def quiet_since(self) -> float:
         """When something went last, either way."""
@@ -216,7 +219,7 @@ class Connection:
             address=self.address,
             route=self.route,
             rule=self.rule,
-            state=self.state,
+            state=State.HALF_CLOSED if self.state is State.OPEN and traffic.ended else self.state,
             reason=self.reason,
             opened_at=self.opened_at,
             closed_at=now if self.state is State.CLOSED else None,

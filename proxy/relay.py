@@ -7,7 +7,6 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
@@ -18,7 +17,7 @@ from .tcp import shortcut
 if TYPE_CHECKING:
     from .connections import Connection
 
-#: What is told how many bytes went, and when.
+#: What is told how many bytes went, and when; 0 is the end.
 _Count: TypeAlias = Callable[[int, float], None]
 
 # Our choices.
@@ -52,8 +51,7 @@ async def relay(
     try:
         whole = await _copy_both(a, b, connection)
     finally:
-        if connection is not None:
-            connection.close(trio.current_time(), "" if whole else getattr(b, "reset_text", _BY_EITHER) or _BY_APP)
+        _end(connection, b, whole)
         end = _close if whole else abort
         try:
             await end(a)
@@ -71,6 +69,19 @@ async def abort(stream: trio.abc.AsyncResource) -> None:
         await trio.aclose_forcefully(stream)
 
 
+def _begin(connection: Connection | None, scope: trio.CancelScope) -> tuple[_Count | None, _Count | None]:
+    """What is told of the bytes up and down."""
+    if connection is None:
+        return None, None
+    connection.ends_with(scope)
+    return connection.traffic.up, connection.traffic.down
+
+
+def _end(connection: Connection | None, b: trio.abc.AsyncResource, whole: bool) -> None:
+    if connection is not None:
+        connection.close(trio.current_time(), "" if whole else getattr(b, "reset_text", _BY_EITHER) or _BY_APP)
+
+
 async def _close(stream: trio.abc.AsyncResource) -> None:
     with contextlib.suppress(*_ENDED):
         await stream.aclose()
@@ -82,7 +93,6 @@ async def _copy_both(
     """Whether both directions came to their end."""
     ended = 0
     a, b = shortcut(a), shortcut(b)
-    up, down = (None, None) if connection is None else (connection.traffic.up, connection.traffic.down)
 
     async def one_way(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream, count: _Count | None) -> None:
         nonlocal ended
@@ -92,16 +102,13 @@ async def _copy_both(
             nursery.cancel_scope.cancel()
         else:
             ended += 1
-            if connection is not None:
-                connection.half_closed()
 
     try:
         async with trio.open_nursery() as nursery:
             for stream in (a, b):
                 if hasattr(stream, "cancel_when_reset"):  # one of the tunnel; who does not read is told as well
                     stream.cancel_when_reset(nursery.cancel_scope)
-            if connection is not None:
-                connection.ends_with(nursery.cancel_scope)
+            up, down = _begin(connection, nursery.cancel_scope)
             nursery.start_soon(one_way, a, b, up, name=_NAME)
             await one_way(b, a, down)  # a nursery's own task would only wait
     except BaseExceptionGroup as group:
@@ -114,20 +121,15 @@ async def _copy_both(
 async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream, count: _Count | None) -> None:
     appetite = getattr(sink, "appetite", _whole_reads)  # a stream of the tunnel says how much it likes
     if hasattr(source, "hand_on") and hasattr(sink, "send_now"):
-        source.hand_on(sink.send_now if count is None else partial(_counted, sink.send_now, count))
+        source.hand_on(sink.send_now, count)
     while data := await source.receive_some(appetite()):
         if count is not None:
             count(len(data), trio.current_time())
         await sink.send_all(data)
         data = b""  # an idle stream keeps no chunk alive
+    if count is not None:
+        count(0, trio.current_time())
     await sink.send_eof()
-
-
-def _counted(take: Callable[[bytes], int], count: _Count, data: bytes) -> int:
-    taken = take(data)
-    if taken:
-        count(taken, trio.current_time())
-    return taken
 
 
 def _whole_reads() -> int:

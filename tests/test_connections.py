@@ -71,8 +71,9 @@ def test_the_life_of_an_entry() -> None:
     view = only(table)
     assert (view.route, view.rule, view.state) == ("tunnel", "rule 3: tunnel suffix:example", State.OPEN)
     assert (view.bytes_up, view.bytes_down, view.last_up, view.last_down) == (10, 2000, 101, 102.5)
-    connection.half_closed()
+    connection.traffic.down(0, 102.9)
     assert only(table).state is State.HALF_CLOSED
+    assert (only(table).bytes_down, only(table).last_down) == (2000, 102.5)
     connection.close(103, "the app broke it off")
     snapshot = table.snapshot(200)
     assert snapshot.open == ()
@@ -101,7 +102,9 @@ def test_an_answer_is_waited_for_since_the_first_byte_that_nothing_has_come_back
     traffic.down(1, 106)
     assert only(table).waiting_since is None
     traffic.up(1, 107)
-    assert only(table).waiting_since == 107
+    traffic.up(0, 108)
+    traffic.down(0, 109)
+    assert only(table).waiting_since == 107  # an end is no answer
 
 
 @pytest.mark.parametrize(("age", "long"), [(0, False), (LONG, False), (LONG + 0.001, True)])
