@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from proxy.idleness import LEAST_IDLE_TIME, LOOK_EVERY, end_idle
+from proxy import config
+from proxy.config_tables import ExitTable
+from proxy.idleness import IDLE_TIME, LEAST_IDLE_TIME, LOOK_EVERY, end_idle
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -39,6 +41,11 @@ async def test_nothing_is_ended_within_half_an_hour(autojump_clock: MockClock, i
     asked = Asked(idle_time)
     await asked.watch(LOOK_EVERY + 1)
     assert asked.limits == [LEAST_IDLE_TIME] == [1800]
+
+
+def test_the_setting_has_the_same_bounds() -> None:
+    assert config.LEAST_IDLE_TIME == LEAST_IDLE_TIME
+    assert ExitTable().idle_time == IDLE_TIME
 
 
 async def test_nothing_is_ever_ended_and_a_changed_setting_holds_at_once(autojump_clock: MockClock) -> None:

@@ -33,7 +33,16 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.socks",
         "proxy.protocol.http_proxy",
     },
-    {"proxy.config", "proxy.config_file", "proxy.share", "proxy.keys", "proxy.preference", "proxy.address_book"},
+    {
+        "proxy.config",
+        "proxy.config_file",
+        "proxy.config_tables",
+        "proxy.settings",
+        "proxy.share",
+        "proxy.keys",
+        "proxy.preference",
+        "proxy.address_book",
+    },
     {
         "proxy.acceptor",
         "proxy.tls",
@@ -68,6 +77,8 @@ LAYERS: list[set[str]] = [
         "proxy.local_side",
         "proxy.reload",
         "proxy.cli",
+        "proxy.cli_exit",
+        "proxy.terminal",
         "proxy.descriptors",
         "proxy.heap",
         "proxy.qr",
@@ -94,7 +105,11 @@ ALLOWED_BESIDE = {
     "proxy.protocol.mux": {
         f"proxy.protocol.{name}" for name in ("budget", "crossing", "event", "frame", "holdings", "stream")
     },
-    "proxy.config": {"proxy.config_file", "proxy.share", "proxy.keys", "proxy.preference"},
+    "proxy.config": {
+        f"proxy.{name}" for name in ("config_file", "config_tables", "keys", "preference", "settings", "share")
+    },
+    "proxy.config_file": {"proxy.config_tables"},
+    "proxy.settings": {f"proxy.{name}" for name in ("config_tables", "keys", "preference", "share")},
     "proxy.preference": {"proxy.share"},
     "proxy.connections": {"proxy.idleness"},
     "proxy.opener": {"proxy.connections", "proxy.relay"},
@@ -112,7 +127,8 @@ ALLOWED_BESIDE = {
     "proxy.waiting_room": {"proxy.served_session"},
     "proxy.exit": {"proxy.served_session", "proxy.waiting_room", "proxy.website"},
     "proxy.app": {"proxy.descriptors", "proxy.heap", "proxy.local_side", "proxy.reload"},
-    "proxy.cli": {"proxy.app", "proxy.qr"},
+    "proxy.cli": {"proxy.app", "proxy.cli_exit", "proxy.terminal"},
+    "proxy.cli_exit": {"proxy.app", "proxy.qr", "proxy.terminal"},
     "proxy.__main__": {"proxy.cli"},
 }
 IMPURE = {
