@@ -30,13 +30,13 @@ from .settings import Listen, Server
 from .share import Link
 from .tls import exit_context, looks_like_a_browser
 from .udp import UDP, Policy
+from .udp_relay import UDPRelay
 from .website import Website as ServeWebsite
 from .website import folder, page, server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from .exits import Exits
     from .settings import Config, LocalSettings
     from .settings import Website as WebsiteSetting
 
@@ -131,7 +131,7 @@ async def _serve_local(
         nursery.start_soon(side.reload_on_hangup, path)
         await nursery.start(side.exits.run)
         nursery.start_soon(watch_network, side.exits.network_changed)
-        await nursery.start(_serve_port, settings, listeners, side.exits)
+        await nursery.start(_serve_port, settings, listeners, side)
         names = ", ".join(str(each.addresses[0]) for each in settings.exits)
         log.info("ready: SOCKS and HTTP proxy on %s, by way of %s", _shown_listeners(listeners), names)
         task_status.started(listeners)
@@ -140,13 +140,20 @@ async def _serve_local(
 async def _serve_port(
     settings: LocalSettings,
     listeners: list[trio.SocketListener],
-    exits: Exits,
+    side: LocalSide,
     *,
     task_status: trio.TaskStatus[object],
 ) -> None:
     credentials = Credentials(settings.username, settings.password) if settings.username else None
+    relay = UDPRelay(side.choose, age_limit=settings.datagram_age, max_associations=settings.max_associations)
     await serve_local(
-        listeners, exits.open, credentials, max_connections=settings.max_connections, task_status=task_status
+        listeners,
+        side.exits.open,
+        credentials,
+        associate=relay.serve if settings.max_associations else None,
+        max_connections=settings.max_connections,
+        connections=side.connections,
+        task_status=task_status,
     )
 
 
@@ -190,6 +197,7 @@ def _terms(settings: Settings, udp: UDP) -> Terms:
         chosen.waiting_memory_user * MEGABYTE,
         chosen.waiting_memory * MEGABYTE,
         chosen.memory * MEGABYTE,
+        chosen.idle_time,
     )
     dialer = Dialer(allow_private=chosen.allow_private)
     return Terms(
@@ -235,12 +243,12 @@ async def _serve_demo(
     dialer, udp = Dialer(allow_private=allow_private), UDP()
     associate = partial(udp.associate, Policy(dialer.allows, dialer.lookup))
     serving = Exit(Terms({user.key_id: user.secret}, identity, page(), dialer.connect, associate, Limits()))
-    exits = LocalSide(replace(settings, exits=(ChosenExit(link, link.addresses),))).exits
+    side = LocalSide(replace(settings, exits=(ChosenExit(link, link.addresses),)))
     async with trio.open_nursery() as nursery:
         await nursery.start(udp.run)
         await nursery.start(serving.serve, exit_listeners)
-        await nursery.start(exits.run)
-        await nursery.start(_serve_port, settings, listeners, exits)
+        await nursery.start(side.exits.run)
+        await nursery.start(_serve_port, settings, listeners, side)
         log.info("ready: SOCKS and HTTP proxy on %s", _shown_listeners(listeners))
         sys.stdout.write(_DEMO.format(port=listeners[0].socket.getsockname()[1]))
         sys.stdout.flush()

@@ -15,6 +15,7 @@ from .acceptor import Acceptor
 from .address import Address
 from .association import Association, exchange
 from .errors import OpenError, Reason
+from .idleness import IDLE_TEXT, IDLE_TIME, end_idle
 from .protocol.budget import CONNECTION, Budget, limit_of
 from .protocol.datagrams import AGE
 from .protocol.event import Code
@@ -73,6 +74,7 @@ class Limits:
     waiting_bytes_user: int = 64_000_000
     waiting_bytes: int = 128_000_000
     memory: int = 256_000_000
+    idle_time: float = IDLE_TIME
 
     @property
     def patience(self) -> Patience:
@@ -211,6 +213,7 @@ class Exit:
             async with trio.open_nursery() as tasks:
                 task_status.started(tasks)
                 tasks.start_soon(self._room.run)
+                tasks.start_soon(end_idle, lambda: self._terms.limits.idle_time, self._end_idle)
                 await self._relieve()
 
     async def _relieve(self) -> None:
@@ -220,6 +223,10 @@ class Exit:
             if self._budget.short:
                 for served in list(self._sessions.values()):
                     served.session.relieve()
+
+    def _end_idle(self, since: float) -> None:
+        for served in list(self._sessions.values()):
+            served.session.end_idle(since, IDLE_TEXT)
 
     async def _accept(
         self, listeners: Sequence[Listener], gone: trio.Event, *, task_status: trio.TaskStatus[Sequence[Listener]]

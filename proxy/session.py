@@ -13,6 +13,7 @@ import trio
 
 from .address import Address
 from .carrier import Carrier
+from .errors import Reason
 from .protocol.event import (
     AssociationOpened,
     Code,
@@ -124,6 +125,11 @@ class Session:
         self.mux.relieve(trio.current_time())
         self.handle_events()
         self.wake_writer()
+
+    def end_idle(self, since: float, text: str) -> None:
+        """Resets the streams over which nothing has gone since then, also those that only wait for an app to take the rest."""
+        for stream in [each for each in self._streams.values() if each.quiet_since <= since]:
+            stream.reset(Reason.TIMED_OUT, text)
 
     # ---- carriers
 

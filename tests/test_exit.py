@@ -16,6 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 from proxy.address import Address
 from proxy.errors import CarrierError, OpenError, Reason
 from proxy.exit import HANDSHAKE_TIMEOUT, STOP_TIMEOUT, Limits
+from proxy.idleness import LOOK_EVERY as LOOK_FOR_IDLE_EVERY
 from proxy.keys import UserKey, new_certificate
 from proxy.protocol.budget import LIMIT
 from proxy.protocol.event import Code
@@ -708,3 +709,58 @@ async def test_a_fault_of_one_association_is_its_own(
             await association.receive()
         await exchange(await tunnel.open(ECHO))
     assert [record.getMessage() for record in caplog.records if "association" in record.getMessage()]
+
+
+# ---- idle streams
+
+
+IDLE = 1800.0
+
+
+async def test_an_idle_stream_is_reset_and_told_why(server: Identity, autojump_clock: MockClock) -> None:
+    """Not before its time, and within a minute or so after it. What has said a word meanwhile stays, also half-closed."""
+    async with world(server, Limits(idle_time=IDLE)) as around:
+        around.run(tunnel := around.new_tunnel())
+        idle, busy, half_closed = [await tunnel.open(address) for address in (HELD, ECHO, HELD)]
+        for stream in (idle, half_closed):
+            await stream.send_all(b"hello")
+        await half_closed.send_eof()
+        await exchange(busy)
+        begun = trio.current_time()
+        await trio.sleep(IDLE - 5)
+        assert not idle.reset_text
+        await exchange(busy)
+        idle_destination, answering = around.destinations.held
+        await answering.send_all(b"late answer")
+        with pytest.raises(
+            trio.BrokenResourceError, match=r"timed_out \(nothing went over it for longer than idle_time"
+        ):
+            await idle.receive_some()
+        assert IDLE <= trio.current_time() - begun <= IDLE + LOOK_FOR_IDLE_EVERY + 5
+        assert await idle_destination.receive_some() == b"hello"
+        with pytest.raises(trio.BrokenResourceError):
+            await idle_destination.send_all(b"anybody?")
+        await exchange(busy)
+        assert await half_closed.receive_some() == b"late answer"
+
+
+@pytest.mark.parametrize("idle_time", [0.0, 7200.0])
+async def test_the_exit_lets_streams_be_idle_as_long_as_it_is_set(
+    server: Identity, autojump_clock: MockClock, idle_time: float
+) -> None:
+    async with world(server, Limits(idle_time=idle_time)) as around:
+        around.run(tunnel := around.new_tunnel())
+        stream = await tunnel.open(ECHO)
+        await exchange(stream)
+        await trio.sleep(6900)
+        await exchange(stream)
+
+
+async def test_a_changed_idle_time_holds_for_streams_that_are_open(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server, Limits(idle_time=0)) as around:
+        around.run(tunnel := around.new_tunnel())
+        stream = await tunnel.open(ECHO)
+        await trio.sleep(2 * IDLE)
+        around.exit.change(around.terms(Limits(idle_time=IDLE)))
+        with pytest.raises(trio.BrokenResourceError, match="idle_time"):
+            await stream.receive_some()

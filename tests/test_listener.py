@@ -12,6 +12,7 @@ from trio.testing import memory_stream_pair, open_stream_to_socket_listener, wai
 
 from proxy import listener
 from proxy.address import Address
+from proxy.connections import BY_HAND, Connections
 from proxy.errors import OpenError, Reason
 from proxy.protocol import http_proxy, socks
 from proxy.protocol.socks import Credentials
@@ -70,6 +71,7 @@ class World:
         self.fault: Exception | None = None
         self.gate = trio.Event()
         self.gate.set()
+        self.connections = Connections()
 
     async def open(self, address: Address) -> Stream:
         self.opened.append(address)
@@ -88,7 +90,12 @@ class World:
         associate: listener.ServeAssociation | None = None,
         max_connections: int = 100,
     ) -> None:
-        serve = partial(listener.serve_local, associate=associate, max_connections=max_connections)
+        serve = partial(
+            listener.serve_local,
+            associate=associate,
+            max_connections=max_connections,
+            connections=self.connections,
+        )
         await nursery.start(serve, [self.listener], self.open, credentials)
 
     async def connect(self, *pieces: bytes) -> Stream:
@@ -223,6 +230,62 @@ async def probe(app: Stream) -> None:
     while True:
         await app.send_all(b"x")
         await trio.sleep(1)
+
+
+# ---- what the table of connections says
+
+SPOKEN = {"SOCKS5": "socks5", "SOCKS4": "socks4", "SOCKS4a": "socks4", "CONNECT": "connect"}
+
+
+@pytest.mark.parametrize("name", SPOKEN)
+async def test_each_connection_has_its_entry(world: World, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    pieces, answer, address = GOOD[name]
+    world.gate = trio.Event()
+    app = await world.connect(*pieces[:-1], pieces[-1] + b"early")
+    await wait_all_tasks_blocked()
+    (entry,) = world.connections.snapshot(trio.current_time()).open
+    assert (entry.protocol, entry.address, entry.state) == (SPOKEN[name], address, "opening")
+    world.gate.set()
+    assert await exactly(app, len(answer)) == answer
+    await roundtrip_behind(b"early", app, world.destinations[0])
+    await wait_all_tasks_blocked()
+    snapshot = world.connections.snapshot(trio.current_time())
+    assert not snapshot.open
+    assert [(each.reason, each.bytes_up, each.bytes_down) for each in snapshot.closed] == [("", 13, 6)]
+    assert not caplog.records
+
+
+async def roundtrip_behind(early: bytes, app: Stream, destination: Stream) -> None:
+    assert await exactly(destination, len(early)) == early
+    await roundtrip(app, destination)
+
+
+async def test_who_only_shakes_hands_has_no_entry(world: World) -> None:
+    for data in (b"", GREETING, REQUEST_4[:-1], b"\x05\x01\x01"):
+        await world.connect(data)
+    await wait_all_tasks_blocked()
+    snapshot = world.connections.snapshot(trio.current_time())
+    assert snapshot.open == snapshot.closed == ()
+
+
+@pytest.mark.parametrize("reached", [False, True])
+async def test_a_connection_that_is_ended_by_hand(
+    world: World, reached: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not reached:
+        world.gate = trio.Event()
+    other = await world.connect(REQUEST_4)
+    app = await world.connect(GREETING, REQUEST_5)
+    await wait_all_tasks_blocked()
+    entry = world.connections.snapshot(trio.current_time()).open[0]
+    assert world.connections.close(entry.id)
+    assert await rest(app) == CHOSEN + (SUCCEEDED_5 if reached else b"\x05\x01\x00\x01" + bytes(6))
+    snapshot = world.connections.snapshot(trio.current_time())
+    assert [each.reason for each in snapshot.closed] == [BY_HAND]
+    world.gate.set()
+    assert await exactly(other, 8) == SUCCEEDED_4
+    await roundtrip(other, world.destinations[0])
+    assert not caplog.records
 
 
 BAD = {
