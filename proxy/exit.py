@@ -33,6 +33,7 @@ from .protocol.mux import Mux
 from .relay import relay
 from .served_session import ServedSession, Verdict
 from .session import Session
+from .strangers import Strangers
 from .telemetry import logger, shown
 from .tls import TLSStream
 from .waiting_room import Patience, WaitingRoom
@@ -58,8 +59,6 @@ PADDING = range(100, 701)
 MAX_CONNECTIONS = 1024
 #: Associations of all sessions; each is a socket.
 MAX_ASSOCIATIONS = 4096
-#: Of those, who has not proved to hold a key. The one that came first goes when another one comes: users always find a place.
-MAX_STRANGERS = 768
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,27 +125,6 @@ class _Caller:
         with trio.move_on_after(WELCOME_TIMEOUT):
             while await self.carrier.receive_some():
                 pass
-
-
-class Strangers:
-    """Connections that are no carriers, or not yet. When there are too many, the oldest is cancelled."""
-
-    def __init__(self) -> None:
-        self._scopes: dict[trio.CancelScope, None] = {}  # in the order in which they came
-
-    def enter(self) -> trio.CancelScope:
-        """The scope to run in; `leave` it in the end."""
-        if len(self._scopes) >= MAX_STRANGERS:
-            oldest = next(iter(self._scopes))
-            self.leave(oldest)
-            oldest.cancel()
-        scope = trio.CancelScope()
-        self._scopes[scope] = None
-        return scope
-
-    def leave(self, scope: trio.CancelScope) -> None:
-        """Its connection has ended, or is a carrier. Twice is the same as once."""
-        self._scopes.pop(scope, None)
 
 
 async def _shakes_hands(stream: TLSStream) -> bool:

@@ -122,7 +122,7 @@ async def test_strangers_never_take_every_place(
     server: Identity, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They keep their connections open for ever; the oldest goes, and carriers do not count."""
-    monkeypatch.setattr("proxy.exit.MAX_STRANGERS", 5)
+    monkeypatch.setattr("proxy.strangers.MAX_STRANGERS", 5)
     async with world(server) as around:
         around.run(tunnel := around.new_tunnel())
         stream = await tunnel.open(ECHO)

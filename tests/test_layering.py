@@ -55,6 +55,7 @@ LAYERS: list[set[str]] = [
         "proxy.session_stream",
         "proxy.session_association",
         "proxy.udp",
+        "proxy.strangers",
         "proxy.carrier",
         "proxy.greeting",
         "proxy.ways",
