@@ -20,6 +20,7 @@ from .exit import Exit, Identity, Limits, Terms
 from .keys import UserKey, channel_binding, der_of, new_certificate, pin_of
 from .listener import serve_local
 from .local_side import LocalSide, check_exits
+from .name_cache import CachedLookup
 from .network import watch_network
 from .preference import ChosenExit
 from .protocol.socks import Credentials
@@ -34,6 +35,7 @@ from .website import folder, page, server
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from .dialer import Lookup
     from .exits import Exits
     from .settings import Config, LocalSettings
     from .settings import Website as WebsiteSetting
@@ -161,11 +163,12 @@ async def _serve_exit(files: Reload, settings: Settings) -> None:
     exit_settings = settings.config.exit
     if not exit_settings.users:
         raise ConfigError("exit.users", "nobody may use this exit; add a user with `ropeway exit user add NAME`")
-    serving = Exit(_terms(settings))
+    lookup = CachedLookup()  # what it knows outlives a change of the terms
+    serving = Exit(_terms(settings, lookup))
 
     def apply(changed: Settings) -> None:
         _configure(changed.config)
-        serving.change(_terms(changed))
+        serving.change(_terms(changed, lookup))
 
     listeners = await _listen_all(exit_settings.listen, "exit.listen")
     async with trio.open_nursery() as nursery:
@@ -174,7 +177,7 @@ async def _serve_exit(files: Reload, settings: Settings) -> None:
         log.info("ready: exit on %s, for %d users", _shown_listeners(listeners), len(exit_settings.users))
 
 
-def _terms(settings: Settings) -> Terms:
+def _terms(settings: Settings, lookup: Lookup) -> Terms:
     chosen = settings.config.exit
     limits = Limits(
         chosen.waiting_time,
@@ -188,7 +191,7 @@ def _terms(settings: Settings) -> Terms:
         {user.key.key_id: user.key.secret for user in chosen.users},
         settings.identity,
         _website(chosen.website),
-        Dialer(allow_private=chosen.allow_private).connect,
+        Dialer(allow_private=chosen.allow_private, lookup=lookup).connect,
         limits,
     )
 
@@ -223,7 +226,7 @@ async def _serve_demo(
     exit_port = exit_listeners[0].socket.getsockname()[1]
     link = Link("127.0.0.1", exit_port, user, pin_of(der), server_name="localhost")
     identity = Identity(exit_context(where / "cert.pem", where / "key.pem"), channel_binding(der))
-    connect = Dialer(allow_private=allow_private).connect
+    connect = Dialer(allow_private=allow_private, lookup=CachedLookup()).connect
     serving = Exit(Terms({user.key_id: user.secret}, identity, page(), connect, Limits()))
     exits = LocalSide(replace(settings, exits=(ChosenExit(link, link.addresses),))).exits
     async with trio.open_nursery() as nursery:

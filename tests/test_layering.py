@@ -58,6 +58,7 @@ LAYERS: list[set[str]] = [
         "proxy.relay",
         "proxy.tcp",
         "proxy.dialer",
+        "proxy.name_cache",
     },
     {
         "proxy.tunnel",
@@ -117,6 +118,7 @@ ALLOWED_BESIDE = {
     "proxy.carrier": {"proxy.session_stream"},
     "proxy.greeting": {"proxy.tls"},
     "proxy.ways": {"proxy.dialer", "proxy.tls"},
+    "proxy.name_cache": {"proxy.dialer"},
     "proxy.exits": {"proxy.tunnel"},
     "proxy.listener": {"proxy.forward"},
     "proxy.waiting_room": {"proxy.served_session"},
