@@ -32,6 +32,9 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.mux",
         "proxy.protocol.socks",
         "proxy.protocol.http_proxy",
+        "proxy.protocol.dns_message",
+        "proxy.protocol.dns_answer",
+        "proxy.protocol.dns_cache",
     },
     {
         "proxy.config",
@@ -42,6 +45,7 @@ LAYERS: list[set[str]] = [
         "proxy.keys",
         "proxy.preference",
         "proxy.address_book",
+        "proxy.name_verdict",
     },
     {
         "proxy.acceptor",
@@ -59,6 +63,9 @@ LAYERS: list[set[str]] = [
         "proxy.tcp",
         "proxy.dialer",
         "proxy.name_cache",
+        "proxy.dns_pipeline",
+        "proxy.far_resolvers",
+        "proxy.nameservers",
     },
     {
         "proxy.tunnel",
@@ -69,6 +76,8 @@ LAYERS: list[set[str]] = [
         "proxy.served_session",
         "proxy.waiting_room",
         "proxy.website",
+        "proxy.names",
+        "proxy.dns",
     },
     {
         "proxy.app",
@@ -103,6 +112,8 @@ ALLOWED_BESIDE = {
     "proxy.protocol.mux": {
         f"proxy.protocol.{name}" for name in ("budget", "crossing", "event", "frame", "holdings", "stream")
     },
+    "proxy.protocol.dns_answer": {"proxy.protocol.dns_message"},
+    "proxy.protocol.dns_cache": {"proxy.protocol.dns_message"},
     "proxy.config": {
         f"proxy.{name}" for name in ("config_file", "config_tables", "keys", "preference", "settings", "share")
     },
@@ -119,6 +130,9 @@ ALLOWED_BESIDE = {
     "proxy.greeting": {"proxy.tls"},
     "proxy.ways": {"proxy.dialer", "proxy.tls"},
     "proxy.name_cache": {"proxy.dialer"},
+    "proxy.far_resolvers": {"proxy.dns_pipeline"},
+    "proxy.nameservers": {"proxy.dns_pipeline"},
+    "proxy.dns": {"proxy.names"},
     "proxy.exits": {"proxy.tunnel"},
     "proxy.listener": {"proxy.forward"},
     "proxy.waiting_room": {"proxy.served_session"},
