@@ -31,6 +31,7 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.holdings",
         "proxy.protocol.mux",
         "proxy.protocol.socks",
+        "proxy.protocol.socks_client",
         "proxy.protocol.http_proxy",
         "proxy.protocol.dns_message",
         "proxy.protocol.dns_answer",
@@ -46,6 +47,7 @@ LAYERS: list[set[str]] = [
         "proxy.preference",
         "proxy.address_book",
         "proxy.name_verdict",
+        "proxy.presets",
     },
     {
         "proxy.acceptor",
@@ -66,6 +68,8 @@ LAYERS: list[set[str]] = [
         "proxy.dns_pipeline",
         "proxy.far_resolvers",
         "proxy.nameservers",
+        "proxy.socks_client",
+        "proxy.probe",
     },
     {
         "proxy.tunnel",
@@ -85,6 +89,8 @@ LAYERS: list[set[str]] = [
         "proxy.reload",
         "proxy.cli",
         "proxy.cli_exit",
+        "proxy.cli_apps",
+        "proxy.guide",
         "proxy.terminal",
         "proxy.descriptors",
         "proxy.heap",
@@ -114,6 +120,7 @@ ALLOWED_BESIDE = {
     },
     "proxy.protocol.dns_answer": {"proxy.protocol.dns_message"},
     "proxy.protocol.dns_cache": {"proxy.protocol.dns_message"},
+    "proxy.protocol.socks_client": {"proxy.protocol.socks"},
     "proxy.config": {
         f"proxy.{name}" for name in ("config_file", "config_tables", "keys", "preference", "settings", "share")
     },
@@ -139,6 +146,7 @@ ALLOWED_BESIDE = {
     "proxy.exit": {"proxy.served_session", "proxy.waiting_room", "proxy.website"},
     "proxy.app": {"proxy.descriptors", "proxy.heap", "proxy.local_side", "proxy.reload"},
     "proxy.cli": {"proxy.app", "proxy.cli_exit", "proxy.terminal"},
+    "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
     "proxy.cli_exit": {"proxy.app", "proxy.qr", "proxy.terminal"},
     "proxy.__main__": {"proxy.cli"},
 }
@@ -175,7 +183,8 @@ def imported(path: Path) -> set[str]:
             base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             stem = ".".join([*base, *([node.module] if node.module else [])])
             found |= {
-                f"{stem}.{alias.name}" if (ROOT / stem.replace(".", "/")).is_dir() else stem for alias in node.names
+                f"{stem}.{alias.name}" if (ROOT / stem.replace(".", "/") / "__init__.py").exists() else stem
+                for alias in node.names
             }
     return found
 
