@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dns.exception
@@ -42,7 +43,7 @@ PATIENCE = 1.5
 LOOK_EVERY = 15.0
 #: RFC 1035 knows no bound; the C library asks three at most.
 MOST_NAMESERVERS = 3
-_ROUNDS = 3  # of all of them; the time limit of who asks ends it sooner, unless they fail at once
+_ROUNDS = 4  # of all of them, where they fail at once; of silence the time limit of who asks comes first
 
 #: The stub of systemd-resolved, and the nameservers behind it (systemd-resolved.service(8)). It may be set to ask us.
 _STUBS = ("127.0.0.53", "127.0.0.54")
@@ -87,24 +88,22 @@ class Nameservers:
         self._read_at: float | None = None
         self._reading: trio.Event | None = None  # set when whoever reads is done
         self._told = False
+        self._silence_told = False
 
     async def resolve(self, question: Question) -> Answer:
         """The first good answer, or else the last one. Raises ResolveError where there is none; who asks sets the time limit."""
-        last: Answer | None = None
-        servers = await self._current()
-        for server in (*servers,) * _ROUNDS:
-            answer = None
-            with trio.move_on_after(PATIENCE):
-                answer = await _ask(server, question)
-            if answer is not None and answer.good:
-                return answer
-            if answer is not None and last is not None:
-                break  # asked twice is enough where they answer
-            last = answer or last
-        if last is None:
+        servers, began = await self._current(), trio.current_time()
+        try:
+            answer = await _ask_all(servers, question)
+        except trio.Cancelled:
+            if trio.current_time() - began > PATIENCE:
+                self._tell_silence(servers)
+            raise
+        if answer is None:
             self._read_at = None  # the network may be another one
             raise ResolveError
-        return last
+        self._silence_told = False
+        return answer
 
     async def _current(self) -> Sequence[Address]:
         while self._read_at is None or trio.current_time() - self._read_at >= LOOK_EVERY:
@@ -130,6 +129,27 @@ class Nameservers:
             )
         self._told = not self._found
 
+    def _tell_silence(self, servers: Sequence[Address]) -> None:
+        """Only a nameserver on this computer can ask us in turn; its question then joins the one that it should answer."""
+        if any(_is_loopback(server) for server in servers) and not self._silence_told:
+            log.warning(
+                "the nameserver on this computer does not answer; if it asks this port in turn, let it ask the nameserver "
+                "of the network for names that are reached directly"
+            )
+            self._silence_told = True
+
+
+async def _ask_all(servers: Sequence[Address], question: Question) -> Answer | None:
+    last: Answer | None = None
+    for server in (*servers,) * _ROUNDS:
+        answer = None
+        with trio.move_on_after(PATIENCE):
+            answer = await _ask(server, question)
+        if answer is not None and (answer.good or last is not None):
+            return answer  # asked twice is enough where they answer
+        last = answer or last
+    return last
+
 
 async def _ask(server: Address, question: Question) -> Answer | None:
     """None where it cannot be asked, or what it says is of no use."""
@@ -143,24 +163,24 @@ async def _ask(server: Address, question: Question) -> Answer | None:
 
 
 async def _exchange(server: Address, question: Question, *, edns: bool) -> Answer:
-    number = secrets.randbelow(65_536)
-    query = write_query(number, question, edns=edns)
-    reply = await _over_udp(server, number, query)
-    if is_truncated(reply):
-        reply = await _over_tcp(server, query)
-    return read_answer(reply, question)
+    query = write_query(secrets.randbelow(65_536), question, edns=edns)
+    answer = await _over_udp(server, query, question)
+    return answer or read_answer(await _over_tcp(server, query), question)
 
 
-async def _over_udp(server: Address, number: int, query: bytes) -> bytes:
-    """From a port of its own, and from nobody else: who guesses has to guess that too (RFC 5452, section 9)."""
+async def _over_udp(server: Address, query: bytes, question: Question) -> Answer | None:
+    """None where it does not fit. From a port of its own, and what does not answer this very question was sent by somebody
+    who guesses, or comes too late (RFC 5452, section 9).
+    """
     family, place = await _place(server)
     with trio.socket.socket(family, socket.SOCK_DGRAM) as sock:
         await sock.connect(place)
         await sock.send(query)
         while True:
             reply = await sock.recv(65_535)
-            if number_of(reply) == number:
-                return reply
+            with suppress(MessageError):
+                if number_of(reply) == _number(query):
+                    return None if is_truncated(reply) else read_answer(reply, question)
 
 
 async def _over_tcp(server: Address, query: bytes) -> bytes:
@@ -172,11 +192,15 @@ async def _over_tcp(server: Address, query: bytes) -> bytes:
             await stream.send_all(framed(query))
             while data := await stream.receive_some():
                 for wire in framing.receive_data(data):
-                    if number_of(wire) == int.from_bytes(query[:2], "big"):
+                    if number_of(wire) == _number(query):
                         return wire
         except trio.BrokenResourceError as exc:
             raise ConnectionResetError from exc
     raise ConnectionResetError
+
+
+def _number(query: bytes) -> int:
+    return int.from_bytes(query[:2], "big")
 
 
 async def _place(server: Address) -> tuple[int, Any]:

@@ -314,6 +314,8 @@ class TestStreams:
         memory.far.delay = 2.5
         await memory.send("www.example")
         assert (await memory.receive(1))[0].answer
+        await memory.send("x.ads.example")
+        assert [answer.rcode() for answer in await memory.receive(1)] == [dns.rcode.NXDOMAIN]
 
     async def test_who_does_not_read_is_let_go(self, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
         memory = Memory(nursery)

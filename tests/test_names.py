@@ -21,6 +21,8 @@ from proxy.protocol.dns_message import BLOCKED, NETWORK_ERROR, NO_AUTHORITY, Ans
 from tests.resolvers import ONE, FarSide, question, usual
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trio.testing import MockClock
 
 HOME = Verdict(Way.TUNNEL, "home.example.com")
@@ -34,10 +36,12 @@ class Near:
         self.asked: list[Question] = []
         self.delay = 0.0
         self.answer: Answer | Exception = Answer(dns.rcode.NOERROR, life=LIFE)
+        self.before_the_answer: Callable[[], None] = lambda: None
 
     async def resolve(self, asked: Question) -> Answer:
         self.asked.append(asked)
         await trio.sleep(self.delay)
+        self.before_the_answer()
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -286,6 +290,20 @@ class TestFlights:
             await wait_all_tasks_blocked()
             assert len(world.names._flights) == 1  # judged anew
         assert len(world.far.asked) == 2
+
+    async def test_nor_of_an_answer_that_comes_as_they_change(self, world: World, autojump_clock: MockClock) -> None:
+        world.default = DIRECT
+
+        def change() -> None:
+            world.default = TUNNEL
+            world.names.clear()
+
+        world.near.before_the_answer = change
+        assert (await world.ask()).counts == (1, 0, 0)  # from the far side
+        world.default = DIRECT
+        world.near.before_the_answer = lambda: None
+        await world.ask()
+        assert len(world.near.asked) == 2
 
 
 def test_the_bound_is_what_is_promised() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import trio
 from proxy import nameservers as nameservers_module
 from proxy.address import Address
 from proxy.dns_pipeline import ResolveError
+from proxy.names import TIME_LIMIT
 from proxy.nameservers import LOOK_EVERY, MOST_NAMESERVERS, PATIENCE, Nameservers, system_nameservers
 from tests.resolvers import NearSide, question, reply, usual
 
@@ -107,10 +109,32 @@ async def test_the_next_one_at_once_where_one_refuses(nursery: trio.Nursery, aut
         lambda query: usual(query).to_wire().replace(b"\3www", b"\3xxx"),
     ],
 )
-async def test_the_next_one_where_one_is_of_no_use(nursery: trio.Nursery, zone: Zone) -> None:
+async def test_the_next_one_where_one_is_of_no_use(
+    nursery: trio.Nursery, autojump_clock: MockClock, zone: Zone
+) -> None:
     bad, good = await begin(nursery, zone), await begin(nursery)
     assert (await asking(bad.address, good.address).resolve(question())).good
     assert (len(bad.queries), len(good.queries)) == (1, 1)
+
+
+async def test_who_guesses_is_not_listened_to(nursery: trio.Nursery) -> None:
+    """What is forged comes from the right place, and before the answer."""
+
+    async def serve(udp: trio.socket.SocketType) -> None:
+        wire, sender = await udp.recvfrom(65_535)
+        query = dns.message.from_wire(wire)
+        other = dns.message.make_query("other.example", "A", id=query.id)
+        await udp.sendto(reply(other, "other.example. 60 IN A 192.0.2.66").to_wire(), sender)
+        query.id ^= 1
+        await udp.sendto(reply(query, "www.example. 60 IN A 192.0.2.66").to_wire(), sender)
+        query.id ^= 1
+        await udp.sendto(reply(query, "www.example. 60 IN A 192.0.2.1").to_wire(), sender)
+
+    with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, trio.fail_after(30):
+        await udp.bind(("127.0.0.1", 0))
+        nursery.start_soon(serve, udp)
+        answer = await asking(Address(*udp.getsockname())).resolve(question())
+        assert answer.body.endswith(b"\xc0\0\2\1")
 
 
 async def test_all_fail(nursery: trio.Nursery) -> None:
@@ -130,6 +154,22 @@ async def test_a_tcp_that_says_nothing(nursery: trio.Nursery, autojump_clock: Mo
     near, good = await begin(nursery, zone), await begin(nursery)
     near.over_tcp = lambda query: dns.message.make_response(dns.message.make_query("x.example", "A", id=query.id ^ 1))
     assert (await asking(near.address, good.address).resolve(question())).good
+
+
+async def test_silence_on_this_computer_may_be_a_ring(
+    nursery: trio.Nursery, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    near = await begin(nursery)
+    servers = asking(near.address)
+    for told in (1, 1, 2):
+        if told == 2:
+            near.lost = 0
+            assert (await servers.resolve(question())).good
+        near.lost = 100
+        with trio.move_on_after(TIME_LIMIT) as limit:
+            await servers.resolve(question())
+        assert limit.cancelled_caught
+        assert caplog.text.count("asks this port in turn") == told
 
 
 class TestWhichOnes:
