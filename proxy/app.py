@@ -21,6 +21,7 @@ from .exit import Exit, Identity, Limits, Terms
 from .keys import UserKey, channel_binding, der_of, new_certificate, pin_of
 from .listener import serve_local
 from .local_side import LocalSide, check_exits
+from .name_cache import CachedLookup
 from .network import watch_network
 from .preference import ChosenExit
 from .protocol.socks import Credentials
@@ -37,6 +38,7 @@ from .website import folder, page, server
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from .dialer import Lookup
     from .settings import Config, LocalSettings
     from .settings import Website as WebsiteSetting
 
@@ -171,12 +173,13 @@ async def _serve_exit(files: Reload, settings: Settings) -> None:
     if not exit_settings.users:
         raise ConfigError("exit.users", "nobody may use this exit; add a user with `ropeway exit user add NAME`")
     udp = UDP(age=exit_settings.datagram_age)
-    serving = Exit(_terms(settings, udp))
+    lookup = CachedLookup()  # what it knows outlives a change of the terms
+    serving = Exit(_terms(settings, udp, lookup))
 
     def apply(changed: Settings) -> None:
         _configure(changed.config)
         udp.age = changed.config.exit.datagram_age
-        serving.change(_terms(changed, udp))
+        serving.change(_terms(changed, udp, lookup))
 
     listeners = await _listen_all(exit_settings.listen, "exit.listen")
     async with trio.open_nursery() as nursery:
@@ -186,7 +189,7 @@ async def _serve_exit(files: Reload, settings: Settings) -> None:
         log.info("ready: exit on %s, for %d users", _shown_listeners(listeners), len(exit_settings.users))
 
 
-def _terms(settings: Settings, udp: UDP) -> Terms:
+def _terms(settings: Settings, udp: UDP, lookup: Lookup) -> Terms:
     chosen = settings.config.exit
     limits = Limits(
         chosen.waiting_time,
@@ -199,7 +202,7 @@ def _terms(settings: Settings, udp: UDP) -> Terms:
         chosen.memory * MEGABYTE,
         chosen.idle_time,
     )
-    dialer = Dialer(allow_private=chosen.allow_private)
+    dialer = Dialer(allow_private=chosen.allow_private, lookup=lookup)
     return Terms(
         {user.key.key_id: user.key.secret for user in chosen.users},
         settings.identity,
@@ -240,7 +243,7 @@ async def _serve_demo(
     exit_port = exit_listeners[0].socket.getsockname()[1]
     link = Link("127.0.0.1", exit_port, user, pin_of(der), server_name="localhost")
     identity = Identity(exit_context(where / "cert.pem", where / "key.pem"), channel_binding(der))
-    dialer, udp = Dialer(allow_private=allow_private), UDP()
+    dialer, udp = Dialer(allow_private=allow_private, lookup=CachedLookup()), UDP()
     associate = partial(udp.associate, Policy(dialer.allows, dialer.lookup))
     serving = Exit(Terms({user.key_id: user.secret}, identity, page(), dialer.connect, associate, Limits()))
     side = LocalSide(replace(settings, exits=(ChosenExit(link, link.addresses),)))

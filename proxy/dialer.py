@@ -82,8 +82,8 @@ _TELLING = (
 class SystemLookup:
     """The system's resolver, in threads."""
 
-    def __init__(self) -> None:
-        self._limiter = trio.CapacityLimiter(LOOKUPS_AT_ONCE)
+    def __init__(self, at_once: int = LOOKUPS_AT_ONCE) -> None:
+        self._limiter = trio.CapacityLimiter(at_once)
 
     async def __call__(self, host: str, family: socket.AddressFamily) -> list[str]:
         """Raises OSError. When it is cancelled the thread ends by itself later."""

@@ -24,6 +24,7 @@ from proxy.errors import ConfigError
 from proxy.exit import Exit, Identity, Limits, Terms
 from proxy.keys import UserKey, new_certificate
 from proxy.local_side import LocalSide
+from proxy.name_cache import CachedLookup
 from proxy.protocol.handshake import Hello, Status
 from proxy.reload import Reload
 from proxy.settings import Listen, User
@@ -172,7 +173,7 @@ async def test_an_exit_without_users(exit_file: Path) -> None:
 
 
 def test_the_terms_of_an_exit_are_those_of_its_file(exit_file: Path) -> None:
-    assert app._terms(Reload(exit_file).read(), UDP()).limits == Limits()
+    assert app._terms(Reload(exit_file).read(), UDP(), CachedLookup()).limits == Limits()
     chosen = {
         "waiting_time": 5,
         "max_sessions": 1,
@@ -186,7 +187,7 @@ def test_the_terms_of_an_exit_are_those_of_its_file(exit_file: Path) -> None:
     }
     change(exit_file, lambda text: with_settings(text, "exit", chosen))
     settings = Reload(exit_file).read()
-    terms = app._terms(settings, UDP())
+    terms = app._terms(settings, UDP(), CachedLookup())
     (user,) = settings.config.exit.users
     assert terms.secrets_of == {user.key.key_id: user.key.secret}
     assert terms.identity is settings.identity

@@ -35,6 +35,9 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.socks",
         "proxy.protocol.socks_client",
         "proxy.protocol.http_proxy",
+        "proxy.protocol.dns_message",
+        "proxy.protocol.dns_answer",
+        "proxy.protocol.dns_cache",
     },
     {
         "proxy.config",
@@ -45,6 +48,7 @@ LAYERS: list[set[str]] = [
         "proxy.keys",
         "proxy.preference",
         "proxy.address_book",
+        "proxy.name_verdict",
         "proxy.presets",
     },
     {
@@ -69,6 +73,10 @@ LAYERS: list[set[str]] = [
         "proxy.relay",
         "proxy.tcp",
         "proxy.dialer",
+        "proxy.name_cache",
+        "proxy.dns_pipeline",
+        "proxy.far_resolvers",
+        "proxy.nameservers",
         "proxy.socks_client",
         "proxy.probe",
     },
@@ -82,6 +90,8 @@ LAYERS: list[set[str]] = [
         "proxy.served_session",
         "proxy.waiting_room",
         "proxy.website",
+        "proxy.names",
+        "proxy.dns",
     },
     {
         "proxy.app",
@@ -124,6 +134,8 @@ ALLOWED_BESIDE = {
         f"proxy.protocol.{name}"
         for name in ("associations", "budget", "crossing", "event", "frame", "holdings", "stream")
     },
+    "proxy.protocol.dns_answer": {"proxy.protocol.dns_message"},
+    "proxy.protocol.dns_cache": {"proxy.protocol.dns_message"},
     "proxy.protocol.socks_client": {"proxy.protocol.socks"},
     "proxy.config": {
         f"proxy.{name}" for name in ("config_file", "config_tables", "keys", "preference", "settings", "share")
@@ -144,6 +156,10 @@ ALLOWED_BESIDE = {
     "proxy.carrier": {"proxy.session_stream"},
     "proxy.greeting": {"proxy.tls"},
     "proxy.ways": {"proxy.dialer", "proxy.tls"},
+    "proxy.name_cache": {"proxy.dialer"},
+    "proxy.far_resolvers": {"proxy.dns_pipeline"},
+    "proxy.nameservers": {"proxy.dns_pipeline"},
+    "proxy.dns": {"proxy.names"},
     "proxy.exits": {"proxy.tunnel"},
     "proxy.listener": {"proxy.forward"},
     "proxy.udp_relay": {"proxy.forward"},
