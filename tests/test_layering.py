@@ -71,7 +71,9 @@ LAYERS: list[set[str]] = [
     },
     {
         "proxy.app",
+        "proxy.activation",
         "proxy.local_side",
+        "proxy.sd_notify",
         "proxy.reload",
         "proxy.cli",
         "proxy.cli_exit",
@@ -121,7 +123,9 @@ ALLOWED_BESIDE = {
     "proxy.listener": {"proxy.forward"},
     "proxy.waiting_room": {"proxy.served_session"},
     "proxy.exit": {"proxy.served_session", "proxy.waiting_room", "proxy.website"},
-    "proxy.app": {"proxy.descriptors", "proxy.heap", "proxy.local_side", "proxy.reload"},
+    "proxy.app": {
+        f"proxy.{name}" for name in ("activation", "descriptors", "heap", "local_side", "reload", "sd_notify")
+    },
     "proxy.cli": {"proxy.app", "proxy.cli_exit", "proxy.terminal"},
     "proxy.cli_exit": {"proxy.app", "proxy.qr", "proxy.terminal"},
     "proxy.__main__": {"proxy.cli"},
