@@ -4,6 +4,7 @@ RopewayError                one line for the user
   ConfigError               the configuration or the command line: the user mends it
   OpenError                 a destination, a policy or the tunnel: has a Reason, becomes a SOCKS or HTTP answer
   CarrierError              no carrier can be made: the exit, the network, the key or somebody in between
+  ServiceError              the system's supervisor of services is missing or refuses
 LocalProtocolError          our own caller asked for something that the protocol forbids: a bug
 RemoteProtocolError         the peer broke the protocol: its session or connection ends
 """
@@ -73,6 +74,10 @@ class OpenError(RopewayError):
 
 class CarrierError(RopewayError):
     """A carrier could not be made or did not prove itself; the text says what to do."""
+
+
+class ServiceError(RopewayError):
+    """What runs services on this system is missing, refuses, or could not start ours; the text says what to do."""
 
 
 class LocalProtocolError(Exception):

@@ -13,11 +13,12 @@ from proxy.errors import (
     Reason,
     RemoteProtocolError,
     RopewayError,
+    ServiceError,
 )
 
 
 def test_what_a_user_may_read_is_one_family_and_protocol_errors_are_not_in_it() -> None:
-    assert {ConfigError, OpenError, CarrierError} == set(RopewayError.__subclasses__())
+    assert {ConfigError, OpenError, CarrierError, ServiceError} == set(RopewayError.__subclasses__())
     for kind in (LocalProtocolError, RemoteProtocolError):
         assert not issubclass(kind, RopewayError)
 
