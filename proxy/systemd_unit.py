@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from .errors import ServiceError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,6 +23,8 @@ MEMORY_ROOM = 1.5
 DESCRIPTORS = 65_536
 FIRST_FREE_PORT = 1024  # net.ipv4.ip_unprivileged_port_start
 
+#: "Executable name contains special characters" (load-fragment.c, string_is_safe).
+_REFUSED = re.compile(r"""[\x00-\x1f\x7f"'\\]""")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=,+-]+")
 
 _COMMON = """\
@@ -157,8 +161,13 @@ def _version(program: Program) -> str:
 
 
 def command_line(argv: Sequence[str]) -> str:
-    """As ExecStart= takes it. The dollar is doubled from the second word on: the first is a path, in which no variable is put (systemd.service(5))."""
+    """As ExecStart= takes it. The dollar is doubled from the second word on: the first is a path, in which no variable is put (systemd.service(5)).
+
+    Raises ServiceError for a path that systemd refuses to run, however it is quoted.
+    """
     first, *others = argv
+    if _REFUSED.search(first):
+        raise ServiceError(f"systemd runs no program with a quote or a backslash in its path; put {first} elsewhere")
     return " ".join([quoted(first), *(quoted(word).replace("$", "$$") for word in others)])
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy import systemd_unit
+from proxy.errors import ServiceError
 from proxy.service_program import Program
 from proxy.systemd_unit import command_line, exit_unit, local_unit, quoted, socket_unit
 
@@ -53,11 +54,21 @@ def read_words(text: str, *, command: bool) -> list[str]:
 paths = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 
 
-@given(st.lists(paths, min_size=1, max_size=4))
-def test_whatever_is_in_a_path_comes_through(argv: list[str]) -> None:
-    line = command_line(argv)
-    assert "\n" not in line
-    assert read_words(line, command=True) == argv
+@given(paths, st.lists(paths, max_size=3))
+def test_whatever_is_in_a_path_comes_through_or_is_refused(first: str, others: list[str]) -> None:
+    try:
+        line = command_line([first, *others])
+    except ServiceError:
+        assert any(character in "\"'\\\x7f" or character < " " for character in first)
+    else:
+        assert "\n" not in line
+        assert read_words(line, command=True) == [first, *others]
+
+
+@pytest.mark.parametrize("path", ["/it's/python", '/"so"/python', "/back\\slash/python", "/line\nbreak/python"])
+def test_what_systemd_refuses_to_run_is_one_clear_line(path: str) -> None:
+    with pytest.raises(ServiceError, match="systemd runs no program"):
+        command_line([path, "run"])
 
 
 @given(paths)

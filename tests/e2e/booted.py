@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.e2e.machine import missing, program, wait_until
 
 if TYPE_CHECKING:
@@ -115,7 +117,7 @@ class Booted:
 
 @contextmanager
 def boot(room: Path) -> Iterator[Booted]:
-    """Needs Linux, root, and a kernel that allows it; otherwise the test is skipped, or fails in CI."""
+    """Needs Linux, root and programs, without which the test is skipped, or fails in CI; and a kernel that allows it, without which it is skipped."""
     if sys.platform != "linux" or os.geteuid() != 0:
         missing("a system of its own takes Linux and root")
     if not Path(_SYSTEMD).exists():
@@ -160,7 +162,7 @@ def _own_groups(name: str) -> list[Path]:
         try:
             (each / name).mkdir()
         except OSError as error:
-            missing(f"this machine does not let us make control groups: {error.strerror}")
+            pytest.skip(f"this machine does not let us make control groups: {error.strerror}")
         made.append(each / name)
         for given in ("cpuset.cpus", "cpuset.mems"):  # version 1: a group without them takes nobody
             if (each / name / given).exists() and (each / given).exists():
@@ -190,7 +192,7 @@ def _when_running(process: subprocess.Popen[bytes], log: Path) -> Booted:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     wait_until(lambda: process.poll() is not None or children.read_text().split(), "a process of its own")
     if process.poll() is not None:
-        missing(f"this machine does not let us make one: {log.read_text()}")
+        pytest.skip(f"this machine cannot run a system of its own: {log.read_text()}")
     booted = Booted(int(children.read_text().split()[0]))
 
     def is_up() -> bool:
@@ -199,7 +201,7 @@ def _when_running(process: subprocess.Popen[bytes], log: Path) -> Booted:
 
     wait_until(is_up, "a system that runs", seconds=60)
     if process.poll() is not None:
-        missing(f"this machine does not let us make one: {log.read_text()}")
+        pytest.skip(f"this machine cannot run a system of its own: {log.read_text()}")
     booted.succeed("loginctl", "enable-linger", USER)
     booted.succeed("systemctl", "start", f"user@{UID}.service")  # and waits until it is there
     return booted

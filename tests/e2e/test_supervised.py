@@ -224,6 +224,16 @@ def test_stopped_started_and_another_port(local: Booted) -> None:
         listen_at(local, "127.0.0.1:1080")
 
 
+def test_a_configuration_whose_path_needs_quotes(booted: Booted) -> None:
+    odd = f'/home/{USER}/it\'s 100% "$HOME" \\ é.toml'
+    booted.succeed("cp", f"/home/{USER}/.config/ropeway/config.toml", odd, user=USER)
+    said(booted, "service", "install", "--config", odd)
+    command = booted.succeed("cat", f"/proc/{main_pid(booted, 'ropeway', USER)}/cmdline")
+    assert command.split("\0")[-2] == odd
+    assert "Coming soon" in booted.succeed(*PAGE, user=USER)
+    said(booted, "service", "uninstall")
+
+
 def test_a_port_in_use_is_found_before_and_its_holder_named(booted: Booted) -> None:
     booted.succeed(
         "systemd-run",
