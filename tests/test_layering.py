@@ -31,6 +31,7 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.holdings",
         "proxy.protocol.mux",
         "proxy.protocol.socks",
+        "proxy.protocol.socks_client",
         "proxy.protocol.http_proxy",
     },
     {
@@ -42,6 +43,7 @@ LAYERS: list[set[str]] = [
         "proxy.keys",
         "proxy.preference",
         "proxy.address_book",
+        "proxy.presets",
     },
     {
         "proxy.acceptor",
@@ -58,6 +60,8 @@ LAYERS: list[set[str]] = [
         "proxy.relay",
         "proxy.tcp",
         "proxy.dialer",
+        "proxy.socks_client",
+        "proxy.probe",
     },
     {
         "proxy.tunnel",
@@ -88,6 +92,8 @@ LAYERS: list[set[str]] = [
         "proxy.cli",
         "proxy.cli_exit",
         "proxy.cli_service",
+        "proxy.cli_apps",
+        "proxy.guide",
         "proxy.terminal",
         "proxy.descriptors",
         "proxy.heap",
@@ -115,6 +121,7 @@ ALLOWED_BESIDE = {
     "proxy.protocol.mux": {
         f"proxy.protocol.{name}" for name in ("budget", "crossing", "event", "frame", "holdings", "stream")
     },
+    "proxy.protocol.socks_client": {"proxy.protocol.socks"},
     "proxy.config": {
         f"proxy.{name}" for name in ("config_file", "config_tables", "keys", "preference", "settings", "share")
     },
@@ -155,6 +162,7 @@ ALLOWED_BESIDE = {
         for name in ("app", "local_side", "log_file", "service", "service_exit", "supervisor", "terminal")
     },
     "proxy.cli": {"proxy.app", "proxy.cli_exit", "proxy.terminal"},
+    "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
     "proxy.cli_exit": {"proxy.app", "proxy.qr", "proxy.terminal"},
     "proxy.__main__": {"proxy.cli"},
 }
@@ -191,7 +199,8 @@ def imported(path: Path) -> set[str]:
             base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             stem = ".".join([*base, *([node.module] if node.module else [])])
             found |= {
-                f"{stem}.{alias.name}" if (ROOT / stem.replace(".", "/")).is_dir() else stem for alias in node.names
+                f"{stem}.{alias.name}" if (ROOT / stem.replace(".", "/") / "__init__.py").exists() else stem
+                for alias in node.names
             }
     return found
 
