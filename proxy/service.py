@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from .supervisor import State, Supervisor
 
 NAME = "ropeway"
-LAST_LINES = 10  # our choice: what is shown of the log where something failed
+# Our choices.
+LAST_LINES = 10  # of the log, where something failed
+PATIENCE, LOOK_EVERY = 10.0, 0.1  # seconds for a program to listen where the supervisor does not wait for that
 
 
 def local_service(config: Path, listen: Listen, *, socket_activation: bool = False) -> Supervisor:
@@ -69,7 +72,7 @@ def install(service: Supervisor, places: Sequence[tuple[str, Listen]]) -> Iterat
         yield f"{_WORDS[before[path] is not None, content is not None]} {path}"
     if changed:
         service.load()
-    yield from _started(service, again=state.running and (bool(changed) or _elsewhere(places)))
+    yield from _started(service, places, again=state.running and (bool(changed) or _elsewhere(places)))
     yield from service.remarks()
 
 
@@ -78,15 +81,28 @@ def _elsewhere(places: Sequence[tuple[str, Listen]]) -> bool:
     return any(listen.port and holder_of(listen) is None for _, listen in places)
 
 
+def _listens(service: Supervisor, places: Sequence[tuple[str, Listen]]) -> bool:
+    """Whether it has come to listen everywhere. systemd has waited for it already."""
+    deadline = time.monotonic() + PATIENCE
+    while _elsewhere(places):
+        if service.state().failure or time.monotonic() > deadline:
+            return False
+        time.sleep(LOOK_EVERY)
+    return True
+
+
 _WORDS = {(False, True): "Written:", (True, True): "Replaced, as it was another version:", (True, False): "Removed:"}
 
 
-def _started(service: Supervisor, *, again: bool) -> Iterator[str]:
+def _started(service: Supervisor, places: Sequence[tuple[str, Listen]], *, again: bool) -> Iterator[str]:
     was_running = service.state().running
     try:
         (service.restart if again else service.start)()
     except ServiceError as error:
         raise ServiceError(f"it does not start, and is tried again: {reason(service) or error}") from None
+    if not _listens(service, places):
+        said = reason(service) or service.state().failure or "nobody listens at its port yet"
+        raise ServiceError(f"it was started, but does not run: {said}; `ropeway service logs` shows more")
     if again:
         yield "Started again."
     else:
@@ -97,7 +113,7 @@ def start(service: Supervisor, places: Sequence[tuple[str, Listen]]) -> Iterator
     """Raises as `install` does, and ServiceError where nothing is installed."""
     state = _installed(service)
     check_ports(places, state)
-    yield from _started(service, again=False)
+    yield from _started(service, places, again=False)
 
 
 def stop(service: Supervisor) -> str:

@@ -43,6 +43,7 @@ def standins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Standins:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.delenv("SUDO_USER", raising=False)
     monkeypatch.setattr(service, "holder_of", lambda listen: None)
+    monkeypatch.setattr(service, "_listens", lambda service, places: True)
     made = Standins(tmp_path, monkeypatch)
     made.answer("systemctl")
     made.answer("systemctl", "--user show *", INACTIVE)

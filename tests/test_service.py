@@ -171,9 +171,12 @@ def test_a_holder_that_is_not_known_may_be_ours_where_the_system_says_little(
     assert service._is_ours(Holder(PID), State(True, True, PID))
 
 
-def test_a_port_that_changed_in_the_configuration_takes_a_new_start(fake: Fake) -> None:
+def test_a_port_that_changed_in_the_configuration_takes_a_new_start(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     installed(fake)
     fake.steps.clear()
+    monkeypatch.setattr(service, "_listens", lambda service, places: True)
     lines = list(service.install(fake, [("local.listen", replace(LISTEN, port=1081))]))
     assert lines[0] == "Started again."
     assert fake.steps == ["restart"]
@@ -185,6 +188,35 @@ def test_a_start_that_fails_says_why(fake: Fake) -> None:
         installed(fake)
     fake.log = "Nov 26 vm python[1]: ropeway: exit.users: nobody may use this exit\nNov 26 vm systemd[1]: Failed\n"
     with pytest.raises(ServiceError, match=r"tried again: exit.users: nobody may use this exit$"):
+        installed(fake)
+
+
+def test_a_supervisor_that_does_not_wait_is_waited_for(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """launchd and Windows say that it is started when there is a process."""
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            fake.runs = b"new"
+
+    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr(fake, "start", lambda: None)
+    assert "Started." in installed(fake)
+    assert len(looks) == 3
+
+
+@pytest.mark.parametrize("fails", ["it ended with status 1", ""])
+def test_one_that_never_listens_is_told(fake: Fake, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+
+    def start() -> None:
+        fake.fails = fails
+
+    monkeypatch.setattr(fake, "start", start)
+    with pytest.raises(ServiceError, match=f"it was started, but does not run: {fails or 'nobody listens'}"):
         installed(fake)
 
 
