@@ -27,7 +27,7 @@ ODD = ('it\'s "so"', "back\\slash", "two\nlines")
 
 @pytest.fixture(params=FOLDERS)
 def python(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    path = tmp_path / request.param / "python"
+    path: Path = tmp_path / request.param / "python"
     path.parent.mkdir()
     path.symlink_to(sys.executable)
     return path
