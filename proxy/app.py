@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ from .settings import Folder as FolderSetting
 from .settings import Listen, Server
 from .share import Link
 from .tls import exit_context, looks_like_a_browser
+from .udp import UDP, Policy
+from .udp_relay import UDPRelay
 from .website import Website as ServeWebsite
 from .website import folder, page, server
 
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Sequence
 
-    from .exits import Exits
     from .settings import Config, LocalSettings
     from .settings import Website as WebsiteSetting
 
@@ -151,7 +153,7 @@ async def _serve_local(
         nursery.start_soon(side.reload_on_hangup, path)
         await nursery.start(side.exits.run)
         nursery.start_soon(watch_network, side.exits.network_changed)
-        await nursery.start(_serve_port, settings, listeners, side.exits)
+        await nursery.start(_serve_port, settings, listeners, side)
         names = ", ".join(str(each.addresses[0]) for each in settings.exits)
         log.info("ready: SOCKS and HTTP proxy on %s, by way of %s", _shown_listeners(listeners), names)
         start.notifier.ready(f"SOCKS and HTTP proxy on {_shown_listeners(listeners)}")
@@ -168,13 +170,20 @@ def _check_sockets(sockets: Sequence[socket.socket], settings: LocalSettings) ->
 async def _serve_port(
     settings: LocalSettings,
     listeners: list[trio.SocketListener],
-    exits: Exits,
+    side: LocalSide,
     *,
     task_status: trio.TaskStatus[object],
 ) -> None:
     credentials = Credentials(settings.username, settings.password) if settings.username else None
+    relay = UDPRelay(side.choose, age_limit=settings.datagram_age, max_associations=settings.max_associations)
     await serve_local(
-        listeners, exits.open, credentials, max_connections=settings.max_connections, task_status=task_status
+        listeners,
+        side.exits.open,
+        credentials,
+        associate=relay.serve if settings.max_associations else None,
+        max_connections=settings.max_connections,
+        connections=side.connections,
+        task_status=task_status,
     )
 
 
@@ -192,16 +201,19 @@ async def _serve_exit(files: Reload, settings: Settings, start: Start | None = N
     exit_settings = settings.config.exit
     if not exit_settings.users:
         raise ConfigError("exit.users", "nobody may use this exit; add a user with `ropeway exit user add NAME`")
-    serving = Exit(_terms(settings))
+    udp = UDP(age=exit_settings.datagram_age)
+    serving = Exit(_terms(settings, udp))
 
     def apply(changed: Settings) -> None:
         start.notifier.reloading()
         _configure(changed.config)
-        serving.change(_terms(changed))
+        udp.age = changed.config.exit.datagram_age
+        serving.change(_terms(changed, udp))
         start.notifier.ready(_exit_status(listeners, changed))
 
     listeners = activation.listeners(start.sockets) or await _listen_all(exit_settings.listen, "exit.listen")
     async with trio.open_nursery() as nursery:
+        await nursery.start(udp.run)
         await nursery.start(files.run, apply)
         await nursery.start(serving.serve, listeners)
         log.info("ready: %s", _exit_status(listeners, settings))
@@ -212,21 +224,26 @@ def _exit_status(listeners: list[trio.SocketListener], settings: Settings) -> st
     return f"exit on {_shown_listeners(listeners)}, for {len(settings.config.exit.users)} users"
 
 
-def _terms(settings: Settings) -> Terms:
+def _terms(settings: Settings, udp: UDP) -> Terms:
     chosen = settings.config.exit
     limits = Limits(
         chosen.waiting_time,
         chosen.max_sessions,
         chosen.max_streams,
+        chosen.max_associations,
+        chosen.datagram_age,
         chosen.waiting_memory_user * MEGABYTE,
         chosen.waiting_memory * MEGABYTE,
         chosen.memory * MEGABYTE,
+        chosen.idle_time,
     )
+    dialer = Dialer(allow_private=chosen.allow_private)
     return Terms(
         {user.key.key_id: user.key.secret for user in chosen.users},
         settings.identity,
         _website(chosen.website),
-        Dialer(allow_private=chosen.allow_private).connect,
+        dialer.connect,
+        partial(udp.associate, Policy(dialer.allows, dialer.lookup)),
         limits,
     )
 
@@ -261,13 +278,15 @@ async def _serve_demo(
     exit_port = exit_listeners[0].socket.getsockname()[1]
     link = Link("127.0.0.1", exit_port, user, pin_of(der), server_name="localhost")
     identity = Identity(exit_context(where / "cert.pem", where / "key.pem"), channel_binding(der))
-    connect = Dialer(allow_private=allow_private).connect
-    serving = Exit(Terms({user.key_id: user.secret}, identity, page(), connect, Limits()))
-    exits = LocalSide(replace(settings, exits=(ChosenExit(link, link.addresses),))).exits
+    dialer, udp = Dialer(allow_private=allow_private), UDP()
+    associate = partial(udp.associate, Policy(dialer.allows, dialer.lookup))
+    serving = Exit(Terms({user.key_id: user.secret}, identity, page(), dialer.connect, associate, Limits()))
+    side = LocalSide(replace(settings, exits=(ChosenExit(link, link.addresses),)))
     async with trio.open_nursery() as nursery:
+        await nursery.start(udp.run)
         await nursery.start(serving.serve, exit_listeners)
-        await nursery.start(exits.run)
-        await nursery.start(_serve_port, settings, listeners, exits)
+        await nursery.start(side.exits.run)
+        await nursery.start(_serve_port, settings, listeners, side)
         log.info("ready: SOCKS and HTTP proxy on %s", _shown_listeners(listeners))
         sys.stdout.write(_DEMO.format(port=listeners[0].socket.getsockname()[1]))
         sys.stdout.flush()

@@ -30,9 +30,10 @@ from proxy.sd_notify import Notifier
 from proxy.settings import Listen, User
 from proxy.share import Link
 from proxy.tls import connect_tls, local_context
+from proxy.udp import UDP
 from proxy.ways import Opened
 from proxy.website import page
-from tests.memory import Greeted, greet, identity
+from tests.memory import Greeted, MemoryAssociation, greet, identity
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -79,7 +80,11 @@ async def local_exit(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Lin
     certificate, key = new_certificate("localhost")
     there, user = identity(tmp_path, certificate, key), UserKey.new()
     of_exit = Identity(there.context, there.binding)
-    serving = Exit(Terms({user.key_id: user.secret}, of_exit, page(), Dialer(allow_private=True).connect, Limits()))
+    serving = Exit(
+        Terms(
+            {user.key_id: user.secret}, of_exit, page(), Dialer(allow_private=True).connect, MemoryAssociation, Limits()
+        )
+    )
     listeners = await app._listen(Listen("127.0.0.1", 0), "exit.listen")
     await nursery.start(serving.serve, listeners)
     yield Link("127.0.0.1", listeners[0].socket.getsockname()[1], user, there.pin, server_name="localhost")
@@ -205,18 +210,21 @@ async def test_an_exit_without_users(exit_file: Path) -> None:
 
 
 def test_the_terms_of_an_exit_are_those_of_its_file(exit_file: Path) -> None:
-    assert app._terms(Reload(exit_file).read()).limits == Limits()
+    assert app._terms(Reload(exit_file).read(), UDP()).limits == Limits()
     chosen = {
         "waiting_time": 5,
         "max_sessions": 1,
         "max_streams": 2,
+        "max_associations": 3,
+        "datagram_age": 0.5,
+        "idle_time": 3600,
         "waiting_memory_user": 3,
         "waiting_memory": 4,
         "memory": 200,
     }
     change(exit_file, lambda text: with_settings(text, "exit", chosen))
     settings = Reload(exit_file).read()
-    terms = app._terms(settings)
+    terms = app._terms(settings, UDP())
     (user,) = settings.config.exit.users
     assert terms.secrets_of == {user.key.key_id: user.key.secret}
     assert terms.identity is settings.identity
@@ -224,6 +232,9 @@ def test_the_terms_of_an_exit_are_those_of_its_file(exit_file: Path) -> None:
         waiting_time=5.0,
         max_sessions=1,
         max_streams=2,
+        max_associations=3,
+        datagram_age=0.5,
+        idle_time=3600.0,
         waiting_bytes_user=3_000_000,
         waiting_bytes=4_000_000,
         memory=200_000_000,

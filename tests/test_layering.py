@@ -29,6 +29,8 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.outbox",
         "proxy.protocol.crossing",
         "proxy.protocol.holdings",
+        "proxy.protocol.datagrams",
+        "proxy.protocol.associations",
         "proxy.protocol.mux",
         "proxy.protocol.socks",
         "proxy.protocol.socks_client",
@@ -47,14 +49,21 @@ LAYERS: list[set[str]] = [
     },
     {
         "proxy.acceptor",
+        "proxy.association",
         "proxy.tls",
         "proxy.session",
         "proxy.session_stream",
+        "proxy.session_association",
+        "proxy.udp",
+        "proxy.strangers",
         "proxy.carrier",
         "proxy.greeting",
         "proxy.ways",
         "proxy.network",
         "proxy.backoff",
+        "proxy.idleness",
+        "proxy.connections",
+        "proxy.opener",
         "proxy.known_good",
         "proxy.openings",
         "proxy.relay",
@@ -68,6 +77,7 @@ LAYERS: list[set[str]] = [
         "proxy.exits",
         "proxy.listener",
         "proxy.forward",
+        "proxy.udp_relay",
         "proxy.exit",
         "proxy.served_session",
         "proxy.waiting_room",
@@ -106,10 +116,15 @@ ALLOWED_BESIDE = {
     "proxy.protocol.stream": {"proxy.protocol.budget", "proxy.protocol.frame"},
     "proxy.protocol.schedule": {"proxy.protocol.stream"},
     "proxy.protocol.flight": {"proxy.protocol.frame", "proxy.protocol.liveness"},
-    "proxy.protocol.event": {"proxy.protocol.stream"},
+    "proxy.protocol.event": {"proxy.protocol.datagrams", "proxy.protocol.stream"},
+    "proxy.protocol.datagrams": {f"proxy.protocol.{name}" for name in ("budget", "frame", "schedule", "stream")},
+    "proxy.protocol.associations": {
+        f"proxy.protocol.{name}" for name in ("budget", "datagrams", "event", "frame", "holdings", "stream")
+    },
     "proxy.protocol.inbox": {"proxy.protocol.frame"},
     "proxy.protocol.outbox": {
-        f"proxy.protocol.{name}" for name in ("budget", "event", "flight", "frame", "replay", "schedule", "stream")
+        f"proxy.protocol.{name}"
+        for name in ("budget", "datagrams", "event", "flight", "frame", "replay", "schedule", "stream")
     },
     "proxy.protocol.replay": {"proxy.protocol.budget", "proxy.protocol.frame"},
     "proxy.protocol.crossing": {
@@ -119,7 +134,8 @@ ALLOWED_BESIDE = {
         f"proxy.protocol.{name}" for name in ("budget", "crossing", "event", "frame", "stream")
     },
     "proxy.protocol.mux": {
-        f"proxy.protocol.{name}" for name in ("budget", "crossing", "event", "frame", "holdings", "stream")
+        f"proxy.protocol.{name}"
+        for name in ("associations", "budget", "crossing", "event", "frame", "holdings", "stream")
     },
     "proxy.protocol.socks_client": {"proxy.protocol.socks"},
     "proxy.config": {
@@ -128,17 +144,22 @@ ALLOWED_BESIDE = {
     "proxy.config_file": {"proxy.config_tables"},
     "proxy.settings": {f"proxy.{name}" for name in ("config_tables", "keys", "preference", "share")},
     "proxy.preference": {"proxy.share"},
-    "proxy.relay": {"proxy.tcp"},
+    "proxy.connections": {"proxy.idleness"},
+    "proxy.opener": {"proxy.connections", "proxy.relay"},
+    "proxy.relay": {"proxy.connections", "proxy.tcp"},
     "proxy.tls": {"proxy.tcp"},
     "proxy.share": {"proxy.keys"},
     "proxy.address_book": {"proxy.config_file"},
-    "proxy.session": {"proxy.session_stream", "proxy.carrier"},
+    "proxy.session": {"proxy.session_stream", "proxy.session_association", "proxy.carrier"},
+    "proxy.session_association": {"proxy.association", "proxy.session", "proxy.session_stream"},
+    "proxy.udp": {"proxy.association", "proxy.dialer", "proxy.session_stream"},
     "proxy.openings": {"proxy.session_stream"},
     "proxy.carrier": {"proxy.session_stream"},
     "proxy.greeting": {"proxy.tls"},
     "proxy.ways": {"proxy.dialer", "proxy.tls"},
     "proxy.exits": {"proxy.tunnel"},
     "proxy.listener": {"proxy.forward"},
+    "proxy.udp_relay": {"proxy.forward"},
     "proxy.waiting_room": {"proxy.served_session"},
     "proxy.exit": {"proxy.served_session", "proxy.waiting_room", "proxy.website"},
     "proxy.app": {
