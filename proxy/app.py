@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
-from . import descriptors, heap, telemetry
+from . import activation, descriptors, heap, telemetry
 from .address import Address
 from .address_book import AddressBook
 from .dialer import Dialer
@@ -26,6 +26,7 @@ from .network import watch_network
 from .preference import ChosenExit
 from .protocol.socks import Credentials
 from .reload import Reload, Settings
+from .sd_notify import Notifier, keep_alive
 from .settings import Folder as FolderSetting
 from .settings import Listen, Server
 from .share import Link
@@ -36,6 +37,7 @@ from .website import Website as ServeWebsite
 from .website import folder, page, server
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable, Sequence
 
     from .dialer import Lookup
@@ -51,11 +53,25 @@ MEGABYTE = 1_000_000  # bytes
 BACKLOG = 1024  # a browser that starts again opens dozens of connections at once; the kernel has its own bound
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What the process was started with, where systemd did it: whom to tell how it goes, and sockets that listen already."""
+
+    notifier: Notifier = field(default_factory=Notifier)
+    sockets: Sequence[socket.socket] = ()
+
+    @classmethod
+    def from_environment(cls) -> Start:
+        """Raises ConfigError where the sockets are of no use."""
+        return cls(Notifier.from_environment(), activation.inherited())
+
+
 def run_local(config: Config, path: Path) -> None:
     """`ropeway run`, until SIGINT or SIGTERM; with SIGHUP the file at `path` is read again. Raises ConfigError."""
     check_exits(config.local)
     _configure(config)
-    _run(_serve_local, config.local, path)
+    start = Start.from_environment()
+    _run(start, _serve_local, config.local, path, start)
 
 
 def run_exit(path: Path) -> None:
@@ -63,27 +79,28 @@ def run_exit(path: Path) -> None:
     files = Reload(path)
     settings = files.read()
     _configure(settings.config)
-    _run(_serve_exit, files, settings)
+    start = Start.from_environment()
+    _run(start, _serve_exit, files, settings, start)
 
 
 def run_demo(config: Config, port: int, allow_private: bool) -> None:
     """An exit and a local side on loopback, with keys that are forgotten at the end. Raises ConfigError."""
     _configure(config)
     with tempfile.TemporaryDirectory(prefix="ropeway-demo-") as folder_name:
-        _run(_serve_demo, config.local, Path(folder_name), port, allow_private)
+        _run(Start(), _serve_demo, config.local, Path(folder_name), port, allow_private)
 
 
 def _configure(config: Config) -> None:
     telemetry.configure(config.log.level, config.log.format, destinations=config.log.destinations)
 
 
-def _run(serve: Callable[..., Awaitable[None]], *args: object) -> None:
+def _run(start: Start, serve: Callable[..., Awaitable[None]], *args: object) -> None:
     heap.tune()
     descriptors.allow_many()
-    trio.run(_until_signal, serve, args)
+    trio.run(_until_signal, serve, args, start.notifier)
 
 
-async def _until_signal(serve: Callable[..., Awaitable[None]], args: tuple[object, ...]) -> None:
+async def _until_signal(serve: Callable[..., Awaitable[None]], args: tuple[object, ...], notifier: Notifier) -> None:
     """The first signal ends it in peace; a second one is for the kernel, which ends the process at once."""
     failure: ConfigError | None = None
     with trio.open_signal_receiver(*_STOP) as signals:
@@ -99,8 +116,10 @@ async def _until_signal(serve: Callable[..., Awaitable[None]], args: tuple[objec
 
             nursery.start_soon(serve_and_stop)
             nursery.start_soon(_give_back_memory)
+            nursery.start_soon(keep_alive, notifier)
             async for number in signals:
                 log.info("stopped by %s", signal.Signals(number).name)
+                notifier.stopping()
                 for each in _STOP:
                     signal.signal(each, signal.SIG_DFL)  # until the receiver gives back what there was before it
                 nursery.cancel_scope.cancel()
@@ -120,10 +139,13 @@ async def _give_back_memory() -> None:
 async def _serve_local(
     settings: LocalSettings,
     path: Path,
+    start: Start | None = None,
     *,
     task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    listeners = await _listen(settings.listen, "local.listen")
+    start = start or Start()
+    _check_sockets(start.sockets, settings)
+    listeners = activation.listeners(start.sockets) or await _listen(settings.listen, "local.listen")
     if not looks_like_a_browser:
         log.warning(
             "utls is not installed: carriers work, but they look like Python and not like a browser from outside"
@@ -136,7 +158,15 @@ async def _serve_local(
         await nursery.start(_serve_port, settings, listeners, side)
         names = ", ".join(str(each.addresses[0]) for each in settings.exits)
         log.info("ready: SOCKS and HTTP proxy on %s, by way of %s", _shown_listeners(listeners), names)
+        start.notifier.ready(f"SOCKS and HTTP proxy on {_shown_listeners(listeners)}")
         task_status.started(listeners)
+
+
+def _check_sockets(sockets: Sequence[socket.socket], settings: LocalSettings) -> None:
+    """The rule for `local.listen` holds for sockets that were passed as well. Raises ConfigError."""
+    if not settings.username and not all(map(activation.is_loopback, sockets)):
+        text = "the socket unit listens beyond this computer: that needs a username and a password"
+        raise ConfigError("local.username", text)
 
 
 async def _serve_port(
@@ -168,7 +198,8 @@ def _state_folder() -> Path:
 # ---- the exit
 
 
-async def _serve_exit(files: Reload, settings: Settings) -> None:
+async def _serve_exit(files: Reload, settings: Settings, start: Start | None = None) -> None:
+    start = start or Start()
     exit_settings = settings.config.exit
     if not exit_settings.users:
         raise ConfigError("exit.users", "nobody may use this exit; add a user with `ropeway exit user add NAME`")
@@ -177,16 +208,23 @@ async def _serve_exit(files: Reload, settings: Settings) -> None:
     serving = Exit(_terms(settings, udp, lookup))
 
     def apply(changed: Settings) -> None:
+        start.notifier.reloading()
         _configure(changed.config)
         udp.age = changed.config.exit.datagram_age
         serving.change(_terms(changed, udp, lookup))
+        start.notifier.ready(_exit_status(listeners, changed))
 
-    listeners = await _listen_all(exit_settings.listen, "exit.listen")
+    listeners = activation.listeners(start.sockets) or await _listen_all(exit_settings.listen, "exit.listen")
     async with trio.open_nursery() as nursery:
         await nursery.start(udp.run)
         await nursery.start(files.run, apply)
         await nursery.start(serving.serve, listeners)
-        log.info("ready: exit on %s, for %d users", _shown_listeners(listeners), len(exit_settings.users))
+        log.info("ready: %s", _exit_status(listeners, settings))
+        start.notifier.ready(_exit_status(listeners, settings))
+
+
+def _exit_status(listeners: list[trio.SocketListener], settings: Settings) -> str:
+    return f"exit on {_shown_listeners(listeners)}, for {len(settings.config.exit.users)} users"
 
 
 def _terms(settings: Settings, udp: UDP, lookup: Lookup) -> Terms:

@@ -27,6 +27,7 @@ from proxy.local_side import LocalSide
 from proxy.name_cache import CachedLookup
 from proxy.protocol.handshake import Hello, Status
 from proxy.reload import Reload
+from proxy.sd_notify import Notifier
 from proxy.settings import Listen, User
 from proxy.share import Link
 from proxy.tls import connect_tls, local_context
@@ -120,6 +121,43 @@ async def test_the_local_side_reads_its_file_again_and_streams_stay(
                 assert await received(stream, b"still here")
     assert "the configuration was read again" in caplog.text
     assert AddressBook(tmp_path / "addresses.json").of(link.pin) == {link.address: (link.address,)}
+
+
+class Told(Notifier):
+    """Keeps what the supervisor would be told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.news: list[str] = []
+
+    def _send(self, *lines: str) -> None:
+        self.news.append(lines[0])
+
+
+async def test_sockets_that_listen_already_are_used_and_the_start_is_told(
+    tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "_state_folder", lambda: tmp_path)
+    path, told = tmp_path / "config.toml", Told()
+    async with local_exit(tmp_path, nursery) as link:
+        settings = parse({"local": {"listen": "127.0.0.1:1", "exit": str(link)}}, path).local
+        given = socket.create_server(("127.0.0.1", 0))
+        with trio.fail_after(20):
+            start = app.Start(told, [given])
+            (local,) = await nursery.start(app._serve_local, settings, path, start)
+            assert told.news == ["READY=1"]
+            (target,) = await nursery.start(functools.partial(trio.serve_tcp, echo, 0, host="127.0.0.1"))
+            async with await trio.open_tcp_stream(*local.socket.getsockname()) as stream:
+                await stream.send_all(socks_request(target.socket.getsockname()[1]) + b"hello")
+                assert await received(stream, SOCKS_ANSWER + b"hello")
+
+
+async def test_a_socket_unit_may_not_open_the_port_to_others(tmp_path: Path) -> None:
+    settings = parse({}, tmp_path / "config.toml").local
+    with socket.create_server(("0.0.0.0", 0)) as given:
+        with pytest.raises(ConfigError, match=r"local.username.*password"):
+            await app._serve_local(settings, tmp_path / "config.toml", app.Start(sockets=[given]))
+        app._check_sockets([given], replace(settings, username="anna", password="secret"))
 
 
 async def test_a_port_in_use_is_one_clear_line() -> None:
@@ -217,11 +255,11 @@ async def test_an_exit_takes_over_what_changes_in_its_file(
     """Carriers that are open go on, and one whose key is removed is told."""
     monkeypatch.setattr("proxy.reload.LOOK_EVERY", 0.02)
     caplog.set_level("INFO", "ropeway")
-    files = Reload(exit_file)
+    files, told = Reload(exit_file), Told()
     settings = files.read()
     (anna,), bert = settings.config.exit.users, User("bert", UserKey.new())
     with trio.fail_after(30):
-        nursery.start_soon(app._serve_exit, files, settings)
+        nursery.start_soon(app._serve_exit, files, settings, app.Start(told))
         port = int((await logged(caplog, "ready")).split(":")[2].split(",")[0])
 
         async def say_hello(user: User) -> Greeted:
@@ -232,6 +270,7 @@ async def test_an_exit_takes_over_what_changes_in_its_file(
         one = await say_hello(anna)
         change(exit_file, lambda text: with_user(text, bert.table()))
         await logged(caplog, "read again, for 2 users")
+        assert told.news == ["READY=1", "RELOADING=1", "READY=1"]
         two = await say_hello(bert)
         assert (one.welcome.status, two.welcome.status) == (Status.NEW, Status.NEW)
         change(exit_file, lambda text: without_user(text, "anna"))
@@ -253,7 +292,9 @@ async def test_the_first_signal_ends_it_in_peace_and_the_second_at_once(number: 
         finally:  # a goodbye, during which the kernel decides about signals
             then.extend(signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM))
 
+    told = Told()
     with trio.fail_after(10):
-        await app._until_signal(serve, ())
+        await app._until_signal(serve, (), told)
+    assert told.news == ["STOPPING=1"]
     assert then == [signal.SIG_DFL, signal.SIG_DFL]
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before

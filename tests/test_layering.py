@@ -95,10 +95,23 @@ LAYERS: list[set[str]] = [
     },
     {
         "proxy.app",
+        "proxy.activation",
         "proxy.local_side",
+        "proxy.sd_notify",
+        "proxy.supervisor",
+        "proxy.service",
+        "proxy.service_exit",
+        "proxy.service_launchd",
+        "proxy.service_program",
+        "proxy.service_systemd",
+        "proxy.service_windows",
+        "proxy.systemd_unit",
+        "proxy.port_holder",
+        "proxy.log_file",
         "proxy.reload",
         "proxy.cli",
         "proxy.cli_exit",
+        "proxy.cli_service",
         "proxy.cli_apps",
         "proxy.guide",
         "proxy.terminal",
@@ -165,7 +178,26 @@ ALLOWED_BESIDE = {
     "proxy.udp_relay": {"proxy.forward"},
     "proxy.waiting_room": {"proxy.served_session"},
     "proxy.exit": {"proxy.served_session", "proxy.waiting_room", "proxy.website"},
-    "proxy.app": {"proxy.descriptors", "proxy.heap", "proxy.local_side", "proxy.reload"},
+    "proxy.app": {
+        f"proxy.{name}" for name in ("activation", "descriptors", "heap", "local_side", "reload", "sd_notify")
+    },
+    "proxy.port_holder": {"proxy.supervisor"},
+    "proxy.service_launchd": {"proxy.log_file", "proxy.service_program", "proxy.supervisor"},
+    "proxy.service_systemd": {"proxy.supervisor"},
+    "proxy.service_windows": {"proxy.log_file", "proxy.service_program", "proxy.supervisor"},
+    "proxy.systemd_unit": {"proxy.service_program"},
+    "proxy.service": {
+        f"proxy.{name}"
+        for name in ("port_holder", "service_launchd", "service_program", "service_systemd", "service_windows")
+    }
+    | {"proxy.supervisor", "proxy.systemd_unit"},
+    "proxy.service_exit": {
+        f"proxy.{name}" for name in ("service", "service_program", "service_systemd", "supervisor", "systemd_unit")
+    },
+    "proxy.cli_service": {
+        f"proxy.{name}"
+        for name in ("app", "local_side", "log_file", "service", "service_exit", "supervisor", "terminal")
+    },
     "proxy.cli": {"proxy.app", "proxy.cli_exit", "proxy.terminal"},
     "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
     "proxy.cli_exit": {"proxy.app", "proxy.qr", "proxy.terminal"},
