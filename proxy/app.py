@@ -3,95 +3,55 @@
 from __future__ import annotations
 
 import signal
-import sys
 import tempfile
-from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
-from . import activation, descriptors, heap, telemetry
-from .address import Address
-from .address_book import AddressBook
-from .dialer import Dialer
+from . import descriptors, heap, telemetry
+from .demo import serve_demo
 from .errors import ConfigError
-from .exit import Exit, Identity, Limits, Terms
-from .keys import UserKey, channel_binding, der_of, new_certificate, pin_of
-from .listener import serve_local
-from .local_side import LocalSide, check_exits
-from .name_cache import CachedLookup
-from .network import watch_network
-from .preference import ChosenExit
-from .protocol.socks import Credentials
-from .reload import Reload, Settings
-from .sd_notify import Notifier, keep_alive
-from .settings import Folder as FolderSetting
-from .settings import Listen, Server
-from .share import Link
-from .tls import exit_context, looks_like_a_browser
-from .udp import UDP, Policy
-from .udp_relay import UDPRelay
-from .website import Website as ServeWebsite
-from .website import folder, page, server
+from .exit_program import serve_exit
+from .local_program import serve_local_side
+from .local_side import check_exits
+from .reload import Reload
+from .sd_notify import keep_alive
+from .start import Start
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
-    from .dialer import Lookup
-    from .settings import Config, LocalSettings
-    from .settings import Website as WebsiteSetting
+    from .sd_notify import Notifier
+    from .settings import Config
 
 log = telemetry.logger("app")
 
 _STOP = (signal.SIGINT, signal.SIGTERM)
 
-# Our choices.
-MEGABYTE = 1_000_000  # bytes
-BACKLOG = 1024  # a browser that starts again opens dozens of connections at once; the kernel has its own bound
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What the process was started with, where systemd did it: whom to tell how it goes, and sockets that listen already."""
-
-    notifier: Notifier = field(default_factory=Notifier)
-    sockets: Sequence[socket.socket] = ()
-
-    @classmethod
-    def from_environment(cls) -> Start:
-        """Raises ConfigError where the sockets are of no use."""
-        return cls(Notifier.from_environment(), activation.inherited())
-
 
 def run_local(config: Config, path: Path) -> None:
     """`ropeway run`, until SIGINT or SIGTERM; with SIGHUP the file at `path` is read again. Raises ConfigError."""
     check_exits(config.local)
-    _configure(config)
+    config.log.apply()
     start = Start.from_environment()
-    _run(start, _serve_local, config.local, path, start)
+    _run(start, serve_local_side, config.local, path, start)
 
 
 def run_exit(path: Path) -> None:
     """`ropeway exit run` with the configuration in this file, which is read again when it changes. Until SIGINT or SIGTERM. Raises ConfigError."""
     files = Reload(path)
     settings = files.read()
-    _configure(settings.config)
+    settings.config.log.apply()
     start = Start.from_environment()
-    _run(start, _serve_exit, files, settings, start)
+    _run(start, serve_exit, files, settings, start)
 
 
 def run_demo(config: Config, port: int, allow_private: bool) -> None:
     """An exit and a local side on loopback, with keys that are forgotten at the end. Raises ConfigError."""
-    _configure(config)
+    config.log.apply()
     with tempfile.TemporaryDirectory(prefix="ropeway-demo-") as folder_name:
-        _run(Start(), _serve_demo, config.local, Path(folder_name), port, allow_private)
-
-
-def _configure(config: Config) -> None:
-    telemetry.configure(config.log.level, config.log.format, destinations=config.log.destinations)
+        _run(Start(), serve_demo, config.local, Path(folder_name), port, allow_private)
 
 
 def _run(start: Start, serve: Callable[..., Awaitable[None]], *args: object) -> None:
@@ -131,214 +91,3 @@ async def _give_back_memory() -> None:
     while True:
         await trio.sleep(heap.GIVE_BACK_EVERY)
         heap.give_back()
-
-
-# ---- the local side
-
-
-async def _serve_local(
-    settings: LocalSettings,
-    path: Path,
-    start: Start | None = None,
-    *,
-    task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    start = start or Start()
-    _check_sockets(start.sockets, settings)
-    listeners = activation.listeners(start.sockets) or await _listen(settings.listen, "local.listen")
-    if not looks_like_a_browser:
-        log.warning(
-            "utls is not installed: carriers work, but they look like Python and not like a browser from outside"
-        )
-    side = LocalSide(settings, AddressBook(_state_folder() / "addresses.json"))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(side.reload_on_hangup, path)
-        await nursery.start(side.exits.run)
-        nursery.start_soon(watch_network, side.exits.network_changed)
-        await nursery.start(_serve_port, settings, listeners, side)
-        names = ", ".join(str(each.addresses[0]) for each in settings.exits)
-        log.info("ready: SOCKS and HTTP proxy on %s, by way of %s", _shown_listeners(listeners), names)
-        start.notifier.ready(f"SOCKS and HTTP proxy on {_shown_listeners(listeners)}")
-        task_status.started(listeners)
-
-
-def _check_sockets(sockets: Sequence[socket.socket], settings: LocalSettings) -> None:
-    """The rule for `local.listen` holds for sockets that were passed as well. Raises ConfigError."""
-    if not settings.username and not all(map(activation.is_loopback, sockets)):
-        text = "the socket unit listens beyond this computer: that needs a username and a password"
-        raise ConfigError("local.username", text)
-
-
-async def _serve_port(
-    settings: LocalSettings,
-    listeners: list[trio.SocketListener],
-    side: LocalSide,
-    *,
-    task_status: trio.TaskStatus[object],
-) -> None:
-    credentials = Credentials(settings.username, settings.password) if settings.username else None
-    relay = UDPRelay(side.choose, age_limit=settings.datagram_age, max_associations=settings.max_associations)
-    await serve_local(
-        listeners,
-        side.exits.open,
-        credentials,
-        associate=relay.serve if settings.max_associations else None,
-        max_connections=settings.max_connections,
-        connections=side.connections,
-        task_status=task_status,
-    )
-
-
-def _state_folder() -> Path:
-    import platformdirs
-
-    return platformdirs.user_state_path("ropeway", appauthor=False)
-
-
-# ---- the exit
-
-
-async def _serve_exit(files: Reload, settings: Settings, start: Start | None = None) -> None:
-    start = start or Start()
-    exit_settings = settings.config.exit
-    if not exit_settings.users:
-        raise ConfigError("exit.users", "nobody may use this exit; add a user with `ropeway exit user add NAME`")
-    udp = UDP(age=exit_settings.datagram_age)
-    lookup = CachedLookup()  # what it knows outlives a change of the terms
-    serving = Exit(_terms(settings, udp, lookup))
-
-    def apply(changed: Settings) -> None:
-        start.notifier.reloading()
-        _configure(changed.config)
-        udp.age = changed.config.exit.datagram_age
-        serving.change(_terms(changed, udp, lookup))
-        start.notifier.ready(_exit_status(listeners, changed))
-
-    listeners = activation.listeners(start.sockets) or await _listen_all(exit_settings.listen, "exit.listen")
-    async with trio.open_nursery() as nursery:
-        await nursery.start(udp.run)
-        await nursery.start(files.run, apply)
-        await nursery.start(serving.serve, listeners)
-        log.info("ready: %s", _exit_status(listeners, settings))
-        start.notifier.ready(_exit_status(listeners, settings))
-
-
-def _exit_status(listeners: list[trio.SocketListener], settings: Settings) -> str:
-    return f"exit on {_shown_listeners(listeners)}, for {len(settings.config.exit.users)} users"
-
-
-def _terms(settings: Settings, udp: UDP, lookup: Lookup) -> Terms:
-    chosen = settings.config.exit
-    limits = Limits(
-        chosen.waiting_time,
-        chosen.max_sessions,
-        chosen.max_streams,
-        chosen.max_associations,
-        chosen.datagram_age,
-        chosen.waiting_memory_user * MEGABYTE,
-        chosen.waiting_memory * MEGABYTE,
-        chosen.memory * MEGABYTE,
-        chosen.idle_time,
-    )
-    dialer = Dialer(allow_private=chosen.allow_private, lookup=lookup)
-    return Terms(
-        {user.key.key_id: user.key.secret for user in chosen.users},
-        settings.identity,
-        _website(chosen.website),
-        dialer.connect,
-        partial(udp.associate, Policy(dialer.allows, dialer.lookup)),
-        limits,
-    )
-
-
-def _website(setting: WebsiteSetting) -> ServeWebsite:
-    if isinstance(setting, FolderSetting):
-        return folder(setting.path)
-    if isinstance(setting, Server):
-        return server(setting.address.host, setting.address.port)
-    return page()
-
-
-# ---- both in one
-
-
-async def _serve_demo(
-    settings: LocalSettings,
-    where: Path,
-    port: int,
-    allow_private: bool,
-    *,
-    task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """The exit takes any port, so two demos get along."""
-    listeners = await _listen(Listen("127.0.0.1", port), "--port")
-    exit_listeners = await _listen(Listen("127.0.0.1", 0), "exit.listen")
-    certificate, key = new_certificate("localhost")
-    (where / "cert.pem").write_bytes(certificate)
-    (where / "key.pem").touch(mode=0o600)
-    (where / "key.pem").write_bytes(key)
-    der, user = der_of(certificate), UserKey.new()
-    exit_port = exit_listeners[0].socket.getsockname()[1]
-    link = Link("127.0.0.1", exit_port, user, pin_of(der), server_name="localhost")
-    identity = Identity(exit_context(where / "cert.pem", where / "key.pem"), channel_binding(der))
-    dialer, udp = Dialer(allow_private=allow_private, lookup=CachedLookup()), UDP()
-    associate = partial(udp.associate, Policy(dialer.allows, dialer.lookup))
-    serving = Exit(Terms({user.key_id: user.secret}, identity, page(), dialer.connect, associate, Limits()))
-    side = LocalSide(replace(settings, exits=(ChosenExit(link, link.addresses),)))
-    async with trio.open_nursery() as nursery:
-        await nursery.start(udp.run)
-        await nursery.start(serving.serve, exit_listeners)
-        await nursery.start(side.exits.run)
-        await nursery.start(_serve_port, settings, listeners, side)
-        log.info("ready: SOCKS and HTTP proxy on %s", _shown_listeners(listeners))
-        sys.stdout.write(_DEMO.format(port=listeners[0].socket.getsockname()[1]))
-        sys.stdout.flush()
-        task_status.started(listeners)
-
-
-_DEMO = """
-The demo runs on this computer only: what goes in at the local port comes out of an exit beside it.
-
-  A browser:   chromium --proxy-server=socks5://127.0.0.1:{port}
-               Firefox: Settings > Network Settings > Manual: SOCKS v5 host 127.0.0.1, port {port}, proxy DNS on
-  A chat app:  Telegram: Settings > Advanced > Connection type > Use custom proxy: SOCKS5, 127.0.0.1, {port}
-  A terminal:  curl --socks5-hostname 127.0.0.1:{port} https://example.com/
-
-Ctrl-C ends it.
-"""
-
-
-# ---- listening
-
-
-async def _listen(listen: Listen, field: str) -> list[trio.SocketListener]:
-    """Raises ConfigError that says what stands in the way."""
-    try:
-        return await trio.open_tcp_listeners(listen.port, host=listen.host or None, backlog=BACKLOG)
-    except OSError as exc:
-        raise ConfigError(field, f"cannot listen on {listen}: {_listen_advice(exc)}") from exc
-
-
-async def _listen_all(places: Sequence[Listen], field: str) -> list[trio.SocketListener]:
-    """At all of them or none. Raises ConfigError as `_listen`."""
-    listeners: list[trio.SocketListener] = []
-    try:
-        for place in places:
-            listeners += await _listen(place, field)
-    except BaseException:
-        for listener in listeners:
-            listener.socket.close()
-        raise
-    return listeners
-
-
-def _listen_advice(exc: OSError) -> str:
-    if isinstance(exc, PermissionError):
-        return "ports below 1024 need root, or the capability CAP_NET_BIND_SERVICE; give it, or choose another port"
-    cause = exc if exc.errno else exc.__cause__ or exc
-    return f"{getattr(cause, 'strerror', None) or cause}; stop the program that uses this port, or choose another"
-
-
-def _shown_listeners(listeners: list[trio.SocketListener]) -> str:
-    names = [listener.socket.getsockname() for listener in listeners]
-    return ", ".join(str(Address(name[0], name[1])) for name in names)

@@ -100,7 +100,7 @@ class LocalSide:
         except ConfigError as exc:
             log.error("the configuration cannot be used, and everything stays as it is: %s", exc)
             return
-        telemetry.configure(config.log.level, config.log.format, destinations=config.log.destinations)
+        config.log.apply()
         self.change(config.local)
         log.info("the configuration was read again")
 

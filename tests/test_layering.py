@@ -96,6 +96,11 @@ LAYERS: list[set[str]] = [
     {
         "proxy.app",
         "proxy.activation",
+        "proxy.start",
+        "proxy.listening",
+        "proxy.demo",
+        "proxy.exit_program",
+        "proxy.local_program",
         "proxy.local_side",
         "proxy.sd_notify",
         "proxy.supervisor",
@@ -179,8 +184,23 @@ ALLOWED_BESIDE = {
     "proxy.waiting_room": {"proxy.served_session"},
     "proxy.exit": {"proxy.served_session", "proxy.waiting_room", "proxy.website"},
     "proxy.app": {
-        f"proxy.{name}" for name in ("activation", "descriptors", "heap", "local_side", "reload", "sd_notify")
+        f"proxy.{name}"
+        for name in (
+            "demo",
+            "descriptors",
+            "exit_program",
+            "heap",
+            "local_program",
+            "local_side",
+            "reload",
+            "sd_notify",
+            "start",
+        )
     },
+    "proxy.start": {"proxy.activation", "proxy.sd_notify"},
+    "proxy.demo": {"proxy.listening", "proxy.local_program", "proxy.local_side"},
+    "proxy.exit_program": {f"proxy.{name}" for name in ("activation", "listening", "reload", "start")},
+    "proxy.local_program": {f"proxy.{name}" for name in ("activation", "listening", "local_side", "start")},
     "proxy.port_holder": {"proxy.supervisor"},
     "proxy.service_launchd": {"proxy.log_file", "proxy.service_program", "proxy.supervisor"},
     "proxy.service_systemd": {"proxy.supervisor"},
