@@ -218,7 +218,7 @@ ALLOWED_BESIDE = {
         f"proxy.{name}"
         for name in ("app", "local_side", "log_file", "service", "service_exit", "supervisor", "terminal")
     },
-    "proxy.cli": {"proxy.app", "proxy.cli_exit", "proxy.terminal"},
+    "proxy.cli": {f"proxy.{name}" for name in ("app", "cli_apps", "cli_exit", "cli_service", "terminal")},
     "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
     "proxy.cli_exit": {"proxy.app", "proxy.qr", "proxy.terminal"},
     "proxy.__main__": {"proxy.cli"},
