@@ -38,6 +38,11 @@ def program(name: str) -> str:
     return path
 
 
+def server_program(name: str) -> str:
+    """The same for a server, which Debian has where only root's path leads."""
+    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") or program(name)
+
+
 def missing(reason: str) -> NoReturn:
     """End the test: a failure in CI, where everything has to be there, and a skip elsewhere."""
     if os.environ.get("CI"):

@@ -1,0 +1,115 @@
+"""Talks over carriers that are cut: who takes part in them, and what everybody has to hear nevertheless."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.e2e.machine import wait_until
+from tests.e2e.talk import PATIENCE_SECONDS, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from tests.e2e.machine import Program, Programs
+    from tests.e2e.middle import Road
+    from tests.e2e.pairs import Pair
+    from tests.e2e.servers import Authority
+
+#: As in the lab: whether the forms that take long were asked for. The silence is then longer than any timer of ours (docs/protocol.md, section 7).
+LONG = os.environ.get("LAB") == "long"
+PLAN = Plan(1000, 0.1, 300.0) if LONG else Plan(60, 0.03, 2.0)
+#: When the carrier is cut, in parts of all messages: in the silence too, which is in the middle.
+CUTS = (0.15, 0.3, 0.5, 0.65, 0.8)
+NAMES = ("alice", "bob")
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Somebody who takes part, and all that was heard so far."""
+
+    program: Program
+    heard: Callable[[], list[str]]
+
+
+def by_its_words(program: Program) -> Listener:
+    """Somebody who says what is heard (`Ear`)."""
+
+    def heard() -> list[str]:
+        return [line.rpartition(" ")[2] for line in program.text().splitlines() if " heard " in line]
+
+    return Listener(program, heard)
+
+
+@dataclass(frozen=True)
+class Way:
+    """From apps to servers, with somebody in the middle."""
+
+    programs: Programs
+    road: Road
+    pair: Pair
+    authority: Authority
+
+    def cut(self, *, rudely: bool) -> None:
+        """Returns when there is another carrier."""
+        before = self.road.carriers
+        self.road.cut(rudely=rudely)
+        wait_until(lambda: self.road.carriers > before, "another carrier")
+
+    def serve(self, module: str, *words: str | Path) -> Program:
+        """One of the servers beside this file."""
+        return self.programs.start(module, [sys.executable, "-m", f"tests.e2e.apps.{module}", *words])
+
+    def join(self, module: str, me: str, port: int, *more: str) -> Listener:
+        """One of the programs beside this file, as somebody who talks with the other one of NAMES."""
+        (other,) = set(NAMES) - {me}
+        return by_its_words(self.serve(module, *self.words(me, other, port), *more))
+
+    def words(self, me: str, other: str, port: int, plan: Plan = PLAN) -> list[str]:
+        """What each of those programs is told."""
+        who = [f"--me={me}", f"--other={other}", f"--authority={self.authority.path}"]
+        return [*who, f"--proxy={self.pair.port}", f"--port={port}", *plan.words()]
+
+    def interrupt(self, listeners: Sequence[Listener], plan: Plan = PLAN) -> None:
+        """Cut the carrier while they talk, again and again. Returns when everybody has heard as much as there was to hear."""
+
+        def wait_for(count: int) -> None:
+            def reached() -> bool:
+                gone = [each for each in listeners if not each.program.alive and len(each.heard()) < count]
+                assert not gone, gone[0].program.text()
+                return all(len(each.heard()) >= count for each in listeners)
+
+            said = "\n".join(each.program.text() for each in listeners)
+            wait_until(
+                reached,
+                f"{count} messages; so far\n{said}",
+                seconds=PATIENCE_SECONDS + count * plan.every + plan.silence,
+            )
+
+        for number, when in enumerate(CUTS):
+            wait_for(int(when * plan.messages))
+            self.cut(rudely=number % 2 == 0)
+        wait_for(plan.messages)
+
+    def finish(self, listeners: Sequence[Listener], plan: Plan = PLAN, *, connected: str = " connected") -> None:
+        """All of it: the cuts, the orderly end of every program, and what was heard in the end. `connected` is in the line of who connects."""
+        self.interrupt(listeners, plan)
+        for each in listeners:
+            wait_until(lambda each=each: not each.program.alive, "the end of the program")  # type: ignore[misc]
+            assert each.program.stop() == 0, each.program.text()
+        check(listeners, plan)
+        # Nobody had to connect again.
+        assert [len(each.program.lines(connected)) for each in listeners] == [1] * len(listeners)
+
+
+def check(listeners: Sequence[Listener], plan: Plan = PLAN) -> None:
+    """Nothing was lost, repeated or out of order."""
+    assert [each.heard() for each in listeners] == [[str(number) for number in range(plan.messages)]] * len(listeners)
+
+
+def beats(listener: Listener) -> int:
+    """How many signs of life it says that it got."""
+    return int(listener.program.wait_for("signs of life").split()[-4])

@@ -1,0 +1,94 @@
+"""Chat servers that nobody here wrote, on loopback."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.e2e.machine import Program, Programs, free_port, program, server_program
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tests.e2e.servers import Authority
+
+#: The accounts are plain files, and what it says goes to the test's log.
+_PROSODY = """
+run_as_root = true
+daemonize = false
+pidfile = "{folder}/prosody.pid"
+data_path = "{folder}"
+plugin_paths = {{}}
+modules_enabled = {{ "roster"; "saslauth"; "disco"; "ping"{tls_module} }}
+modules_disabled = {{ "s2s"; "http" }}
+interfaces = {{ "127.0.0.1" }}
+c2s_ports = {{ {port} }}
+s2s_ports = {{}}
+c2s_require_encryption = {tls}
+authentication = "internal_plain"
+log = {{ {{ levels = {{ min = "info" }}, to = "console" }} }}
+VirtualHost "localhost"
+"""
+_PROSODY_TLS = 'ssl = {{ key = "{folder}/server.pem", certificate = "{folder}/server.pem" }}\n'
+
+_NGIRCD = """
+[Global]
+Name = irc.localhost
+Info = a server
+Listen = 127.0.0.1
+Ports = {port}
+ServerUID = root
+ServerGID = root
+[Limits]
+MaxPenaltyTime = 0
+PingTimeout = 120
+[Options]
+DNS = no
+Ident = no
+PAM = no
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    program: Program
+    port: int
+
+
+def start_prosody(
+    programs: Programs, folder: Path, names: Sequence[str], password: str, authority: Authority | None = None
+) -> Server:
+    """It lets in only those who encrypt where there is an authority, and else everybody as they are."""
+    port, config = free_port(), folder / "prosody.cfg.lua"
+    tls = authority is not None
+    text = _PROSODY.format(folder=folder, port=port, tls_module='; "tls"' if tls else "", tls=str(tls).lower())
+    if authority:
+        authority.give(folder)
+        text += _PROSODY_TLS.format(folder=folder)
+    config.write_text(text)
+    for name in names:
+        words: list[str | Path] = [
+            program("prosodyctl"),
+            "--root",
+            "--config",
+            config,
+            "register",
+            name,
+            "localhost",
+            password,
+        ]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    started = programs.start("prosody", [program("prosody"), "--root", "-F", "--config", config])
+    started.wait_for_port(port)
+    return Server(started, port)
+
+
+def start_ngircd(programs: Programs, folder: Path) -> Server:
+    port, config = free_port(), folder / "ngircd.conf"
+    config.write_text(_NGIRCD.format(port=port))
+    started = programs.start("ngircd", [server_program("ngircd"), "--nodaemon", "--config", config])
+    started.wait_for_port(port)
+    return Server(started, port)
