@@ -76,10 +76,12 @@ def wait_until(true: Callable[[], object], what: str, *, seconds: float = 20) ->
 class Program:
     """A process in the background; what it prints goes to one file."""
 
-    def __init__(self, argv: Sequence[str | Path], log: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, argv: Sequence[str | Path], log: Path, env: Mapping[str, str], *, stdin: int = subprocess.DEVNULL
+    ) -> None:
         self.log = log
         with log.open("wb") as output:
-            self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env)
+            self._process = subprocess.Popen(argv, stdin=stdin, stdout=output, stderr=output, env=env)
 
     @property
     def pid(self) -> int:
@@ -138,9 +140,10 @@ class Programs:
         self._started: list[Program] = []
         self._home = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
 
-    def start(self, name: str, argv: Sequence[str | Path]) -> Program:
+    def start(self, name: str, argv: Sequence[str | Path], *, stdin: int = subprocess.DEVNULL) -> Program:
+        """`stdin` is what it reads: a descriptor, which the caller closes."""
         log = self.folder / f"{len(self._started):03}-{name}.log"
-        started = Program(argv, log, ENVIRONMENT | self._home)
+        started = Program(argv, log, ENVIRONMENT | self._home, stdin=stdin)
         self._started.append(started)
         return started
 

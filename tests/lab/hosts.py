@@ -45,8 +45,8 @@ class Host(Programs):
         folder.mkdir()
         self.prefix = ("ip", "netns", "exec", name)
 
-    def start(self, name: str, argv: Sequence[str | Path]) -> Program:
-        return super().start(name, [*self.prefix, *argv])
+    def start(self, name: str, argv: Sequence[str | Path], *, stdin: int = subprocess.DEVNULL) -> Program:
+        return super().start(name, [*self.prefix, *argv], stdin=stdin)
 
     def start_ropeway(self, name: str, *arguments: str | Path, prefix: Sequence[str] = ()) -> Program:
         # As everywhere, and it tells how many tasks it has.

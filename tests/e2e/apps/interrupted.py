@@ -66,6 +66,10 @@ class Way:
     def join(self, module: str, me: str, port: int, *more: str) -> Listener:
         """One of the programs beside this file, as somebody who talks with the other one of NAMES."""
         (other,) = set(NAMES) - {me}
+        return self.join_as(module, me, other, port, *more)
+
+    def join_as(self, module: str, me: str, other: str, port: int, *more: str) -> Listener:
+        """The same, of two others."""
         return by_its_words(self.serve(module, *self.words(me, other, port), *more))
 
     def words(self, me: str, other: str, port: int, plan: Plan = PLAN) -> list[str]:
