@@ -5,23 +5,25 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.e2e.machine import wait_until
+from tests.e2e.machine import program, wait_until
 from tests.e2e.talk import PATIENCE_SECONDS, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from tests.e2e.machine import Program, Programs
     from tests.e2e.middle import Road
     from tests.e2e.pairs import Pair
     from tests.e2e.servers import Authority
 
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
 #: As in the lab: whether the forms that take long were asked for. The silence is then longer than any timer of ours (docs/protocol.md, section 7).
 LONG = os.environ.get("LAB") == "long"
-PLAN = Plan(1000, 0.1, 300.0) if LONG else Plan(60, 0.03, 2.0)
+PLAN = Plan(500, 0.05, 300.0) if LONG else Plan(60, 0.03, 3.0)
 #: When the carrier is cut, in parts of all messages: in the silence too, which is in the middle.
 CUTS = (0.15, 0.3, 0.5, 0.65, 0.8)
 NAMES = ("alice", "bob")
@@ -60,8 +62,13 @@ class Way:
         wait_until(lambda: self.road.carriers > before, "another carrier")
 
     def serve(self, module: str, *words: str | Path) -> Program:
-        """One of the servers beside this file."""
+        """One of the programs beside this file."""
         return self.programs.start(module, [sys.executable, "-m", f"tests.e2e.apps.{module}", *words])
+
+    def serve_apart(self, python: Path, module: str, *words: str | Path) -> Program:
+        """One that has another environment, and nothing of the tests in it but where they are. It is no part of a package then."""
+        path = f"PYTHONPATH={ROOT}"
+        return self.programs.start(module, [program("env"), path, python, "-P", HERE / f"{module}.py", *words])
 
     def join(self, module: str, me: str, port: int, *more: str) -> Listener:
         """One of the programs beside this file, as somebody who talks with the other one of NAMES."""
@@ -98,7 +105,9 @@ class Way:
             self.cut(rudely=number % 2 == 0)
         wait_for(plan.messages)
 
-    def finish(self, listeners: Sequence[Listener], plan: Plan = PLAN, *, connected: str = " connected") -> None:
+    def finish(
+        self, listeners: Sequence[Listener], plan: Plan = PLAN, *, connected: str = " connected", connections: int = 1
+    ) -> None:
         """All of it: the cuts, the orderly end of every program, and what was heard in the end. `connected` is in the line of who connects."""
         self.interrupt(listeners, plan)
         for each in listeners:
@@ -106,7 +115,7 @@ class Way:
             assert each.program.stop() == 0, each.program.text()
         check(listeners, plan)
         # Nobody had to connect again.
-        assert [len(each.program.lines(connected)) for each in listeners] == [1] * len(listeners)
+        assert [len(each.program.lines(connected)) for each in listeners] == [connections] * len(listeners)
 
 
 def check(listeners: Sequence[Listener], plan: Plan = PLAN) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.e2e.machine import Program, Programs, free_port, program, server_program
+from tests.e2e.machine import Program, Programs, free_port, missing, program, server_program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from tests.e2e.servers import Authority
 
@@ -52,6 +53,12 @@ DNS = no
 Ident = no
 PAM = no
 """
+
+
+#: Where scripts/matrix puts synapse and nio.
+MATRIX = Path(__file__).parents[3] / "build" / "matrix" / "bin" / "python"
+#: Nobody is slowed down for saying much.
+_UNLIMITED = {"per_second": 1e6, "burst_count": 1_000_000}
 
 
 @dataclass(frozen=True)
@@ -100,5 +107,48 @@ def start_ngircd(programs: Programs, folder: Path) -> Server:
     port, config = free_port(), folder / "ngircd.conf"
     config.write_text(_NGIRCD.format(port=port))
     started = programs.start("ngircd", [server_program("ngircd"), "--nodaemon", "--config", config])
+    started.wait_for_port(port)
+    return Server(started, port)
+
+
+def matrix_python() -> Path:
+    """The interpreter that has synapse and nio. Without it a test fails in CI, and elsewhere is skipped."""
+    if not MATRIX.exists():
+        missing("there is no Matrix server: make it with scripts/matrix")
+    return MATRIX
+
+
+def start_synapse(programs: Programs, folder: Path, authority: Authority) -> Server:
+    """With TLS, and for whoever wants an account."""
+    python = matrix_python()
+    authority.give(folder)
+    port, config, certificate = free_port(), folder / "homeserver.yaml", str(folder / "server.pem")
+    resources = [{"names": ["client"], "compress": False}]
+    listener = {"port": port, "tls": True, "type": "http", "bind_addresses": ["127.0.0.1"], "resources": resources}
+    settings = {
+        "server_name": "localhost",
+        "pid_file": str(folder / "synapse.pid"),
+        "listeners": [listener],
+        "tls_certificate_path": certificate,
+        "tls_private_key_path": certificate,
+        "database": {"name": "sqlite3", "args": {"database": str(folder / "synapse.db")}},
+        "media_store_path": str(folder / "media"),
+        "signing_key_path": str(folder / "signing.key"),
+        "macaroon_secret_key": "a secret",
+        "report_stats": False,
+        "trusted_key_servers": [],
+        "enable_registration": True,
+        "enable_registration_without_verification": True,
+        "rc_message": _UNLIMITED,
+        "rc_registration": _UNLIMITED,
+        "rc_login": {"address": _UNLIMITED, "account": _UNLIMITED},
+    }
+    config.write_text(json.dumps(settings))  # which is YAML as well
+    words: list[str | Path] = [python, "-m", "synapse.app.homeserver", "--config-path", config]
+    done = subprocess.run(
+        [*words, "--generate-keys"], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    started = programs.start("synapse", words)
     started.wait_for_port(port)
     return Server(started, port)
