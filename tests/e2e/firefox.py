@@ -47,7 +47,6 @@ _QUIET: dict[str, str | int | bool] = {
     "media.gmp-manager.updateEnabled": False,
     "network.captive-portal-service.enabled": False,
     "network.connectivity-service.enabled": False,
-    "network.dns.disablePrefetch": False,  # it is to show what it looks up
     "network.http.http3.enable": False,
     "network.trr.mode": 5,  # no DNS over HTTPS, which would look nothing up here either
     "services.settings.server": "http://127.0.0.1:9/",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import random
@@ -107,7 +108,13 @@ class Program:
 
     def wait_for_port(self, port: int) -> None:
         """Asks the kernel and does not knock: the process may be on a network of its own."""
-        wait_until(lambda: not self.alive or (port, LISTENING) in tcp_table(self.pid), f"port {port}")
+
+        def listening() -> bool:
+            with contextlib.suppress(FileNotFoundError):  # it has ended just now
+                return (port, LISTENING) in tcp_table(self.pid)
+            return False
+
+        wait_until(lambda: not self.alive or listening(), f"port {port}")
         assert self.alive, self.text()
 
     def tell(self, sign: signal.Signals) -> None:
