@@ -41,7 +41,7 @@ _PREFERENCES = """<?xml version='1.0' encoding='UTF-8' ?>
 </pref>
 """
 _NEXT_WINDOW = "\x1bn"  # Alt and n
-_SIZE = "stty rows 40 cols 100"
+_TERMINAL = "export TERM=xterm LC_ALL=C.UTF-8; stty rows 40 cols 100"
 
 
 class Finch:
@@ -59,7 +59,7 @@ class Finch:
         (folder / "accounts.xml").write_text(_ACCOUNTS.format(me=me, password=password, port=port, proxy=way.pair.port))
         (folder / "prefs.xml").write_text(_PREFERENCES)
         keyboard, self._keys = os.pipe()
-        inside = f"{_SIZE}; exec {shlex.join([program('finch'), '--config', str(folder)])}"
+        inside = f"{_TERMINAL}; exec {shlex.join([program('finch'), '--config', str(folder)])}"
         argv: list[str | Path] = [
             program("script"),
             "--quiet",
