@@ -19,11 +19,12 @@ PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Plan:
-    """How many messages each person says, the seconds between two of them, and those of the silence in the middle."""
+    """How many messages each person says, the seconds between two of them, those of the silence in the middle, and between two signs of life."""
 
     messages: int
     every: float
     silence: float
+    beat: float
 
     def words(self) -> list[str]:
         return [f"--{name}={value}" for name, value in asdict(self).items()]
@@ -59,10 +60,10 @@ def part(*more: str) -> tuple[Part, argparse.Namespace]:
         parser.add_argument(f"--{name}", default="")
     for name in ("proxy", "port", "messages"):
         parser.add_argument(f"--{name}", type=int, required=True)
-    for name in ("every", "silence"):
+    for name in ("every", "silence", "beat"):
         parser.add_argument(f"--{name}", type=float, required=True)
     given = parser.parse_args()
-    plan = Plan(given.messages, given.every, given.silence)
+    plan = Plan(given.messages, given.every, given.silence, given.beat)
     return Part(given.me, given.other, given.proxy, given.port, given.authority, plan), given
 
 

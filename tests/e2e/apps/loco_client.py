@@ -16,9 +16,6 @@ from tests.e2e.talk import Ear, Part, part, tell
 if TYPE_CHECKING:
     Stream: TypeAlias = trio.SSLStream[trio.SocketStream]
 
-#: The app does it every 60 s, or as its server says. So that some fall into every talk, this one does it more often.
-PING_SECONDS = 0.2
-
 
 class Person:
     def __init__(self, given: Part) -> None:
@@ -28,6 +25,7 @@ class Person:
         self._sent = 0
         self._unanswered: dict[int, str] = {}
         self._answered: Counter[str] = Counter()
+        self._over = False
 
     async def talk(self) -> None:
         ticket = await self._ask("localhost", self._given.port, Packet(1, "GETCONF", {"os": "test"}))
@@ -51,12 +49,12 @@ class Person:
             await trio.sleep(rest)
 
     async def _beat(self, stream: Stream) -> None:
-        while True:
-            await trio.sleep(PING_SECONDS)
+        while not self._over:
             await self._send(stream, "PING")
+            await trio.sleep(self._given.plan.beat)
 
     async def _listen(self, stream: Stream) -> None:
-        """Until all is heard, and all that was said is answered: once each."""
+        """Until all is heard, and all that was sent is answered: once each. Who leaves sooner resets the connection."""
         ear, heard_all = Ear(self._given.me, self._given.plan), False
         async with aclosing(packets(stream)) as coming:
             async for packet in coming:
@@ -65,15 +63,17 @@ class Person:
                 else:
                     assert self._unanswered.pop(packet.number) == packet.method
                     self._answered[packet.method] += 1
-                if heard_all and self._answered["WRITE"] == self._given.plan.messages:
+                self._over = heard_all and self._answered["WRITE"] == self._given.plan.messages
+                if self._over and not self._unanswered:
                     return
         raise EOFError("the server has ended the connection")
 
     async def _send(self, stream: Stream, method: str, **body: str | int) -> None:
+        self._sent += 1
+        packet = Packet(self._sent, method, body)
+        self._unanswered[packet.number] = method
         async with self._writing:
-            self._sent += 1
-            self._unanswered[self._sent] = method
-            await stream.send_all(encode(Packet(self._sent, method, body)))
+            await stream.send_all(encode(packet))
 
     async def _connect(self, host: str, port: int) -> Stream:
         reply, connection = connect_by_socks(self._given.proxy, host, port, by_address=host[0].isdigit())

@@ -10,9 +10,6 @@ from tests.e2e.apps import connect_by_socks
 from tests.e2e.apps.mtproto import HEAR, HELLO, PING, PONG, SAY, Message, Wire
 from tests.e2e.talk import Ear, Part, part, tell
 
-#: Telegram Desktop does it every 30 s. So that some fall into every talk, this one does it more often.
-PING_SECONDS = 0.2
-
 
 class Person:
     def __init__(self, given: Part, wire: Wire) -> None:
@@ -20,7 +17,9 @@ class Person:
         self._wire = wire
         self._writing = trio.Lock()  # two tasks send
         self._pings = 0
+        self._pongs = 0
         self._said_all = False
+        self._over = False
 
     async def talk(self) -> None:
         await self._send(Message(HELLO, 0, self._given.me))
@@ -30,7 +29,7 @@ class Person:
             nursery.start_soon(self._say)
             await self._listen()
             nursery.cancel_scope.cancel()
-        tell(f"{self._given.me} got {self._pings} signs of life")
+        tell(f"{self._given.me} got {self._pongs} signs of life")
 
     async def _say(self) -> None:
         for number, rest in self._given.plan.numbers():
@@ -39,24 +38,24 @@ class Person:
         self._said_all = True
 
     async def _beat(self) -> None:
-        number = 0
-        while True:
-            await trio.sleep(PING_SECONDS)
+        while not self._over:
+            number, self._pings = self._pings, self._pings + 1
             await self._send(Message(PING, number, "last" if self._said_all else ""))
-            number += 1
+            await trio.sleep(self._given.plan.beat)
 
     async def _listen(self) -> None:
-        """Until all is heard, and the server has answered something that was sent behind all messages."""
+        """Until all is heard, and the server has answered all, and something that was sent behind all messages."""
         ear, heard_all = Ear(self._given.me, self._given.plan), False
         async with aclosing(self._wire.messages()) as coming:
             async for message in coming:
                 if message.kind == HEAR:
                     heard_all = ear.hear(message.text)
                 else:
-                    assert (message.kind, message.number) == (PONG, self._pings)
-                    self._pings += 1
-                    if heard_all and message.text == "last":
-                        return
+                    assert (message.kind, message.number) == (PONG, self._pongs)
+                    self._pongs += 1
+                    self._over = heard_all and message.text == "last"
+                if self._over and self._pongs == self._pings:
+                    return
         raise EOFError("the server has ended the connection")
 
     async def _send(self, message: Message) -> None:

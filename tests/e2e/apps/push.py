@@ -1,6 +1,6 @@
 """HTTP/2 as LINE uses it: what is said goes in a request each, and what others say comes in one answer that never ends.
 
-The server is hypercorn, started with PORT FOLDER; in the folder is its certificate. See push_client.py for the other side.
+The server is hypercorn, started with PORT FOLDER BEAT_SECONDS; in the folder is its certificate. See push_client.py for the other side.
 Each piece of the endless answer has a length (u16) and a kind (u8): a sign of life, or a message.
 """
 
@@ -21,15 +21,13 @@ from tests.e2e.apps.room import Room
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-#: LINE does it every 30 s. So that some fall into every talk, this one does it more often.
-PING_SECONDS = 0.2
-
 
 class Service:
     """An ASGI application."""
 
-    def __init__(self) -> None:
+    def __init__(self, beat: float) -> None:
         self._room = Room()
+        self._beat = beat
 
     async def __call__(
         self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
@@ -61,7 +59,7 @@ class Service:
         self, to: str, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
     ) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        async with trio.open_nursery() as nursery, aclosing(self._room.listen(to, PING_SECONDS)) as told:
+        async with trio.open_nursery() as nursery, aclosing(self._room.listen(to, self._beat)) as told:
             nursery.start_soon(self._until_gone, receive, nursery.cancel_scope)
             async for text in told:
                 data = piece(PING) if text is None else piece(SAY, text.encode())
@@ -74,12 +72,12 @@ class Service:
 
 
 def main() -> None:
-    port, folder = sys.argv[1:]
+    port, folder, beat = sys.argv[1:]
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.certfile = config.keyfile = str(Path(folder) / "server.pem")
     config.alpn_protocols = ["h2"]
-    trio.run(serve, Service(), config)
+    trio.run(serve, Service(float(beat)), config)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.apps.interrupted import NAMES, beats
+from tests.e2e.apps.interrupted import NAMES, PLAN, beats
 from tests.e2e.machine import free_port
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.e2e
 def test_push_over_http_2(way: Way, folder: Path) -> None:
     way.authority.give(folder)
     port = free_port()
-    way.serve("push", str(port), folder).wait_for_port(port)
+    way.serve("push", str(port), folder, str(PLAN.beat)).wait_for_port(port)
     people = [
         way.join("push_client", me, port, f"--scheme={scheme}")
         for me, scheme in zip(NAMES, ("socks5h", "http"), strict=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.apps.interrupted import NAMES
+from tests.e2e.apps.interrupted import NAMES, PLAN
 from tests.e2e.apps.websocket import room
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.e2e
 
 
 def test_a_websocket(way: Way) -> None:
-    with room(way.authority.server_context()) as port:
+    with room(way.authority.server_context(), PLAN.beat) as port:
         schemes = ("socks5h", "http")
         way.finish(
             [way.join("websocket", me, port, f"--scheme={scheme}") for me, scheme in zip(NAMES, schemes, strict=True)]

@@ -18,28 +18,26 @@ from tests.e2e.talk import Ear, part, tell
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Their gateways ask for a sign of life every 20 to 45 s; so that one falls into every talk, both sides do it more often.
-PING_SECONDS = 1.0
-
 
 @contextmanager
-def room(context: ssl.SSLContext) -> Iterator[int]:
-    """The port of a room for two: what the first says before the second comes waits."""
+def room(context: ssl.SSLContext, beat: float) -> Iterator[int]:
+    """The port of a room for two, who are told to begin when both are there."""
     present: list[ServerConnection] = []
     complete = threading.Event()
 
     def attend(connection: ServerConnection) -> None:
         present.append(connection)
-        if len(present) == 2:
+        if present.index(connection) == 1:
+            for each in present:
+                each.send("begin")
             complete.set()
         complete.wait()
-        connection.send("begin")
         for message in connection:
             for other in present:
                 if other is not connection:
                     other.send(message)
 
-    with serve(attend, "127.0.0.1", 0, ssl=context, ping_interval=PING_SECONDS) as server:
+    with serve(attend, "127.0.0.1", 0, ssl=context, ping_interval=beat) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -55,7 +53,9 @@ def main() -> None:
     context = ssl.create_default_context(cafile=given.authority)
     proxy = f"{more.scheme}://127.0.0.1:{given.proxy}"
     ear, heard_all = Ear(given.me, given.plan), threading.Event()
-    with connect(f"wss://localhost:{given.port}/", ssl=context, proxy=proxy, ping_interval=PING_SECONDS) as connection:
+    with connect(
+        f"wss://localhost:{given.port}/", ssl=context, proxy=proxy, ping_interval=given.plan.beat
+    ) as connection:
         tell(f"{given.me} connected")
         assert connection.recv() == "begin"
 
