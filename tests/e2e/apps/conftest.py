@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.apps.interrupted import Way
+from tests.e2e.apps.interruption import Way
 from tests.e2e.middle import Road
 from tests.e2e.pairs import Pair, start_exit, start_local
 

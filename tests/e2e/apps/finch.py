@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from tests.e2e.apps.interrupted import Way
+    from tests.e2e.apps.interruption import Way
 
 _ACCOUNTS = """<?xml version='1.0' encoding='UTF-8' ?>
 <account version='1.0'>

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.apps.interrupted import NAMES, PLAN, Listener, check
+from tests.e2e.apps.interruption import NAMES, PLAN, Listener, check
 from tests.e2e.apps.servers import start_ngircd
 from tests.e2e.apps.weechat import Weechat
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.apps.interrupted import Way
+    from tests.e2e.apps.interruption import Way
 
 pytestmark = pytest.mark.e2e
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.apps.interrupted import NAMES, beats
+from tests.e2e.apps.interruption import NAMES, beats
 from tests.e2e.apps.loco import Document, bson, document_of
 from tests.e2e.machine import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.apps.interrupted import Way
+    from tests.e2e.apps.interruption import Way
 
 
 def test_a_document() -> None:
@@ -32,7 +32,7 @@ def test_a_document() -> None:
 def test_a_talk(way: Way, folder: Path) -> None:
     way.authority.give(folder)
     ports = [free_port() for _ in range(3)]
-    server = way.serve("loco_server", *map(str, ports), folder)
+    server = way.start("loco_server", *map(str, ports), folder)
     for port in ports:
         server.wait_for_port(port)
     people = [way.join("loco_client", me, ports[0]) for me in NAMES]

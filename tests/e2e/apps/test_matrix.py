@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.apps.interrupted import LONG, NAMES, by_its_words
+from tests.e2e.apps.interruption import LONG, NAMES, by_its_words
 from tests.e2e.apps.servers import matrix_python, start_synapse
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.apps.interrupted import Way
+    from tests.e2e.apps.interruption import Way
 
 pytestmark = pytest.mark.e2e
 
@@ -25,7 +25,7 @@ def test_nio(way: Way, folder: Path) -> None:
     schemes = ("socks5", "http")
     people = [
         by_its_words(
-            way.serve_apart(matrix_python(), "matrix", *way.words(me, other, server.port), f"--scheme={scheme}")
+            way.start_apart(matrix_python(), "matrix", *way.words(me, other, server.port), f"--scheme={scheme}")
         )
         for me, other, scheme in zip(NAMES, reversed(NAMES), schemes, strict=True)
     ]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.apps.interrupted import NAMES, PLAN, by_its_words
+from tests.e2e.apps.interruption import NAMES, PLAN, by_its_words
 from tests.e2e.chat import Chat
 
 if TYPE_CHECKING:
-    from tests.e2e.apps.interrupted import Way
+    from tests.e2e.apps.interruption import Way
     from tests.e2e.servers import Mosquitto
 
 pytestmark = pytest.mark.e2e

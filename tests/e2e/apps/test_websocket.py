@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.apps.interrupted import NAMES, PLAN
+from tests.e2e.apps.interruption import NAMES, PLAN
 from tests.e2e.apps.websocket import room
 
 if TYPE_CHECKING:
-    from tests.e2e.apps.interrupted import Way
+    from tests.e2e.apps.interruption import Way
 
 pytestmark = pytest.mark.e2e
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.apps.finch import Finch
-from tests.e2e.apps.interrupted import NAMES, PLAN, Listener, check
+from tests.e2e.apps.interruption import NAMES, PLAN, Listener, check
 from tests.e2e.apps.servers import Server, befriend, start_prosody
 from tests.e2e.apps.xmpp import PASSWORD
 from tests.e2e.machine import wait_until
@@ -16,7 +16,7 @@ from tests.e2e.machine import wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.apps.interrupted import Way
+    from tests.e2e.apps.interruption import Way
 
 pytestmark = pytest.mark.e2e
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from tests.e2e.apps.interrupted import Way
+    from tests.e2e.apps.interruption import Way
 
 CHANNEL = "#chat"
 

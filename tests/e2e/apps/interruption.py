@@ -62,11 +62,11 @@ class Way:
         self.road.cut(rudely=rudely)
         wait_until(lambda: self.road.carriers > before, "another carrier")
 
-    def serve(self, module: str, *words: str | Path) -> Program:
+    def start(self, module: str, *words: str | Path) -> Program:
         """One of the programs beside this file."""
         return self.programs.start(module, [sys.executable, "-m", f"tests.e2e.apps.{module}", *words])
 
-    def serve_apart(self, python: Path, module: str, *words: str | Path) -> Program:
+    def start_apart(self, python: Path, module: str, *words: str | Path) -> Program:
         """One that has another environment, and nothing of the tests in it but where they are. It is no part of a package then."""
         path = f"PYTHONPATH={ROOT}"
         return self.programs.start(module, [program("env"), path, python, "-P", HERE / f"{module}.py", *words])
@@ -78,50 +78,49 @@ class Way:
 
     def join_as(self, module: str, me: str, other: str, port: int, *more: str) -> Listener:
         """The same, of two others."""
-        return by_its_words(self.serve(module, *self.words(me, other, port), *more))
+        return by_its_words(self.start(module, *self.words(me, other, port), *more))
 
-    def words(self, me: str, other: str, port: int, plan: Plan = PLAN) -> list[str]:
+    def words(self, me: str, other: str, port: int) -> list[str]:
         """What each of those programs is told."""
         who = [f"--me={me}", f"--other={other}", f"--authority={self.authority.path}"]
-        return [*who, f"--proxy={self.pair.port}", f"--port={port}", *plan.words()]
+        return [*who, f"--proxy={self.pair.port}", f"--port={port}", *PLAN.words()]
 
-    def interrupt(self, listeners: Sequence[Listener], plan: Plan = PLAN) -> None:
+    def interrupt(self, listeners: Sequence[Listener]) -> None:
         """Cut the carrier while they talk, again and again. Returns when everybody has heard as much as there was to hear."""
 
-        def wait_for(count: int) -> None:
-            def reached() -> bool:
-                gone = [each for each in listeners if not each.program.alive and len(each.heard()) < count]
-                assert not gone, gone[0].program.text()
-                return all(len(each.heard()) >= count for each in listeners)
-
-            said = "\n".join(each.program.text() for each in listeners)
-            wait_until(
-                reached,
-                f"{count} messages; so far\n{said}",
-                seconds=PATIENCE_SECONDS + count * plan.every + plan.silence,
-            )
-
         for number, when in enumerate(CUTS):
-            wait_for(int(when * plan.messages))
+            wait_for(listeners, int(when * PLAN.messages))
             self.cut(rudely=number % 2 == 0)
-        wait_for(plan.messages)
+        wait_for(listeners, PLAN.messages)
 
-    def finish(
-        self, listeners: Sequence[Listener], plan: Plan = PLAN, *, connected: str = " connected", connections: int = 1
-    ) -> None:
+    def finish(self, listeners: Sequence[Listener], *, connected: str = " connected", connections: int = 1) -> None:
         """All of it: the cuts, the orderly end of every program, and what was heard in the end. `connected` is in the line of who connects."""
-        self.interrupt(listeners, plan)
+        self.interrupt(listeners)
         for each in listeners:
             wait_until(lambda each=each: not each.program.alive, "the end of the program")  # type: ignore[misc]
             assert each.program.stop() == 0, each.program.text()
-        check(listeners, plan)
+        check(listeners)
         # Nobody had to connect again.
         assert [len(each.program.lines(connected)) for each in listeners] == [connections] * len(listeners)
 
 
-def check(listeners: Sequence[Listener], plan: Plan = PLAN) -> None:
+def wait_for(listeners: Sequence[Listener], count: int) -> None:
+    """Returns when everybody has heard so many messages."""
+
+    def reached() -> bool:
+        missing = [each for each in listeners if len(each.heard()) < count]
+        assert all(each.program.alive or len(each.heard()) >= count for each in missing), "somebody has left"
+        return not missing
+
+    try:
+        wait_until(reached, f"{count} messages", seconds=PATIENCE_SECONDS + count * PLAN.every + PLAN.silence)
+    except AssertionError as exc:
+        raise AssertionError("\n".join([str(exc), *(each.program.text() for each in listeners)])) from None
+
+
+def check(listeners: Sequence[Listener]) -> None:
     """Nothing was lost, repeated or out of order."""
-    assert [each.heard() for each in listeners] == [[str(number) for number in range(plan.messages)]] * len(listeners)
+    assert [each.heard() for each in listeners] == [[str(number) for number in range(PLAN.messages)]] * len(listeners)
 
 
 def beats(listener: Listener) -> int:
