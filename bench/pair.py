@@ -59,7 +59,8 @@ def configure(folder: Path) -> tuple[str, int]:
     where = ["--host", "127.0.0.1", "--port", port, "--listen", f"127.0.0.1:{port}", "--allow-private"]
     printed = output("exit", "init", *where, "--config", config)
     link = next(line for line in printed.splitlines() if line.startswith("ropeway://"))
-    output("join", link, "--listen", f"127.0.0.1:{local_port}", "--config", config)
+    mode = ["--mode", "all"]  # loopback would go direct
+    output("join", link, "--listen", f"127.0.0.1:{local_port}", *mode, "--config", config)
     return config, local_port
 
 

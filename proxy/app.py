@@ -14,8 +14,6 @@ import trio
 from . import descriptors, heap, telemetry
 from .address import Address
 from .address_book import AddressBook
-from .config import Config, Listen, LocalSettings, Server, Website
-from .config import Folder as FolderSetting
 from .dialer import Dialer
 from .errors import ConfigError
 from .exit import Exit, Identity, Limits, Terms
@@ -26,6 +24,8 @@ from .network import watch_network
 from .preference import ChosenExit
 from .protocol.socks import Credentials
 from .reload import Reload, Settings
+from .settings import Folder as FolderSetting
+from .settings import Listen, Server
 from .share import Link
 from .tls import exit_context, looks_like_a_browser
 from .website import Website as ServeWebsite
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from .exits import Exits
+    from .settings import Config, LocalSettings
+    from .settings import Website as WebsiteSetting
 
 log = telemetry.logger("app")
 
@@ -191,7 +193,7 @@ def _terms(settings: Settings) -> Terms:
     )
 
 
-def _website(setting: Website) -> ServeWebsite:
+def _website(setting: WebsiteSetting) -> ServeWebsite:
     if isinstance(setting, FolderSetting):
         return folder(setting.path)
     if isinstance(setting, Server):

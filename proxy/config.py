@@ -3,166 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from . import telemetry
 from .address import Address
-from .config_file import (
-    ExitTable,
-    LocalTable,
-    LogTable,
-    UserTable,
-    convert,
-    locked,
-    read_tables,
-    read_text,
-    replace_file,
-    with_settings,
-)
+from .config_file import locked, read_tables, read_text, replace_file, with_settings
+from .config_tables import convert
 from .errors import ConfigError
-from .keys import KEY_ID_SIZE, SECRET_SIZE, UserKey, from_base64, to_base64
-from .preference import ChosenExit, limited, merged, preferring
+from .keys import KEY_ID_SIZE, SECRET_SIZE, UserKey, from_base64
+from .preference import limited, merged, preferring
+from .settings import (
+    BuiltInPage,
+    Config,
+    DnsSettings,
+    ExitSettings,
+    Folder,
+    Listen,
+    LocalSettings,
+    LogSettings,
+    Server,
+    User,
+)
 from .share import Link, check_label, check_server_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from .config_tables import DnsTable, ExitTable, LocalTable, LogTable, UserTable
+    from .preference import ChosenExit
+    from .settings import Website
+
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
+LEAST_IDLE_TIME = 1800  # seconds: push services ask networks to keep quiet connections for so long (docs/usage.md)
 _MAX_CREDENTIAL = 255  # RFC 1929, section 2: its length is one byte
-
-
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """Where a listener stands: an IP address, or an empty host for all addresses of both families.
-
-    Port 0 lets the system choose.
-    """
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """`127.0.0.1:1080`, `[::1]:1080`, `localhost:1080` or `:443`. Raises ValueError with a text for people."""
-        host, colon, port = text.rpartition(":")
-        if not colon or not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
-            raise ValueError("there is no port; write 127.0.0.1:1080, or :443 for all addresses")
-        if ":" in host and not (host.startswith("[") and host.endswith("]")):
-            raise ValueError("an IPv6 address needs brackets, as in [::1]:1080")
-        if not host:
-            return cls("", int(port))
-        try:
-            literal = "127.0.0.1" if host == "localhost" else host.strip("[]")
-            return cls(str(ipaddress.ip_address(literal)), int(port))
-        except ValueError:
-            raise ValueError("it needs an IP address of this machine, or none for all, as in :443") from None
-
-    @property
-    def is_loopback(self) -> bool:
-        return bool(self.host) and ipaddress.ip_address(self.host).is_loopback
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class BuiltInPage:
-    """The website is one page of ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """The website is the files of a folder."""
-
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """The website is another server."""
-
-    address: Address
-
-
-Website: TypeAlias = BuiltInPage | Folder | Server
-
-
-@dataclass(frozen=True, slots=True)
-class LogSettings:
-    level: str
-    destinations: bool
-    format: str
-
-
-@dataclass(frozen=True, slots=True)
-class LocalSettings:
-    """`username` and `password` are both set or both empty. The rotation is the least and the most, in seconds and in bytes, and so is the memory."""
-
-    listen: Listen
-    username: str
-    password: str = field(repr=False)
-    exits: tuple[ChosenExit, ...]
-    connect_wait: float
-    waiting_time: float
-    rotation_age: tuple[float, float]
-    rotation_volume: tuple[float, float]
-    max_connections: int
-    memory: int
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    name: str
-    key: UserKey
-
-    def table(self) -> UserTable:
-        """How it is written in the file."""
-        return UserTable(self.name, self.key.key_id.hex(), to_base64(self.key.secret))
-
-
-@dataclass(frozen=True, slots=True)
-class ExitSettings:
-    """`host` is empty where no exit was set up; `addresses` are those besides host and port. The paths are absolute, the memory is in MB."""
-
-    listen: tuple[Listen, ...]
-    host: str
-    port: int
-    addresses: tuple[Address, ...]
-    server_name: str
-    certificate: Path
-    key: Path
-    roots: bool
-    website: Website
-    allow_private: bool
-    waiting_time: float
-    waiting_memory_user: int
-    waiting_memory: int
-    max_sessions: int
-    max_streams: int
-    memory: int
-    users: tuple[User, ...]
-
-    def link(self, user: User, pin: bytes) -> Link:
-        """What this user needs. Raises ConfigError where the exit has no public name, or more than a link can hold."""
-        if not self.host:
-            raise ConfigError("exit.host", "links need it: the name or address under which users reach this exit")
-        try:
-            return Link(self.host, self.port, user.key, pin, self.server_name, self.roots, user.name, self.addresses)
-        except ValueError as error:
-            raise ConfigError("exit.addresses", str(error)) from None
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    log: LogSettings
-    local: LocalSettings
-    exit: ExitSettings
 
 
 def load(path: Path) -> Config:
@@ -206,7 +84,7 @@ def parse(tables: Mapping[str, Any], path: Path) -> Config:
     """
     file = convert(tables, path)
     source = _Source(path)
-    return Config(_log(file.log, source), _local(file.local, source), _exit(file.exit, source))
+    return Config(_log(file.log, source), _local(file.local, source), _dns(file.dns, source), _exit(file.exit, source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +146,8 @@ def _local(table: LocalTable, source: _Source) -> LocalSettings:
         rotation_age=_range("rotation_age", table.rotation_age, source),
         rotation_volume=_range("rotation_volume", table.rotation_volume, source, unit=1e6),
         max_connections=table.max_connections,
+        max_associations=table.max_associations,
+        datagram_age=table.datagram_age,
         memory=table.memory * 1_000_000,
     )
 
@@ -325,12 +205,21 @@ def _check_credential(text: str, *, needed: bool) -> None:
         raise ValueError("it has characters that cannot be typed")
 
 
+def _dns(table: DnsTable, source: _Source) -> DnsSettings:
+    listen = None
+    with source.field("dns.listen"):
+        if table.listen:
+            listen = Listen.parse(table.listen)
+            if not listen.is_loopback:
+                raise ValueError("names are told on this computer only; listen on 127.0.0.1 or [::1]")
+    with source.field("dns.resolvers"):
+        resolvers = tuple(Address.parse(text, 53) for text in table.resolvers)
+        if any(resolver.ip is None for resolver in resolvers):
+            raise ValueError("a resolver needs an IP address: its name could not be resolved")
+    return DnsSettings(listen, resolvers)
+
+
 def _exit(table: ExitTable, source: _Source) -> ExitSettings:
-    with source.field("exit.listen"):
-        texts = [table.listen] if isinstance(table.listen, str) else table.listen
-        listen = tuple(dict.fromkeys(Listen.parse(text) for text in texts))
-        if not listen:
-            raise ValueError('it says no place; write ":443" for all addresses of the machine')
     with source.field("exit.addresses"):
         addresses = tuple(Address.parse(text) for text in table.addresses)
     with source.field("exit.host"):
@@ -346,7 +235,7 @@ def _exit(table: ExitTable, source: _Source) -> ExitSettings:
     with source.field("exit.website"):
         website = _website(table.website, source)
     return ExitSettings(
-        listen=listen,
+        listen=_places(table, source),
         host=host,
         port=table.port,
         addresses=addresses,
@@ -361,9 +250,30 @@ def _exit(table: ExitTable, source: _Source) -> ExitSettings:
         waiting_memory=table.waiting_memory,
         max_sessions=table.max_sessions,
         max_streams=table.max_streams,
+        max_associations=table.max_associations,
+        datagram_age=table.datagram_age,
+        idle_time=_idle_time(table, source),
         memory=table.memory,
         users=_users(table.users, source),
     )
+
+
+def _places(table: ExitTable, source: _Source) -> tuple[Listen, ...]:
+    with source.field("exit.listen"):
+        texts = [table.listen] if isinstance(table.listen, str) else table.listen
+        places = tuple(dict.fromkeys(Listen.parse(text) for text in texts))
+        if not places:
+            raise ValueError('it says no place; write ":443" for all addresses of the machine')
+    return places
+
+
+def _idle_time(table: ExitTable, source: _Source) -> float:
+    with source.field("exit.idle_time"):
+        if 0 < table.idle_time < LEAST_IDLE_TIME:
+            raise ValueError(
+                f"below {LEAST_IDLE_TIME} it would cut chats and push messages that are only quiet; 0: never"
+            )
+    return table.idle_time
 
 
 def _website(text: str, source: _Source) -> Website:

@@ -3,6 +3,7 @@
 RopewayError                one line for the user
   ConfigError               the configuration or the command line: the user mends it
   OpenError                 a destination, a policy or the tunnel: has a Reason, becomes a SOCKS or HTTP answer
+  LocalPortError            the local port cannot be used: the program behind it does not run, or is another one
   CarrierError              no carrier can be made: the exit, the network, the key or somebody in between
 LocalProtocolError          our own caller asked for something that the protocol forbids: a bug
 RemoteProtocolError         the peer broke the protocol: its session or connection ends
@@ -69,6 +70,10 @@ class OpenError(RopewayError):
     def __init__(self, reason: Reason, text: str = "") -> None:
         super().__init__(text or REASON_TEXT[reason])
         self.reason = reason
+
+
+class LocalPortError(RopewayError):
+    """A program of ours that goes through the local port, as apps do, finds nothing of ours there; the text says what to do."""
 
 
 class CarrierError(RopewayError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 
 from . import telemetry
-from .config import LocalSettings, load
+from .config import load
 from .dialer import Dialer
 from .errors import ConfigError
 from .exits import Exits, Route
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .address import Address
     from .address_book import AddressBook
     from .preference import ChosenExit
+    from .settings import LocalSettings
     from .share import Link
 
 log = telemetry.logger("local_side")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
-from .config import Config, load
+from .config import load
 from .errors import ConfigError
 from .exit import Identity
 from .keys import channel_binding, der_of, pin_of
@@ -19,6 +19,8 @@ from .tls import exit_context
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from .settings import Config
 
 log = logger("reload")
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
+import proxy
+from proxy import cli
 from proxy.keys import new_certificate
+from tests.command_line import Done
 from tests.memory import Identity, identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from proxy.share import Link
 
 # Times depend on the machine, and two cores may be busy: no example fails for being slow.
 hypothesis.settings.register_profile("default", deadline=None)
@@ -53,3 +60,41 @@ def log_as_before() -> Iterator[None]:
     yield
     root.handlers, logging.raiseExceptions = handlers, raising
     root.setLevel(level)
+
+
+# The command line.
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "settings" / "config.toml"
+
+
+@pytest.fixture
+def ropeway(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    def run(*arguments: str | Path) -> Done:
+        monkeypatch.setattr("sys.argv", ["ropeway", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        assert isinstance(caught.value.code, int)
+        return Done(caught.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def exit_of_anna(ropeway: Callable[..., Done], path: Path) -> Link:
+    done = ropeway("exit", "init", "--host", "exit.example.com", "--user", "anna", "--config", path)
+    assert done.code == 0
+    (link,) = done.links
+    return link
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """What was handed to the program itself, which does not run here."""
+    calls: list[tuple[object, ...]] = []
+    names = ("run_local", "run_exit", "run_demo")
+    parts = {name: lambda *arguments, name=name: calls.append((name, *arguments)) for name in names}
+    monkeypatch.setattr(proxy, "app", SimpleNamespace(**parts), raising=False)
+    return calls

@@ -17,7 +17,7 @@ import trio
 
 from proxy import app
 from proxy.address_book import AddressBook
-from proxy.config import Listen, User, change, load, parse
+from proxy.config import change, load, parse
 from proxy.config_file import replace_file, with_settings, with_user, without_user
 from proxy.dialer import Dialer
 from proxy.errors import ConfigError
@@ -26,6 +26,7 @@ from proxy.keys import UserKey, new_certificate
 from proxy.local_side import LocalSide
 from proxy.protocol.handshake import Hello, Status
 from proxy.reload import Reload
+from proxy.settings import Listen, User
 from proxy.share import Link
 from proxy.tls import connect_tls, local_context
 from proxy.ways import Opened

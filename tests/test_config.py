@@ -11,10 +11,10 @@ import pytest
 
 from proxy import config
 from proxy.address import Address
-from proxy.config import BuiltInPage, Config, Folder, Listen, Server, User
 from proxy.errors import ConfigError
 from proxy.keys import UserKey, to_base64
 from proxy.preference import ChosenExit
+from proxy.settings import BuiltInPage, Config, Folder, Listen, Server, User
 from proxy.share import Link
 
 ANNA = User("anna", UserKey(b"\x01" * 8, b"\x02" * 32))
@@ -133,53 +133,6 @@ def test_a_relative_file_makes_absolute_paths(monkeypatch: pytest.MonkeyPatch, t
 
 
 @pytest.mark.parametrize(
-    ("text", "listen", "loopback"),
-    [
-        ("127.0.0.1:1080", Listen("127.0.0.1", 1080), True),
-        ("127.8.8.8:0", Listen("127.8.8.8", 0), True),
-        ("localhost:1080", Listen("127.0.0.1", 1080), True),
-        ("[::1]:1080", Listen("::1", 1080), True),
-        (":443", Listen("", 443), False),
-        ("0.0.0.0:443", Listen("0.0.0.0", 443), False),
-        ("[::]:65535", Listen("::", 65535), False),
-        ("192.168.1.1:1080", Listen("192.168.1.1", 1080), False),
-        ("[::ffff:127.0.0.1]:1", Listen("::ffff:7f00:1", 1), False),
-    ],
-)
-def test_listen(text: str, listen: Listen, loopback: bool) -> None:
-    assert Listen.parse(text) == listen
-    assert listen.is_loopback == loopback
-    assert Listen.parse(str(listen)) == listen
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "443",
-        "127.0.0.1",
-        "127.0.0.1:",
-        "::1:1080",
-        "::1",
-        "[::1]",
-        ":65536",
-        "127.0.0.1:00000099999",
-        ":-1",
-        ":x",
-        ":٣",
-        "example.com:1",
-        "*:443",
-        "[]:1",
-        "[1:2",
-        f":{'9' * 5000}",
-    ],
-)
-def test_no_listen(text: str) -> None:
-    with pytest.raises(ValueError, match=r"port|brackets|IP address"):
-        Listen.parse(text)
-
-
-@pytest.mark.parametrize(
     ("text", "field", "word"),
     [
         ("[local", "", "not TOML"),
@@ -259,6 +212,10 @@ def test_no_listen(text: str) -> None:
         (USER_TEXT + USER_TEXT, "exit.users[1].name", "two users"),
         (USER_TEXT + USER_TEXT.replace("anna", "ben"), "exit.users[1].id", "another user"),
         (USER_TEXT + "admin = true", "exit.users[0].admin", "no such setting"),
+        ('[dns]\nlisten = "0.0.0.0:53"', "dns.listen", "this computer only"),
+        ('[dns]\nlisten = "127.0.0.1"', "dns.listen", "no port"),
+        ('[dns]\nresolvers = ["dns.example.com"]', "dns.resolvers", "IP address"),
+        ("[exit]\nidle_time = 60", "exit.idle_time", "1800"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, field: str, word: str) -> None:
@@ -313,19 +270,6 @@ def test_an_exit_among_the_others_is_added_or_replaced() -> None:
     assert links(config.with_exit(text, path, replace(LINK, port=1))) == [replace(LINK, port=1), OTHER, third]
     with pytest.raises(ConfigError, match=r"^local\.exit: "):
         config.with_exit("[local]\nexit = 'x'", path, LINK)
-
-
-def test_a_link_needs_the_host() -> None:
-    settings = parsed(USER_TEXT).exit
-    with pytest.raises(ConfigError, match=r"^exit\.host: "):
-        settings.link(ANNA, PIN)
-
-
-def test_a_link_that_would_be_too_long() -> None:
-    addresses = [f"{'*' * 250}{number}:443" for number in range(8)]
-    settings = parsed(f'[exit]\nhost = "exit.example.com"\naddresses = {addresses}').exit
-    with pytest.raises(ConfigError, match=r"^exit\.addresses: it would be longer"):
-        settings.link(ANNA, PIN)
 
 
 def test_a_file_that_is_not_there_says_what_makes_it(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from proxy import config, config_file
-from proxy.config_file import FileTable, UserTable, replace_file, with_settings, with_user, without_user, without_users
+from proxy.config_file import replace_file, with_settings, with_user, without_user, without_users
+from proxy.config_tables import FileTable, UserTable
 from proxy.errors import ConfigError
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"

@@ -8,6 +8,7 @@ from proxy.errors import (
     REASON_TEXT,
     CarrierError,
     ConfigError,
+    LocalPortError,
     LocalProtocolError,
     OpenError,
     Reason,
@@ -17,7 +18,7 @@ from proxy.errors import (
 
 
 def test_what_a_user_may_read_is_one_family_and_protocol_errors_are_not_in_it() -> None:
-    assert {ConfigError, OpenError, CarrierError} == set(RopewayError.__subclasses__())
+    assert {ConfigError, OpenError, LocalPortError, CarrierError} == set(RopewayError.__subclasses__())
     for kind in (LocalProtocolError, RemoteProtocolError):
         assert not issubclass(kind, RopewayError)
 

@@ -31,9 +31,20 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.holdings",
         "proxy.protocol.mux",
         "proxy.protocol.socks",
+        "proxy.protocol.socks_client",
         "proxy.protocol.http_proxy",
     },
-    {"proxy.config", "proxy.config_file", "proxy.share", "proxy.keys", "proxy.preference", "proxy.address_book"},
+    {
+        "proxy.config",
+        "proxy.config_file",
+        "proxy.config_tables",
+        "proxy.settings",
+        "proxy.share",
+        "proxy.keys",
+        "proxy.preference",
+        "proxy.address_book",
+        "proxy.presets",
+    },
     {
         "proxy.acceptor",
         "proxy.tls",
@@ -49,6 +60,8 @@ LAYERS: list[set[str]] = [
         "proxy.relay",
         "proxy.tcp",
         "proxy.dialer",
+        "proxy.socks_client",
+        "proxy.probe",
     },
     {
         "proxy.tunnel",
@@ -65,6 +78,10 @@ LAYERS: list[set[str]] = [
         "proxy.local_side",
         "proxy.reload",
         "proxy.cli",
+        "proxy.cli_exit",
+        "proxy.cli_apps",
+        "proxy.guide",
+        "proxy.terminal",
         "proxy.descriptors",
         "proxy.heap",
         "proxy.qr",
@@ -91,7 +108,12 @@ ALLOWED_BESIDE = {
     "proxy.protocol.mux": {
         f"proxy.protocol.{name}" for name in ("budget", "crossing", "event", "frame", "holdings", "stream")
     },
-    "proxy.config": {"proxy.config_file", "proxy.share", "proxy.keys", "proxy.preference"},
+    "proxy.protocol.socks_client": {"proxy.protocol.socks"},
+    "proxy.config": {
+        f"proxy.{name}" for name in ("config_file", "config_tables", "keys", "preference", "settings", "share")
+    },
+    "proxy.config_file": {"proxy.config_tables"},
+    "proxy.settings": {f"proxy.{name}" for name in ("config_tables", "keys", "preference", "share")},
     "proxy.preference": {"proxy.share"},
     "proxy.relay": {"proxy.tcp"},
     "proxy.tls": {"proxy.tcp"},
@@ -107,7 +129,9 @@ ALLOWED_BESIDE = {
     "proxy.waiting_room": {"proxy.served_session"},
     "proxy.exit": {"proxy.served_session", "proxy.waiting_room", "proxy.website"},
     "proxy.app": {"proxy.descriptors", "proxy.heap", "proxy.local_side", "proxy.reload"},
-    "proxy.cli": {"proxy.app", "proxy.qr"},
+    "proxy.cli": {"proxy.app", "proxy.cli_exit", "proxy.terminal"},
+    "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
+    "proxy.cli_exit": {"proxy.app", "proxy.qr", "proxy.terminal"},
     "proxy.__main__": {"proxy.cli"},
 }
 IMPURE = {
@@ -143,7 +167,8 @@ def imported(path: Path) -> set[str]:
             base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             stem = ".".join([*base, *([node.module] if node.module else [])])
             found |= {
-                f"{stem}.{alias.name}" if (ROOT / stem.replace(".", "/")).is_dir() else stem for alias in node.names
+                f"{stem}.{alias.name}" if (ROOT / stem.replace(".", "/") / "__init__.py").exists() else stem
+                for alias in node.names
             }
     return found
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from proxy.config import LocalSettings
+    from proxy.settings import LocalSettings
     from proxy.ways import Opened
     from tests.memory import Identity, World
 

@@ -13,11 +13,12 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from proxy import reload as reload_module
-from proxy.config import User, load
+from proxy.config import load
 from proxy.config_file import with_user
 from proxy.errors import ConfigError
 from proxy.keys import UserKey, channel_binding, der_of, new_certificate, pin_of
 from proxy.reload import LOOK_EVERY, Reload, Settings
+from proxy.settings import User
 from proxy.tls import exit_context
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from proxy.config import Config
+    from proxy.settings import Config
 
 ENOUGH = 2 * LOOK_EVERY + 0.1  # for a change to be seen, and seen again
 

@@ -80,7 +80,8 @@ def start_local(programs: Programs, link: str, *, wait: bool = True, prefix: Seq
     """Without `wait` it may not be ready yet, or never be."""
     config = folder_for(programs, "local") / "ropeway.toml"
     port = free_port()
-    done = programs.run_ropeway("join", link, "--listen", f"127.0.0.1:{port}", "--config", config)
+    where = ["--listen", f"127.0.0.1:{port}", "--mode", "all"]  # loopback would go direct
+    done = programs.run_ropeway("join", link, *where, "--config", config)
     assert done.returncode == 0, done.stderr
     program = programs.start_ropeway("local", "run", "--config", config, prefix=prefix)
     if wait:

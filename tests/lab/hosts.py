@@ -202,7 +202,8 @@ def start_local(lab: Lab, link: str, settings: str = "") -> Local:
     programs = lab.home
     config = folder_for(programs, "local") / "ropeway.toml"
     port = free_port()
-    done = programs.run_ropeway("join", link, "--listen", f"127.0.0.1:{port}", "--config", config)
+    where = ["--listen", f"127.0.0.1:{port}", "--mode", "all"]  # the lab's private networks would go direct
+    done = programs.run_ropeway("join", link, *where, "--config", config)
     assert done.returncode == 0, done.stderr
     configure(config, "log", 'level = "debug"\n')
     configure(config, "local", settings)

@@ -1,0 +1,109 @@
+"""The commands about apps: what is known of them, and whether their hosts answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .errors import ConfigError
+from .terminal import PLAIN, ConfigOption, command, config_path, say, until_interrupted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .address import Address
+    from .presets import Preset
+    from .probe import Finding
+    from .protocol.socks import Credentials
+
+WIDEST = 110  # characters; longer lines are hard to read
+
+apps_commands = typer.Typer(
+    help="Apps: which are known, what works, what has to be set.",
+    invoke_without_command=True,
+    **(PLAIN | {"no_args_is_help": False}),
+)
+AppName = Annotated[str, typer.Argument(metavar="NAME", help="The app's name, as `ropeway apps` prints it.")]
+
+
+@apps_commands.callback()
+def list_apps(context: typer.Context) -> None:
+    """List the apps that are known, and how far they work."""
+    if context.invoked_subcommand is not None:
+        return
+    from .guide import table
+    from .presets import load_presets
+
+    print(table(load_presets().values()))
+    say("?: not verified. `ropeway apps show NAME` says what has to be set.")
+
+
+@apps_commands.command("show")
+def show_app(name: AppName, config: ConfigOption = None) -> None:
+    """Say what works of an app, and what has to be set where."""
+    import shutil
+
+    from .guide import described
+    from .presets import load_presets
+
+    preset = load_presets().find(name)
+    port, credentials = _local_port(config)
+    width = min(shutil.get_terminal_size().columns, WIDEST)
+    print(described(preset, port, credentials=credentials is not None, width=width))
+
+
+@apps_commands.command("check")
+def check_app(name: AppName, config: ConfigOption = None) -> None:
+    """Connect to the hosts of an app, through the local port, and say which answer."""
+    from functools import partial
+
+    import trio
+
+    from .presets import load_presets
+    from .probe import probe_all
+    from .socks_client import connect_through
+
+    preset = load_presets().find(name)
+    port, credentials = _local_port(config)
+    say(_what_is_checked(preset, port))
+    width = max(len(str(address)) for address in preset.hosts)
+    reached = []
+
+    def tell(finding: Finding) -> None:
+        reached.append(finding.reached)
+        print(f"{str(finding.address).ljust(width)}  {finding}", flush=True)
+
+    connect = partial(connect_through, port, credentials)
+    until_interrupted(trio.run, probe_all, connect, preset.hosts, tell)
+    say(f"{sum(reached)} of {len(preset.hosts)} answered.")
+    if sum(reached) < len(preset.hosts):
+        raise typer.Exit(1)
+
+
+def _what_is_checked(preset: Preset, port: Address) -> str:
+    hosts = f"{len(preset.hosts)} hosts of {preset.label}, asked through {port}"
+    if preset.route == "direct":
+        return f"{hosts}; by the rules of home-direct they go direct, and your own rules come first."
+    return f"{hosts}; your rules decide which way each goes."
+
+
+def _local_port(option: Path | None) -> tuple[Address, Credentials | None]:
+    """Where apps connect, and what they have to say there, by the configuration or, where there is none, by default. Raises ConfigError."""
+    import ipaddress
+
+    from .address import Address
+    from .config import load, parse
+    from .protocol.socks import Credentials
+
+    path = config_path(option)
+    settings = (load(path) if option or path.exists() else parse({}, path)).local
+    listen = settings.listen
+    if not listen.port:
+        text = "with port 0 it is another one each time; set one, and start"
+        raise ConfigError("local.listen", f"{text} `{command('run', option)}` again")
+    ip = ipaddress.ip_address(listen.host or "127.0.0.1")
+    if ip.is_unspecified:  # it listens everywhere, so here too
+        ip = ipaddress.ip_address("127.0.0.1" if ip.version == 4 else "::1")
+    credentials = Credentials(settings.username, settings.password) if settings.username else None
+    return Address.make(str(ip), listen.port), credentials

@@ -1,0 +1,211 @@
+"""The commands of the exit: set it up, run it, give links to its users."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .errors import ConfigError
+from .terminal import PLAIN, AllowPrivateOption, ConfigOption, command, config_path, say, until_interrupted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .settings import ExitSettings
+    from .share import Link
+
+exit_commands = typer.Typer(help="The exit: set it up, run it, give links to its users.", **PLAIN)
+user_commands = typer.Typer(help="The users of the exit.", **PLAIN)
+exit_commands.add_typer(user_commands, name="user")
+
+HostOption = Annotated[
+    str, typer.Option("--host", metavar="HOST", help="Name or address under which users reach the exit.")
+]
+PortOption = Annotated[
+    int, typer.Option("--port", min=1, max=65535, metavar="PORT", help="Port under which users reach the exit.")
+]
+AlsoOption = Annotated[
+    list[str] | None,
+    typer.Option("--also", metavar="HOST:PORT", help="Another address under which users reach it; can be repeated."),
+]
+UsersOption = Annotated[
+    list[str] | None, typer.Option("--user", metavar="NAME", help="A user; can be repeated.  [default: first]")
+]
+ExitListenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--listen", metavar="ADDRESS", help="Where the exit listens.  [default: all addresses, port as above]"
+    ),
+]
+WebsiteOption = Annotated[
+    str | None,
+    typer.Option(
+        "--website",
+        metavar="WEBSITE",
+        help='What others see: "page", "folder:PATH" or "server:HOST:PORT".  [default: page]',
+    ),
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace keys and users of an exit that was set up before.")]
+UserName = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
+
+
+@exit_commands.command("run")
+def run_exit(config: ConfigOption = None) -> None:
+    """Run the exit, until Ctrl-C."""
+    from . import app
+
+    until_interrupted(app.run_exit, config_path(config))
+
+
+@exit_commands.command("init")
+def set_up_exit(  # over the budget of parameters: each is an option of the command line
+    host: HostOption,
+    port: PortOption = 443,
+    also: AlsoOption = None,
+    user: UsersOption = None,
+    listen: ExitListenOption = None,
+    website: WebsiteOption = None,
+    allow_private: AllowPrivateOption = False,
+    force: ForceOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Set up the exit on this machine: keys, certificate, first user. Prints the user's link and its QR code."""
+    from .config import check
+    from .config_file import read_text, replace_file, with_settings, with_user, without_users
+    from .keys import UserKey, der_of, new_certificate, pin_of
+    from .settings import User
+
+    path = config_path(config)
+    if not host.strip():
+        raise ConfigError("--host", "links need it: the name or address under which users reach this exit")
+    text = read_text(path) or ""
+    old = check(text, path).exit
+    if not force:
+        _refuse_to_replace(old, path)
+    values: dict[str, object] = {"host": host, "port": port, "certificate": "exit-cert.pem", "key": "exit-key.pem"}
+    if also:
+        values["addresses"] = also
+    if listen or all(port != each.port for each in old.listen):
+        values["listen"] = listen or f":{port}"
+    if website:
+        values["website"] = website
+    if allow_private:
+        values["allow_private"] = True
+    text = with_settings(without_users(text), "exit", values)
+    for name in user or ["first"]:
+        text = with_user(text, User(name, UserKey.new()).table())
+    settings = check(text, path).exit
+    certificate, key = new_certificate(settings.server_name or settings.host)
+    replace_file(settings.key, key)
+    replace_file(settings.certificate, certificate)
+    replace_file(path, text.encode())
+    for each in settings.users:
+        _show(settings.link(each, pin_of(der_of(certificate))), with_code=True)
+    say(f"Written to {path}. The link is a key: give it to {settings.users[0].name} over a channel that you trust.")
+    say(f"Now start the exit: {command('exit run', config)}")
+
+
+def _refuse_to_replace(old: ExitSettings, path: Path) -> None:
+    if old.host or old.users or old.key.exists():
+        what = f"{path} has an exit already" if old.host or old.users else f"{old.key} is the key of an exit already"
+        ways = "`ropeway exit user add NAME` adds a user; --force makes new keys, and all links given out stop working"
+        raise ConfigError("", f"{what}; {ways}")
+
+
+@exit_commands.command("link")
+def show_link(name: UserName, config: ConfigOption = None) -> None:
+    """Print the link of a user, and on a terminal its QR code."""
+    from .config import load
+
+    settings = load(config_path(config)).exit
+    for user in settings.users:
+        if user.name == name:
+            return _show(settings.link(user, _pin(settings)))
+    raise _no_user(name, settings)
+
+
+@user_commands.command("add")
+def add_user(name: UserName, config: ConfigOption = None) -> None:
+    """Add a user with a new key, and print the link."""
+    from .config import change, load
+    from .config_file import with_user
+    from .keys import UserKey
+    from .settings import User
+
+    path = config_path(config)
+    _check_name(name)
+    settings = load(path).exit
+    user = User(name, UserKey.new())
+    link = settings.link(user, _pin(settings))
+    change(path, lambda text: with_user(text, user.table()))
+    _show(link)
+    say(f"{name} was added. An exit that is running knows it within seconds.")
+
+
+@user_commands.command("remove")
+def remove_user(name: UserName, config: ConfigOption = None) -> None:
+    """Remove a user; the links of that user stop working."""
+    from .config import change, load
+    from .config_file import without_user
+
+    path = config_path(config)
+    settings = load(path).exit
+    if all(user.name != name for user in settings.users):
+        raise _no_user(name, settings)
+    change(path, lambda text: without_user(text, name))
+    say(f"{name} was removed. An exit that is running ends its connections within seconds.")
+
+
+@user_commands.command("list")
+def list_users(config: ConfigOption = None) -> None:
+    """Print the name of every user, one a line."""
+    from .config import load
+
+    for user in load(config_path(config)).exit.users:
+        print(user.name)
+
+
+def _pin(settings: ExitSettings) -> bytes:
+    from .keys import der_of, pin_of
+
+    try:
+        return pin_of(der_of(settings.certificate.read_bytes()))
+    except OSError as error:
+        text = f"{settings.certificate} cannot be read: {error.strerror}; `ropeway exit init` makes one"
+        raise ConfigError("exit.certificate", text) from None
+    except ValueError:
+        raise ConfigError("exit.certificate", f"there is no certificate in {settings.certificate}") from None
+
+
+def _check_name(name: str) -> None:
+    from .share import check_label
+
+    try:
+        check_label(name)
+    except ValueError as error:
+        raise ConfigError("NAME", str(error)) from None
+
+
+def _no_user(name: str, settings: ExitSettings) -> ConfigError:
+    names = ", ".join(user.name for user in settings.users) or "nobody"
+    return ConfigError("", f"there is no user {name!r}; there is: {names}")
+
+
+def _show(link: Link, *, with_code: bool = False) -> None:
+    """The link, alone on its line, and on a terminal or where it is asked for a QR code, if the encoding has the blocks."""
+    print(link, flush=True)
+    terminal = sys.stdout.isatty()
+    if terminal or with_code:
+        from .qr import draw
+
+        try:
+            code = draw(str(link), colour=terminal)
+            code.encode(sys.stdout.encoding or "ascii")
+        except UnicodeEncodeError:
+            return say("The QR code is left out: this output cannot show it.")
+        except ValueError:  # segno's; the encoding's is one as well
+            return say("The QR code is left out: the link is too long for one.")
+        print(code)
+    return None

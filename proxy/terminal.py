@@ -1,0 +1,63 @@
+"""What the commands share: how they are shown, where the configuration is, what they say."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PLAIN: dict[str, Any] = {  # rich would take half of the time that `ropeway --help` may take
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+    "no_args_is_help": True,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="The configuration.  [default: config.toml in your folder for settings]"
+    ),
+]
+AllowPrivateOption = Annotated[
+    bool, typer.Option("--allow-private", help="Allow connections to private addresses and to the exit's own machine.")
+]
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def config_path(option: Path | None) -> Path:
+    if option is not None:
+        return option
+    import platformdirs
+
+    return platformdirs.user_config_path("ropeway", appauthor=False) / "config.toml"
+
+
+def command(words: str, option: Path | None) -> str:
+    """What the user has to type for the same configuration."""
+    import shlex
+
+    return f"ropeway {words}" + (f" --config {shlex.quote(str(option))}" if option else "")
+
+
+def until_interrupted(part: Callable[..., None], *arguments: object) -> None:
+    """Runs the program until it fails or is told to stop, which is no failure, even before it listens for signals."""
+    try:
+        part(*arguments)
+    except* KeyboardInterrupt:
+        pass
+    except* OSError as group:  # of the nurseries: one clear line is for the first of them
+        raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[OSError]) -> OSError:
+    inner = group.exceptions[0]
+    return inner if isinstance(inner, OSError) else _first(inner)
