@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-import socks  # type: ignore[import-untyped]
+import socks
 import trio
 from trio.testing import memory_stream_pair, open_stream_to_socket_listener, wait_all_tasks_blocked
 
