@@ -13,6 +13,7 @@ from .listener import serve_local
 from .listening import listen, shown
 from .local_side import LocalSide
 from .network import watch_network
+from .opener import always
 from .protocol.socks import Credentials
 from .start import Start
 from .tls import looks_like_a_browser
@@ -72,7 +73,7 @@ async def serve_port(
     relay = UDPRelay(side.choose, age_limit=settings.datagram_age, max_associations=settings.max_associations)
     await serve_local(
         listeners,
-        side.exits.open,
+        always(side.exits.open),
         credentials,
         associate=relay.serve if settings.max_associations else None,
         max_connections=settings.max_connections,
