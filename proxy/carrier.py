@@ -187,6 +187,8 @@ class Carrier:
             data = mux.data_to_send(limit, start)
             self._session.handle_events()
             self.look_at_timer()
+            if not data:
+                continue  # there were datagrams, and all were too old
             self._writing = True
             await self._stream.send_all(data)
             self._writing = False

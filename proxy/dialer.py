@@ -12,6 +12,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -32,6 +33,10 @@ CONNECT_TIMEOUT = 10.0
 LOOKUPS_AT_ONCE = 64
 #: Of one name's addresses. A name with hundreds of them must not make the exit knock at hundreds of doors.
 MOST_ATTEMPTS = 16
+#: A quiet connection is asked for after so many seconds, again after so many, and given up after so many questions without an answer. What
+#: stands before services forgets quiet connections without a word: load balancers after 240 s (Azure) or 350 s (AWS), NATs of phone networks
+#: after about 300 s. The first question and two repeated ones are earlier than all of them, and who has vanished is known after 270 s.
+KEEP_ALIVE = {"TCP_KEEPIDLE": 120, "TCP_KEEPALIVE": 120, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 5}
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 #: Nobody's addresses (RFC 5737, RFC 3849): a system that binds to these binds to anything.
@@ -77,8 +82,8 @@ _TELLING = (
 class SystemLookup:
     """The system's resolver, in threads."""
 
-    def __init__(self) -> None:
-        self._limiter = trio.CapacityLimiter(LOOKUPS_AT_ONCE)
+    def __init__(self, at_once: int = LOOKUPS_AT_ONCE) -> None:
+        self._limiter = trio.CapacityLimiter(at_once)
 
     async def __call__(self, host: str, family: socket.AddressFamily) -> list[str]:
         """Raises OSError. When it is cancelled the thread ends by itself later."""
@@ -100,13 +105,23 @@ async def open_socket(ip: IPAddress, port: int) -> trio.SocketStream:
     """Connects to one address. Raises OSError."""
     sock = trio.socket.socket(_FAMILIES[ip.version], socket.SOCK_STREAM)
     try:
-        # A destination that vanished without a word must not hold a stream for ever; the kernel asks after two hours.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        _keep_alive(sock)
         await sock.connect((str(ip), port))
     except BaseException:
         sock.close()
         raise
     return trio.SocketStream(sock)
+
+
+def _keep_alive(sock: trio.socket.SocketType) -> None:
+    """Towards destinations only. Apps are on this computer, where nothing in between forgets a connection and the kernel tells of each end."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEP_ALIVE.items():
+        option = getattr(socket, name, None)  # macOS says TCP_KEEPALIVE for TCP_KEEPIDLE
+        if option is not None:
+            # An old system asks in its own time: two hours nearly everywhere (RFC 9293, section 3.8.4).
+            with suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def is_own(ip: IPAddress) -> bool:

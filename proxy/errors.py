@@ -5,6 +5,7 @@ RopewayError                one line for the user
   OpenError                 a destination, a policy or the tunnel: has a Reason, becomes a SOCKS or HTTP answer
   LocalPortError            the local port cannot be used: the program behind it does not run, or is another one
   CarrierError              no carrier can be made: the exit, the network, the key or somebody in between
+  ServiceError              the system's supervisor of services is missing or refuses
 LocalProtocolError          our own caller asked for something that the protocol forbids: a bug
 RemoteProtocolError         the peer broke the protocol: its session or connection ends
 """
@@ -78,6 +79,10 @@ class LocalPortError(RopewayError):
 
 class CarrierError(RopewayError):
     """A carrier could not be made or did not prove itself; the text says what to do."""
+
+
+class ServiceError(RopewayError):
+    """What runs services on this system is missing, refuses, or could not start ours; the text says what to do."""
 
 
 class LocalProtocolError(Exception):

@@ -13,8 +13,11 @@ import trio
 
 from .acceptor import Acceptor
 from .address import Address
+from .association import Association, exchange
 from .errors import OpenError, Reason
+from .idleness import IDLE_TEXT, IDLE_TIME, end_idle
 from .protocol.budget import CONNECTION, Budget, limit_of
+from .protocol.datagrams import AGE
 from .protocol.event import Code
 from .protocol.handshake import (
     NO_TOKEN,
@@ -30,17 +33,20 @@ from .protocol.mux import Mux
 from .relay import relay
 from .served_session import ServedSession, Verdict
 from .session import Session
+from .strangers import Strangers
 from .telemetry import logger, shown
 from .tls import TLSStream
 from .waiting_room import Patience, WaitingRoom
 
 if TYPE_CHECKING:
+    from .session_association import SessionAssociation
     from .session_stream import SessionStream
     from .website import Website
 
 log = logger("exit")
 
 Connect: TypeAlias = Callable[[Address], Awaitable[trio.abc.HalfCloseableStream]]
+Associate: TypeAlias = Callable[[], Association]
 Listener: TypeAlias = trio.abc.Listener[trio.abc.HalfCloseableStream]
 
 # Our choices; seconds.
@@ -51,8 +57,8 @@ RELIEVE_EVERY = 0.5  # how often it looks whether memory is short
 PADDING = range(100, 701)
 #: Carriers and strangers at once; a stranger costs about 100 KB, most of it TLS.
 MAX_CONNECTIONS = 1024
-#: Of those, who has not proved to hold a key. The one that came first goes when another one comes: users always find a place.
-MAX_STRANGERS = 768
+#: Associations of all sessions; each is a socket.
+MAX_ASSOCIATIONS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +68,12 @@ class Limits:
     waiting_time: float = 600.0
     max_sessions: int = 16
     max_streams: int = 8192
+    max_associations: int = 256
+    datagram_age: float = AGE
     waiting_bytes_user: int = 64_000_000
     waiting_bytes: int = 128_000_000
     memory: int = 256_000_000
+    idle_time: float = IDLE_TIME
 
     @property
     def patience(self) -> Patience:
@@ -87,6 +96,7 @@ class Terms:
     identity: Identity
     website: Website
     connect: Connect
+    associate: Associate
     limits: Limits
 
 
@@ -117,27 +127,6 @@ class _Caller:
                 pass
 
 
-class Strangers:
-    """Connections that are no carriers, or not yet. When there are too many, the oldest is cancelled."""
-
-    def __init__(self) -> None:
-        self._scopes: dict[trio.CancelScope, None] = {}  # in the order in which they came
-
-    def enter(self) -> trio.CancelScope:
-        """The scope to run in; `leave` it in the end."""
-        if len(self._scopes) >= MAX_STRANGERS:
-            oldest = next(iter(self._scopes))
-            self.leave(oldest)
-            oldest.cancel()
-        scope = trio.CancelScope()
-        self._scopes[scope] = None
-        return scope
-
-    def leave(self, scope: trio.CancelScope) -> None:
-        """Its connection has ended, or is a carrier. Twice is the same as once."""
-        self._scopes.pop(scope, None)
-
-
 async def _shakes_hands(stream: TLSStream) -> bool:
     """Whether it speaks our TLS."""
     try:
@@ -157,6 +146,7 @@ class Exit:
         self._budget = Budget(limit_of(terms.limits.memory))
         self._room = WaitingRoom(terms.limits.patience, self._end, self._budget)
         self._strangers = Strangers()
+        self._associations = 0  # of all sessions
         self._carriers: set[trio.CancelScope] = set()
         self._tasks: trio.Nursery  # of the streams: they outlive the connection that they came on, and see the goodbye
         self._stopping = False
@@ -201,6 +191,7 @@ class Exit:
             async with trio.open_nursery() as tasks:
                 task_status.started(tasks)
                 tasks.start_soon(self._room.run)
+                tasks.start_soon(end_idle, lambda: self._terms.limits.idle_time, self._end_idle)
                 await self._relieve()
 
     async def _relieve(self) -> None:
@@ -210,6 +201,10 @@ class Exit:
             if self._budget.short:
                 for served in list(self._sessions.values()):
                     served.session.relieve()
+
+    def _end_idle(self, since: float) -> None:
+        for served in list(self._sessions.values()):
+            served.session.end_idle(since, IDLE_TEXT)
 
     async def _accept(
         self, listeners: Sequence[Listener], gone: trio.Event, *, task_status: trio.TaskStatus[Sequence[Listener]]
@@ -335,7 +330,9 @@ class Exit:
             self._end(oldest, "the user has made too many others")
         limits = self._terms.limits
         mux = Mux(opens=False, now=trio.current_time(), max_streams=limits.max_streams, budget=self._budget)
-        served = ServedSession(key_id, Session(mux, self._begin_stream))
+        mux.drop_after(limits.datagram_age)
+        session = Session(mux, self._begin_stream, accept_association=self._begin_association)
+        served = ServedSession(key_id, session)
         self._sessions[served.token] = served
         log.debug("a session begins")
         return served
@@ -360,3 +357,23 @@ class Exit:
         except Exception:  # it costs this stream and a line in the log, not the others
             log.error("a stream ended with an error that is a bug of Ropeway", exc_info=True)
             stream.reset(Reason.FAILED)
+
+    # ---- associations
+
+    def _begin_association(self, association: SessionAssociation) -> None:
+        if self._associations >= MAX_ASSOCIATIONS or association.siblings > self._terms.limits.max_associations:
+            association.reset(Reason.BUSY, "too many apps use UDP at the exit")
+        else:
+            self._associations += 1
+            self._tasks.start_soon(self._serve_association, association)
+
+    async def _serve_association(self, association: SessionAssociation) -> None:
+        """One association, to its end; its error boundary."""
+        try:
+            association.accept()
+            await exchange(association, self._terms.associate())
+        except Exception:
+            log.error("an association ended with an error that is a bug of Ropeway", exc_info=True)
+            association.reset(Reason.FAILED)
+        finally:
+            self._associations -= 1

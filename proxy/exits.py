@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
 
     from .address import Address
+    from .session_association import SessionAssociation
     from .session_stream import SessionStream
     from .tunnel import Tunnel
 
@@ -83,6 +84,12 @@ class Exits:
         current = self._current
         tunnel = current.tunnel if current is not None and current.up else await self._wait_until_up()
         return await tunnel.open(address)
+
+    async def associate(self) -> SessionAssociation:
+        """An association by way of the current exit, where it stays; as `Tunnel.associate`."""
+        current = self._current
+        tunnel = current.tunnel if current is not None and current.up else await self._wait_until_up()
+        return await tunnel.associate()
 
     async def _wait_until_up(self) -> Tunnel:
         with ExitStack() as stack, trio.move_on_after(self._connect_wait):

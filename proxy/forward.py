@@ -10,23 +10,26 @@ be done is to break the connection, so that half an answer never looks like a wh
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import h11
 import trio
 
-from .address import Address
+from .connections import AppProtocol
 from .errors import OpenError
+from .opener import GIVEN_UP, carry
 from .protocol import http_proxy
 from .protocol.http_proxy import StatusError
-from .relay import abort, relay
+from .relay import abort
 
 if TYPE_CHECKING:
-    from .protocol.socks import Credentials
+    from collections.abc import Awaitable, Callable
 
-OpenStream: TypeAlias = Callable[[Address], Awaitable[trio.abc.HalfCloseableStream]]
+    from .address import Address
+    from .connections import Connection
+    from .opener import Opener
+    from .protocol.socks import Credentials
 
 CHUNK = 65536
 #: How long a connection may wait for its next request: longer than sites keep theirs (nginx 75 s), so that they decide.
@@ -46,8 +49,8 @@ class _ClientGoneError(Exception):
 class _SiteGoneError(StatusError):
     """The stream to the site ended where an answer, or more of it, was due."""
 
-    def __init__(self) -> None:
-        super().__init__(502, "the site closed the connection without a whole answer")
+    def __init__(self, why: str = "") -> None:
+        super().__init__(502, "the site closed the connection without a whole answer" + (why and f": {why}"))
 
 
 def _open_fault(error: OpenError) -> StatusError:
@@ -67,26 +70,10 @@ async def answer_and_close(stream: trio.abc.HalfCloseableStream, answer: bytes) 
     await stream.aclose()
 
 
-async def carry(
-    app: trio.abc.HalfCloseableStream, tunnel: trio.abc.HalfCloseableStream, reply: bytes, early: bytes
-) -> None:
-    """Sends the reply to the app and its early data to the tunnel, and relays until both are done. Closes both in any case."""
-    try:
-        if reply:
-            await app.send_all(reply)
-        if early:
-            await tunnel.send_all(early)
-    except BaseException:
-        await abort(tunnel)
-        await abort(app)
-        raise
-    await relay(app, tunnel)
-
-
 async def serve_http(
     stream: trio.abc.HalfCloseableStream,
     data: bytes,
-    open_stream: OpenStream,
+    opener: Opener,
     credentials: Credentials | None,
     *,
     deadline: float,
@@ -95,7 +82,7 @@ async def serve_http(
 
     The head of the first request has to be complete at `deadline`.
     """
-    app = _App(_Client(stream, http_proxy.Connection(h11.SERVER, data)), open_stream, credentials)
+    app = _App(_Client(stream, http_proxy.Connection(h11.SERVER, data)), opener, credentials)
     await app.serve(deadline)
     await stream.aclose()
 
@@ -113,7 +100,9 @@ class _Side:
     def _fault(self, error: trio.BrokenResourceError) -> Exception:
         """What to tell: the exit's own reason, where it never connected and nobody had waited for that."""
         cause = error.__cause__
-        return _open_fault(cause) if isinstance(cause, OpenError) else self.broken()
+        return (
+            _open_fault(cause) if isinstance(cause, OpenError) else self.broken(getattr(self.stream, "reset_text", ""))
+        )
 
     async def receive(self) -> int:
         try:
@@ -143,9 +132,29 @@ class _Client(_Side):
 class _Site(_Side):
     broken = _SiteGoneError
 
-    def __init__(self, stream: trio.abc.HalfCloseableStream, address: Address) -> None:
+    def __init__(self, connection: Connection, stream: trio.abc.HalfCloseableStream) -> None:
         super().__init__(stream, http_proxy.Connection(h11.CLIENT))
-        self.address = address
+        self.connection = connection
+
+    async def receive(self) -> int:
+        if size := await super().receive():
+            self.connection.traffic.down(size, trio.current_time())
+        return size
+
+    async def send_all(self, data: bytes) -> None:
+        self.connection.traffic.up(len(data), trio.current_time())
+        await super().send_all(data)
+
+    async def close(self) -> None:
+        """For one that is idle: it gets a clean end."""
+        self.connection.close(trio.current_time())
+        with suppress(trio.BrokenResourceError):
+            await self.stream.aclose()
+
+    async def abort(self) -> None:
+        """For one that may have a part of a request: it must not take it for all."""
+        self.connection.close(trio.current_time(), getattr(self.stream, "reset_text", "") or GIVEN_UP)
+        await abort(self.stream)
 
 
 async def _pump(source: _Side, sink: _Side, head: bytes) -> None:
@@ -182,9 +191,12 @@ class _Exchange:
     async def run(self) -> None:
         """Raises StatusError or _ClientGoneError; then neither side can be used any more, but for an answer of ours."""
         async with trio.open_nursery() as nursery:
+            self._site.connection.ends_with(nursery.cancel_scope)
             nursery.start_soon(self._guard, self._pass_request, nursery.cancel_scope)
             await self._guard(self._pass_answer, nursery.cancel_scope)
             nursery.cancel_scope.cancel()
+        if self._fault is None and self._site.connection.ending:
+            raise _SiteGoneError(self._site.connection.ending)
         if self._fault is not None:
             raise self._fault
 
@@ -241,9 +253,9 @@ class _Exchange:
 class _App:
     """One connection of an app, request after request. Keeps the stream to the last request's site for the next one."""
 
-    def __init__(self, client: _Client, open_stream: OpenStream, credentials: Credentials | None) -> None:
+    def __init__(self, client: _Client, opener: Opener, credentials: Credentials | None) -> None:
         self._client = client
-        self._open_stream = open_stream
+        self._opener = opener
         self._credentials = credentials
         self._site: _Site | None = None
 
@@ -293,12 +305,15 @@ class _App:
     async def _wait_beside(self, site: _Site) -> None:
         """Waits for the client's next bytes, and meanwhile for the site's close, so that no request goes to a dead stream."""
         async with trio.open_nursery() as nursery:
+            site.connection.ends_with(nursery.cancel_scope)
             nursery.start_soon(self._watch_site, site)
             try:
                 await self._client.receive()
             except _ClientGoneError:
                 self._client.http.receive_data(b"")
             nursery.cancel_scope.cancel()
+        if site.connection.ending:
+            await self._close_site()
 
     async def _watch_site(self, site: _Site) -> None:
         with suppress(_SiteGoneError):
@@ -313,25 +328,24 @@ class _App:
         if given is None or not self._credentials.match(*given):
             raise StatusError(407, "this port wants the user name and the password of its configuration")
 
-    async def _open(self, address: Address) -> trio.abc.HalfCloseableStream:
+    async def _open(self, protocol: AppProtocol, address: Address) -> tuple[Connection, trio.abc.HalfCloseableStream]:
         try:
-            return await self._open_stream(address)
+            return await self._opener.open(protocol, address)
         except OpenError as exc:
             raise _open_fault(exc) from exc
 
     async def _connect(self, address: Address) -> None:
-        tunnel = await self._open(address)
-        await self._carry(tunnel, http_proxy.CONNECTED)
+        await self._carry(*await self._open(AppProtocol.CONNECT, address), http_proxy.CONNECTED)
 
-    async def _carry(self, tunnel: trio.abc.HalfCloseableStream, reply: bytes) -> None:
+    async def _carry(self, connection: Connection, tunnel: trio.abc.HalfCloseableStream, reply: bytes) -> None:
         with suppress(trio.BrokenResourceError):
-            await carry(self._client.stream, tunnel, reply, self._client.http.trailing_data)
+            await carry(self._client.stream, connection, tunnel, reply, self._client.http.trailing_data)
 
     async def _forward(self, request: h11.Request, target: http_proxy.Forward) -> bool:
-        kept = self._site is not None and self._site.address == target.address
+        kept = self._site is not None and self._site.connection.address == target.address
         if self._site is None or not kept:
             await self._close_site()
-            self._site = _Site(await self._open(target.address), target.address)
+            self._site = _Site(*await self._open(AppProtocol.HTTP, target.address))
         site = self._site
         exchange = _Exchange(self._client, site, request, target)
         try:
@@ -348,7 +362,7 @@ class _App:
             raise
         if exchange.switched:
             self._site = None
-            await self._carry(site.stream, site.http.trailing_data)
+            await self._carry(site.connection, site.stream, site.http.trailing_data)
             return False
         return await self._finish(site)
 
@@ -364,14 +378,11 @@ class _App:
         return False
 
     async def _close_site(self) -> None:
-        """For one that is idle: it gets a clean end."""
         site, self._site = self._site, None
         if site is not None:
-            with suppress(trio.BrokenResourceError):
-                await site.stream.aclose()
+            await site.close()
 
     async def _abort_site(self) -> None:
-        """For one that may have a part of a request: it must not take it for all."""
         site, self._site = self._site, None
         if site is not None:
-            await abort(site.stream)
+            await site.abort()

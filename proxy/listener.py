@@ -1,17 +1,20 @@
 """The local port: SOCKS5, SOCKS4 and HTTP on one, told apart by the first byte that an app sends.
 
-It needs nothing but a way to open a stream to an address.
+It needs nothing but a way to open a stream to an address, and one to serve apps that send datagrams, if they are to be served.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
 from .acceptor import Acceptor
+from .connections import AppProtocol, Connection, Connections
 from .errors import OpenError
-from .forward import OpenStream, answer_and_close, carry, serve_http
+from .forward import answer_and_close, serve_http
+from .opener import Opener, OpenStream, carry
 from .protocol import socks
 
 if TYPE_CHECKING:
@@ -20,13 +23,16 @@ if TYPE_CHECKING:
     from .protocol.socks import Credentials
 
 Listener: TypeAlias = trio.abc.Listener[trio.abc.HalfCloseableStream]
+#: Answers the app's UDP ASSOCIATE and serves it until the connection ends. Closes the stream.
+ServeAssociation: TypeAlias = Callable[[trio.abc.HalfCloseableStream, socks.Handshake], Awaitable[None]]
 
 #: Chromium opens 32 connections to one proxy by default, a chat app a handful: room for many apps at once.
 MAX_CONNECTIONS = 8192
 HANDSHAKE_LIMIT = 30.0
 #: More than any handshake, and little to allocate; what an app sends ahead is read in pieces.
 _CHUNK = 4096
-_SOCKS = (bytes([socks.VERSION_5]), bytes([socks.VERSION_4]))
+_PROTOCOLS = {bytes([socks.VERSION_5]): AppProtocol.SOCKS5, bytes([socks.VERSION_4]): AppProtocol.SOCKS4}
+_SOCKS = tuple(_PROTOCOLS)
 
 
 async def serve_local(
@@ -34,26 +40,31 @@ async def serve_local(
     open_stream: OpenStream,
     credentials: Credentials | None,
     *,
+    associate: ServeAssociation | None = None,
     max_connections: int = MAX_CONNECTIONS,
+    connections: Connections | None = None,
     task_status: trio.TaskStatus[Sequence[Listener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves until it is cancelled, and then closes the listeners and every connection.
 
     `open_stream` raises OpenError; anything else that goes wrong with a connection ends that connection and is logged.
-    Beyond `max_connections` at once, new ones wait in the queue of the kernel. Raises OSError where a listener fails.
+    Without `associate`, UDP ASSOCIATE is a command that is not supported.
+    Beyond `max_connections` at once, new ones wait in the queue of the kernel. What is open stands in `connections`.
+    Raises OSError where a listener fails.
     """
-    port = _Port(open_stream, credentials)
+    port = _Port(Opener(open_stream, connections or Connections()), credentials, associate)
     await Acceptor(port.serve, max_connections).run(listeners, task_status=task_status)
 
 
-#: The stream of the tunnel, the reply to the app, and what the app has sent already.
-_Joined: TypeAlias = tuple[trio.abc.HalfCloseableStream, bytes, bytes]
+#: The entry in the table, the stream of the tunnel, the reply to the app, and what the app has sent already.
+_Joined: TypeAlias = tuple[Connection, trio.abc.HalfCloseableStream, bytes, bytes]
 
 
 class _Port:
-    def __init__(self, open_stream: OpenStream, credentials: Credentials | None) -> None:
-        self._open_stream = open_stream
+    def __init__(self, opener: Opener, credentials: Credentials | None, associate: ServeAssociation | None) -> None:
+        self._opener = opener
         self._credentials = credentials
+        self._associate = associate
 
     async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
         # What it took to get there is forgotten by then: a connection may be idle for days, and there may be thousands.
@@ -70,13 +81,13 @@ class _Port:
         if limit.cancelled_caught or not data:
             return None
         if not data.startswith(_SOCKS):
-            await serve_http(stream, data, self._open_stream, self._credentials, deadline=limit.deadline)
+            await serve_http(stream, data, self._opener, self._credentials, deadline=limit.deadline)
             return None
-        return None if handshake is None else await self._open(stream, handshake)
+        return None if handshake is None else await self._open(stream, _PROTOCOLS[data[:1]], handshake)
 
     async def _shake_hands(self, stream: trio.abc.HalfCloseableStream, data: bytes) -> socks.Handshake | None:
         """Returns the finished handshake, or None where there is no request; then the stream is done with."""
-        handshake = socks.Handshake(self._credentials)
+        handshake = socks.Handshake(self._credentials, associates=self._associate is not None)
         while data:
             answer = handshake.receive_data(data)
             if handshake.over and handshake.request is None:
@@ -89,11 +100,16 @@ class _Port:
             data = bytes(await stream.receive_some(_CHUNK))
         return None
 
-    async def _open(self, stream: trio.abc.HalfCloseableStream, handshake: socks.Handshake) -> _Joined | None:
-        assert handshake.request is not None
+    async def _open(
+        self, stream: trio.abc.HalfCloseableStream, protocol: AppProtocol, handshake: socks.Handshake
+    ) -> _Joined | None:
+        if not isinstance(handshake.request, socks.Connect):
+            assert self._associate is not None  # or the handshake would have refused
+            await self._associate(stream, handshake)
+            return None
         try:
-            tunnel = await self._open_stream(handshake.request)
+            connection, tunnel = await self._opener.open(protocol, handshake.request.address)
         except OpenError as exc:
             await answer_and_close(stream, handshake.failed(exc.reason))
             return None
-        return tunnel, handshake.succeeded(), handshake.trailing_data
+        return connection, tunnel, handshake.succeeded(), handshake.trailing_data

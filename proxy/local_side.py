@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Hashable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -12,6 +13,7 @@ import trio
 
 from . import telemetry
 from .config import load
+from .connections import Connections
 from .dialer import Dialer
 from .errors import ConfigError
 from .exits import Exits, Route
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from .address import Address
     from .address_book import AddressBook
+    from .association import Association
     from .preference import ChosenExit
     from .settings import LocalSettings
     from .share import Link
@@ -45,6 +48,16 @@ def check_exits(settings: LocalSettings) -> None:
         raise ConfigError("local.exit", "there is no exit to go to; run `ropeway join LINK` with a link from your exit")
 
 
+@dataclass(frozen=True, slots=True)
+class _ThroughTunnel:
+    """Where datagrams go that go through the tunnel."""
+
+    exits: Exits
+
+    async def open(self) -> Association:
+        return await self.exits.associate()
+
+
 class LocalSide:
     """`exits` is what has to run. `book` is where the addresses of exits are kept on disk, if at all. Needs trio to run."""
 
@@ -56,6 +69,7 @@ class LocalSide:
         self._ways: dict[Identity, Ways] = {}
         self._budget = Budget(limit_of(settings.memory))
         self.exits = Exits(self._routes(), connect_wait=settings.connect_wait)
+        self.connections = Connections()
 
     def change(self, settings: LocalSettings) -> None:
         """These settings hold from now on, but for those that the log says need a restart."""
@@ -64,12 +78,19 @@ class LocalSide:
         self.exits.change(self._routes(), connect_wait=settings.connect_wait)
         for tunnel in self.exits.tunnels:
             tunnel.adjust(
-                connect_wait=settings.connect_wait, waiting_time=settings.waiting_time, rotation=self._rotation()
+                connect_wait=settings.connect_wait,
+                waiting_time=settings.waiting_time,
+                rotation=self._rotation(),
+                datagram_age=settings.datagram_age,
             )
         changed = [name for name in _NEEDS_RESTART if getattr(settings, name) != getattr(self._started_with, name)]
         if changed:
             names = ", ".join(f"local.{name}" for name in changed)
             log.warning("what changed in %s holds when `ropeway run` is started again", names)
+
+    def choose(self, _address: Address) -> _ThroughTunnel:
+        """What takes datagrams to that address."""
+        return _ThroughTunnel(self.exits)
 
     def reload(self, path: Path) -> None:
         """Reads the file again. Where it cannot be used, the log says why and everything stays as it is."""
@@ -79,7 +100,7 @@ class LocalSide:
         except ConfigError as exc:
             log.error("the configuration cannot be used, and everything stays as it is: %s", exc)
             return
-        telemetry.configure(config.log.level, config.log.format, destinations=config.log.destinations)
+        config.log.apply()
         self.change(config.local)
         log.info("the configuration was read again")
 
@@ -127,6 +148,7 @@ class LocalSide:
             connect_wait=self._settings.connect_wait,
             waiting_time=self._settings.waiting_time,
             rotation=self._rotation(),
+            datagram_age=self._settings.datagram_age,
             budget=self._budget,
         )
 

@@ -6,11 +6,19 @@ import contextlib
 import socket
 import struct
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
 from .protocol.budget import LARGEST
 from .tcp import shortcut
+
+if TYPE_CHECKING:
+    from .connections import Connection
+
+#: What is told how many bytes went, and when; 0 is the end.
+_Count: TypeAlias = Callable[[int, float], None]
 
 # Our choices.
 #: One read's worth: what a stream of the tunnel gives at once, so that a task switch serves much of a fast stream.
@@ -25,16 +33,25 @@ _NAME = "relay"
 _ENDED = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
-async def relay(a: trio.abc.HalfCloseableStream, b: trio.abc.HalfCloseableStream) -> None:
+#: What the table says of an end that is no end, where the stream does not know better: one of the tunnel would.
+_BY_APP, _BY_EITHER = "the app broke it off", "the app or the destination broke it off"
+
+
+async def relay(
+    a: trio.abc.HalfCloseableStream, b: trio.abc.HalfCloseableStream, connection: Connection | None = None
+) -> None:
     """Copies both ways until both directions have ended, then closes both streams.
 
     An end that `a` says goes on to `b` as its end while the other direction lives, and the reverse. When either stream breaks, both are
     aborted: what was cut off must not look finished. A cancelled relay aborts both. Raises nothing for what a peer or a network does.
+
+    `connection` is the entry of the app, where `a` is one's: it is told of each byte, ends both where it is to end, and is closed.
     """
     whole = False
     try:
-        whole = await _copy_both(a, b)
+        whole = await _copy_both(a, b, connection)
     finally:
+        _end(connection, b, whole)
         end = _close if whole else abort
         try:
             await end(a)
@@ -52,20 +69,35 @@ async def abort(stream: trio.abc.AsyncResource) -> None:
         await trio.aclose_forcefully(stream)
 
 
+def _begin(connection: Connection | None, scope: trio.CancelScope) -> tuple[_Count | None, _Count | None]:
+    """What is told of the bytes up and down."""
+    if connection is None:
+        return None, None
+    connection.ends_with(scope)
+    return connection.traffic.up, connection.traffic.down
+
+
+def _end(connection: Connection | None, b: trio.abc.AsyncResource, whole: bool) -> None:
+    if connection is not None:
+        connection.close(trio.current_time(), "" if whole else getattr(b, "reset_text", _BY_EITHER) or _BY_APP)
+
+
 async def _close(stream: trio.abc.AsyncResource) -> None:
     with contextlib.suppress(*_ENDED):
         await stream.aclose()
 
 
-async def _copy_both(a: trio.abc.HalfCloseableStream, b: trio.abc.HalfCloseableStream) -> bool:
+async def _copy_both(
+    a: trio.abc.HalfCloseableStream, b: trio.abc.HalfCloseableStream, connection: Connection | None
+) -> bool:
     """Whether both directions came to their end."""
     ended = 0
     a, b = shortcut(a), shortcut(b)
 
-    async def one_way(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream) -> None:
+    async def one_way(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream, count: _Count | None) -> None:
         nonlocal ended
         try:
-            await _copy(source, sink)
+            await _copy(source, sink, count)
         except _ENDED:
             nursery.cancel_scope.cancel()
         else:
@@ -76,8 +108,9 @@ async def _copy_both(a: trio.abc.HalfCloseableStream, b: trio.abc.HalfCloseableS
             for stream in (a, b):
                 if hasattr(stream, "cancel_when_reset"):  # one of the tunnel; who does not read is told as well
                     stream.cancel_when_reset(nursery.cancel_scope)
-            nursery.start_soon(one_way, a, b, name=_NAME)
-            await one_way(b, a)  # a nursery's own task would only wait
+            up, down = _begin(connection, nursery.cancel_scope)
+            nursery.start_soon(one_way, a, b, up, name=_NAME)
+            await one_way(b, a, down)  # a nursery's own task would only wait
     except BaseExceptionGroup as group:
         error = _foremost(group)
     else:
@@ -85,13 +118,17 @@ async def _copy_both(a: trio.abc.HalfCloseableStream, b: trio.abc.HalfCloseableS
     raise error
 
 
-async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream) -> None:
+async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream, count: _Count | None) -> None:
     appetite = getattr(sink, "appetite", _whole_reads)  # a stream of the tunnel says how much it likes
     if hasattr(source, "hand_on") and hasattr(sink, "send_now"):
-        source.hand_on(sink.send_now)
+        source.hand_on(sink.send_now, count)
     while data := await source.receive_some(appetite()):
+        if count is not None:
+            count(len(data), trio.current_time())
         await sink.send_all(data)
         data = b""  # an idle stream keeps no chunk alive
+    if count is not None:
+        count(0, trio.current_time())
     await sink.send_eof()
 
 

@@ -13,8 +13,11 @@ import trio
 
 from .address import Address
 from .carrier import Carrier
+from .errors import Reason
 from .protocol.event import (
+    AssociationOpened,
     Code,
+    DatagramReceived,
     GoneAway,
     StreamAccepted,
     StreamOpened,
@@ -22,14 +25,18 @@ from .protocol.event import (
     StreamReset,
     StreamWritable,
 )
+from .session_association import SessionAssociation
 from .session_stream import SessionStream, Wakeup
 
 if TYPE_CHECKING:
+    from .protocol.datagrams import Association
     from .protocol.mux import Mux
     from .protocol.stream import Stream
 
 #: What to do with a stream that the local side opened; it runs until the stream is done with, and never raises.
 Accept: TypeAlias = Callable[[SessionStream], None]
+#: The same for an association.
+AcceptAssociation: TypeAlias = Callable[[SessionAssociation], None]
 Refused: TypeAlias = Callable[[Address], None]
 
 
@@ -38,11 +45,19 @@ class Session:
     peer resets without having accepted it; neither may wait.
     """
 
-    def __init__(self, mux: Mux, accept: Accept | None = None, refused: Refused | None = None) -> None:
+    def __init__(
+        self,
+        mux: Mux,
+        accept: Accept | None = None,
+        refused: Refused | None = None,
+        accept_association: AcceptAssociation | None = None,
+    ) -> None:
         self.mux = mux
         self._accept = accept
+        self._accept_association = accept_association
         self._refused = refused
         self._streams: dict[int, SessionStream] = {}
+        self._associations: dict[int, SessionAssociation] = {}
         self.output = Wakeup()  # for the carrier's writer
         self._carrier: Carrier | None = None
         self.over = trio.Event()  # set when the session has ended and its streams are reset
@@ -61,6 +76,21 @@ class Session:
         self.wake_writer()
         return stream
 
+    @property
+    def associations(self) -> int:
+        """How many are open."""
+        return len(self._associations)
+
+    def associate(self) -> SessionAssociation:
+        """An association on which datagrams may be sent at once. Raises OpenError where the session takes none."""
+        association = self._associated(self.mux.associate(trio.current_time()))
+        self.wake_writer()
+        return association
+
+    def _associated(self, association: Association) -> SessionAssociation:
+        made = self._associations[association.id] = SessionAssociation(self, association)
+        return made
+
     def _made(self, stream: Stream) -> SessionStream:
         made = self._streams[stream.id] = SessionStream(self, stream)
         return made
@@ -68,6 +98,7 @@ class Session:
     def forget(self, stream: Stream) -> None:
         """Nobody waits for anything of it any more."""
         self._streams.pop(stream.id, None)
+        self._associations.pop(stream.id, None)
 
     def wake_writer(self) -> None:
         """Call after anything that may have given the core something to say."""
@@ -94,6 +125,11 @@ class Session:
         self.mux.relieve(trio.current_time())
         self.handle_events()
         self.wake_writer()
+
+    def end_idle(self, since: float, text: str) -> None:
+        """Resets the streams over which nothing has gone since then, also those that only wait for an app to take the rest."""
+        for stream in [each for each in self._streams.values() if each.quiet_since <= since]:
+            stream.reset(Reason.TIMED_OUT, text)
 
     # ---- carriers
 
@@ -163,10 +199,21 @@ class Session:
             stream.wake_sender()
 
     def _on_reset(self, event: StreamReset) -> None:
+        if (association := self._associations.pop(event.stream.id, None)) is not None:
+            association.wake_all()
+            return
         if self._refused is not None and not event.stream.accepted:
             self._refused(event.stream.address)
         if (stream := self._streams.pop(event.stream.id, None)) is not None:
             stream.wake_all()
+
+    def _on_associated(self, event: AssociationOpened) -> None:
+        assert self._accept_association is not None, "the core lets only the exit be opened associations at"
+        self._accept_association(self._associated(event.association))
+
+    def _on_datagram(self, event: DatagramReceived) -> None:
+        if (association := self._associations.get(event.association.id)) is not None:
+            association.arrived(event.address, event.data)
 
     def _on_gone_away(self, _event: GoneAway) -> None:
         if self.mux.over is not None:
@@ -179,5 +226,7 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     StreamReadable: Session._on_readable,
     StreamWritable: Session._on_writable,
     StreamReset: Session._on_reset,
+    AssociationOpened: Session._on_associated,
+    DatagramReceived: Session._on_datagram,
     GoneAway: Session._on_gone_away,
 }

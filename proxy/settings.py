@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, TypeAlias
 
+from . import telemetry
 from .config_tables import UserTable
 from .errors import ConfigError
 from .keys import UserKey, to_base64
@@ -79,6 +80,10 @@ class LogSettings:
     level: str
     destinations: bool
     format: str
+
+    def apply(self) -> None:
+        """The log is as they say from now on."""
+        telemetry.configure(self.level, self.format, destinations=self.destinations)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from .errors import CarrierError, Reason, RemoteProtocolError
 from .greeting import FORGOTTEN, ForgottenError, Greeting
 from .known_good import KnownGood
 from .openings import Openings
+from .protocol.datagrams import AGE
 from .protocol.event import Code
 from .protocol.handshake import AFTER_WELCOME, NO_TOKEN, Wanted
 from .protocol.mux import EARLY, Mux
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .carrier import Carrier
     from .keys import UserKey
     from .protocol.budget import Budget
+    from .session_association import SessionAssociation
     from .session_stream import SessionStream
     from .tls import TLSStream
     from .ways import Opened
@@ -114,15 +116,16 @@ class Tunnel:
         connect_wait: float,
         waiting_time: float = WAITING_TIME,
         rotation: Rotation = Rotation(),
+        datagram_age: float = AGE,
         budget: Budget | None = None,
     ) -> None:
         self._open_carrier = open_carrier
         self._budget = budget
         self._key = key
         self._openings = Openings()
-        self.adjust(connect_wait=connect_wait, waiting_time=waiting_time, rotation=rotation)
         self._known_good = KnownGood()
         self._session = self._new_session()
+        self.adjust(connect_wait=connect_wait, waiting_time=waiting_time, rotation=rotation, datagram_age=datagram_age)
         self._token = NO_TOKEN
         self._down_since = -math.inf
         self._backoff = Backoff()
@@ -137,11 +140,13 @@ class Tunnel:
     def __repr__(self) -> str:
         return f"<Tunnel {'up' if self.up.is_set() else 'down'}, {self._session!r}>"
 
-    def adjust(self, *, connect_wait: float, waiting_time: float, rotation: Rotation) -> None:
+    def adjust(self, *, connect_wait: float, waiting_time: float, rotation: Rotation, datagram_age: float) -> None:
         """For what begins from now on; times are in seconds."""
         self._openings.connect_wait = connect_wait
         self._waiting_time = waiting_time
         self._rotation = rotation
+        self._datagram_age = datagram_age
+        self._session.mux.drop_after(datagram_age)
 
     @property
     def up(self) -> trio.Event:
@@ -183,6 +188,13 @@ class Tunnel:
             raise
         self._known_good.add(address, trio.current_time())
         return stream
+
+    async def associate(self) -> SessionAssociation:
+        """An association at the exit, on which datagrams may be sent at once. Raises OpenError, as `open` does where there is no carrier."""
+        if not self.up.is_set():
+            with self.wanted():
+                await self._openings.until_up()
+        return self._session.associate()
 
     @contextmanager
     def wanted(self) -> Iterator[None]:
@@ -298,6 +310,7 @@ class Tunnel:
         """Resets the streams of the session, and makes another one for those that come."""
         self._session.lost(why)
         self._session = self._new_session()
+        self._session.mux.drop_after(self._datagram_age)
         self._token = NO_TOKEN
 
     # ---- carriers

@@ -11,6 +11,7 @@ import trio
 from trio.testing import memory_stream_pair
 
 from proxy.address import Address
+from proxy.association import Association
 from proxy.errors import CarrierError, OpenError, Reason
 from proxy.exit import Exit, Limits, Terms
 from proxy.exit import Identity as Shown
@@ -281,6 +282,31 @@ async def greet(opened: Opened, key: UserKey, hello: Hello, behind: bytes = b"")
     return Greeted(opened.stream, answer[0], data[answer[1] :])
 
 
+class MemoryAssociation(Association):
+    """What it was given to send, and what a test lets arrive."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Address, bytes]] = []
+        self._arrive, self._arrived = trio.open_memory_channel[tuple[Address, bytes]](1000)
+        self.closed = trio.Event()
+
+    def arrive(self, address: Address, data: bytes) -> None:
+        self._arrive.send_nowait((address, data))
+
+    def send(self, address: Address, data: bytes) -> None:
+        if self.closed.is_set():
+            raise trio.ClosedResourceError
+        self.sent.append((address, data))
+
+    async def receive(self) -> tuple[Address, bytes]:
+        return await self._arrived.receive()
+
+    async def aclose(self) -> None:
+        self.closed.set()
+        self._arrived.close()
+        await trio.lowlevel.checkpoint()
+
+
 class World:
     """An exit, what lies behind it, and ways to it: cables, or the kernel's `sockets`, which know of no clock that jumps."""
 
@@ -291,6 +317,7 @@ class World:
         self.key = UserKey.new()
         self.other_key = UserKey.new()
         self.destinations = Destinations(nursery)
+        self.associations: list[MemoryAssociation] = []
         self.website = Visits()
         self.cables: list[Cable] = []
         self.make_cable: Callable[[], Cable] = Cable
@@ -312,11 +339,15 @@ class World:
         self._exit_gone = trio.Event()
         await self._nursery.start(self._serve)
 
+    def associate(self) -> MemoryAssociation:
+        self.associations.append(MemoryAssociation())
+        return self.associations[-1]
+
     def terms(self, limits: Limits = Limits(), *, keys: Sequence[UserKey] | None = None) -> Terms:  # noqa: B008
         """What an exit of this world goes by; `keys` in place of the two users'."""
         users = {key.key_id: key.secret for key in ((self.key, self.other_key) if keys is None else keys)}
         shown = Shown(self.server.context, self.server.binding)
-        return Terms(users, shown, self.website, self.destinations.connect, limits)
+        return Terms(users, shown, self.website, self.destinations.connect, self.associate, limits)
 
     async def _serve(self, *, task_status: trio.TaskStatus[None]) -> None:
         try:

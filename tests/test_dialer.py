@@ -391,6 +391,30 @@ class TestSystem:
                 await open_socket(ipaddress.ip_address("127.0.0.1"), bound.getsockname()[1])
         assert [sock.fileno() for sock in made] == [-1]
 
+    @pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="this system has another name for it")
+    async def test_a_quiet_destination_is_asked_for_before_anything_forgets_it(self) -> None:
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            bound.listen()
+            async with await open_socket(ipaddress.ip_address("127.0.0.1"), bound.getsockname()[1]) as stream:
+                assert stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                idle, pause, count = (
+                    stream.socket.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+                    for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+                )
+        assert idle + 2 * pause < 240  # the shortest of what the comment at KEEP_ALIVE names
+        assert idle + pause * count == 270
+
+    async def test_a_system_without_those_options_connects_all_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(
+            proxy.dialer, "KEEP_ALIVE", {"TCP_NO_SUCH_OPTION": 1, "TCP_MAXSEG": 1}
+        )  # unknown, and refused
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            bound.listen()
+            async with await open_socket(ipaddress.ip_address("127.0.0.1"), bound.getsockname()[1]) as stream:
+                assert stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+
     async def test_the_resolver_is_asked_for_few_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         running = most = 0
         release = trio.Event()

@@ -14,11 +14,12 @@ from proxy.errors import (
     Reason,
     RemoteProtocolError,
     RopewayError,
+    ServiceError,
 )
 
 
 def test_what_a_user_may_read_is_one_family_and_protocol_errors_are_not_in_it() -> None:
-    assert {ConfigError, OpenError, LocalPortError, CarrierError} == set(RopewayError.__subclasses__())
+    assert {ConfigError, OpenError, LocalPortError, CarrierError, ServiceError} == set(RopewayError.__subclasses__())
     for kind in (LocalProtocolError, RemoteProtocolError):
         assert not issubclass(kind, RopewayError)
 

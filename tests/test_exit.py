@@ -13,8 +13,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from proxy.address import Address
 from proxy.errors import CarrierError, OpenError, Reason
 from proxy.exit import HANDSHAKE_TIMEOUT, STOP_TIMEOUT, Limits
+from proxy.idleness import LOOK_EVERY as LOOK_FOR_IDLE_EVERY
 from proxy.keys import UserKey, new_certificate
 from proxy.protocol.budget import LIMIT
 from proxy.protocol.event import Code
@@ -24,7 +26,21 @@ from proxy.protocol.mux import Mux
 from proxy.served_session import FINISH_TIMEOUT
 from proxy.session import Session
 from proxy.waiting_room import LOOK_EVERY
-from tests.memory import ECHO, HELD, SLOW, Cable, Greeted, Identity, Visits, World, exchange, greet, identity, world
+from tests.memory import (
+    ECHO,
+    HELD,
+    SLOW,
+    Cable,
+    Greeted,
+    Identity,
+    MemoryAssociation,
+    Visits,
+    World,
+    exchange,
+    greet,
+    identity,
+    world,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,7 +48,6 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from proxy.address import Address
     from proxy.session_stream import SessionStream
     from proxy.ways import Opened
 
@@ -107,7 +122,7 @@ async def test_strangers_never_take_every_place(
     server: Identity, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They keep their connections open for ever; the oldest goes, and carriers do not count."""
-    monkeypatch.setattr("proxy.exit.MAX_STRANGERS", 5)
+    monkeypatch.setattr("proxy.strangers.MAX_STRANGERS", 5)
     async with world(server) as around:
         around.run(tunnel := around.new_tunnel())
         stream = await tunnel.open(ECHO)
@@ -603,3 +618,149 @@ async def test_peers_that_do_nothing_hold_up_a_stop_no_longer_than_its_bound(
 
 def test_a_carrier_error_is_one_line() -> None:
     assert "\n" not in str(CarrierError("one line"))
+
+
+# ---- associations
+
+
+PEER, OTHER_PEER = Address("192.0.2.9", 3478), Address("192.0.2.10", 4000)
+
+
+async def test_datagrams_of_an_app_and_of_whoever_answers(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        around.run(tunnel := around.new_tunnel())
+        association = await tunnel.associate()
+        association.send(PEER, b"up")
+        await wait_all_tasks_blocked()
+        (there,) = around.associations
+        assert there.sent == [(PEER, b"up")]
+        there.arrive(OTHER_PEER, b"down")
+        assert await association.receive() == (OTHER_PEER, b"down")
+        await association.aclose()
+        await there.closed.wait()
+
+
+async def test_an_association_stays_the_same_on_the_next_carrier(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        around.run(tunnel := around.new_tunnel())
+        association = await tunnel.associate()
+        association.send(PEER, b"one")
+        await wait_all_tasks_blocked()
+        for number in range(3):
+            around.cut()
+            await trio.sleep(1)
+            association.send(PEER, b"%d" % number)
+            await wait_all_tasks_blocked()
+        (there,) = around.associations
+        assert there.sent == [(PEER, b"one"), (PEER, b"0"), (PEER, b"1"), (PEER, b"2")]
+
+
+async def test_associations_of_one_session_are_limited(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server, Limits(max_associations=2)) as around:
+        around.run(tunnel := around.new_tunnel())
+        open_ones = [await tunnel.associate() for _ in range(2)]
+        with pytest.raises(trio.BrokenResourceError) as caught:
+            await (await tunnel.associate()).receive()
+        assert isinstance(caught.value.__cause__, OpenError)
+        assert caught.value.__cause__.reason is Reason.BUSY
+        await open_ones[0].aclose()
+        await wait_all_tasks_blocked()
+        another = await tunnel.associate()
+        another.send(PEER, b"there is room again")
+        await wait_all_tasks_blocked()
+        assert around.associations[-1].sent == [(PEER, b"there is room again")]
+        await exchange(await tunnel.open(ECHO))
+
+
+async def test_ten_thousand_associations_disturb_no_stream(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        around.run(tunnel := around.new_tunnel())
+        stream = await tunnel.open(ECHO)
+        for _ in range(5000):
+            with suppress(OpenError):
+                await tunnel.associate()
+        await exchange(stream)
+        assert len(around.associations) == Limits().max_associations
+
+
+async def test_an_association_ends_with_its_session(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        running = around.run(tunnel := around.new_tunnel())
+        association = await tunnel.associate()
+        await wait_all_tasks_blocked()
+        running.cancel()
+        await around.associations[0].closed.wait()
+        with pytest.raises((trio.BrokenResourceError, trio.ClosedResourceError)):
+            await association.receive()
+
+
+async def test_a_fault_of_one_association_is_its_own(
+    server: Identity, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    async with world(server) as around:
+        around.run(tunnel := around.new_tunnel())
+        monkeypatch.setattr(MemoryAssociation, "send", fail)
+        association = await tunnel.associate()
+        association.send(PEER, b"")
+        with pytest.raises(trio.BrokenResourceError):
+            await association.receive()
+        await exchange(await tunnel.open(ECHO))
+    assert [record.getMessage() for record in caplog.records if "association" in record.getMessage()]
+
+
+# ---- idle streams
+
+
+IDLE = 1800.0
+
+
+async def test_an_idle_stream_is_reset_and_told_why(server: Identity, autojump_clock: MockClock) -> None:
+    """Not before its time, and within a minute or so after it. What has said a word meanwhile stays, also half-closed."""
+    async with world(server, Limits(idle_time=IDLE)) as around:
+        around.run(tunnel := around.new_tunnel())
+        idle, busy, half_closed = [await tunnel.open(address) for address in (HELD, ECHO, HELD)]
+        for stream in (idle, half_closed):
+            await stream.send_all(b"hello")
+        await half_closed.send_eof()
+        await exchange(busy)
+        begun = trio.current_time()
+        await trio.sleep(IDLE - 5)
+        assert not idle.reset_text
+        await exchange(busy)
+        idle_destination, answering = around.destinations.held
+        await answering.send_all(b"late answer")
+        with pytest.raises(
+            trio.BrokenResourceError, match=r"timed_out \(nothing went over it for longer than idle_time"
+        ):
+            await idle.receive_some()
+        assert IDLE <= trio.current_time() - begun <= IDLE + LOOK_FOR_IDLE_EVERY + 5
+        assert await idle_destination.receive_some() == b"hello"
+        with pytest.raises(trio.BrokenResourceError):
+            await idle_destination.send_all(b"anybody?")
+        await exchange(busy)
+        assert await half_closed.receive_some() == b"late answer"
+
+
+@pytest.mark.parametrize("idle_time", [0.0, 7200.0])
+async def test_the_exit_lets_streams_be_idle_as_long_as_it_is_set(
+    server: Identity, autojump_clock: MockClock, idle_time: float
+) -> None:
+    async with world(server, Limits(idle_time=idle_time)) as around:
+        around.run(tunnel := around.new_tunnel())
+        stream = await tunnel.open(ECHO)
+        await exchange(stream)
+        await trio.sleep(6900)
+        await exchange(stream)
+
+
+async def test_a_changed_idle_time_holds_for_streams_that_are_open(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server, Limits(idle_time=0)) as around:
+        around.run(tunnel := around.new_tunnel())
+        stream = await tunnel.open(ECHO)
+        await trio.sleep(2 * IDLE)
+        around.exit.change(around.terms(Limits(idle_time=IDLE)))
+        with pytest.raises(trio.BrokenResourceError, match="idle_time"):
+            await stream.receive_some()

@@ -10,20 +10,23 @@ import pytest
 import trio
 from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
-from proxy import forward
+from proxy import connections, forward
 from proxy.address import Address
+from proxy.connections import Connections
 from proxy.errors import OpenError, Reason
+from proxy.idleness import IDLE_TEXT
+from proxy.opener import Opener
 from proxy.protocol import http_proxy
 from proxy.protocol.socks import Credentials
 from proxy.relay import abort
 from tests.ends import two_ends
+from tests.pair import ADDRESS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from trio.testing import MockClock
 
-    from proxy.forward import OpenStream
 
 Pair: TypeAlias = Callable[[], tuple[trio.abc.HalfCloseableStream, trio.abc.HalfCloseableStream]]
 
@@ -81,12 +84,13 @@ class World:
         self.opened: list[Address] = []
         self.refusal: OpenError | None = None
         self.finished = trio.Event()
+        self.connections = Connections()
         self._sites, self._waiting = trio.open_memory_channel[Peer](100)
         nursery.start_soon(self._serve, credentials)
 
     async def _serve(self, credentials: Credentials | None) -> None:
-        open_stream: OpenStream = self.open
-        await forward.serve_http(self.local, b"", open_stream, credentials, deadline=trio.current_time() + 30)
+        opener = Opener(self.open, self.connections)
+        await forward.serve_http(self.local, b"", opener, credentials, deadline=trio.current_time() + 30)
         self.finished.set()
 
     async def open(self, address: Address) -> trio.abc.HalfCloseableStream:
@@ -341,7 +345,9 @@ async def test_a_body_that_ends_with_a_reset_does_not_look_like_a_whole_one() ->
 
     async def serve() -> None:
         stream = await app_listener.accept()
-        await forward.serve_http(stream, b"", open_stream, None, deadline=trio.current_time() + 30)
+        await forward.serve_http(
+            stream, b"", Opener(open_stream, Connections()), None, deadline=trio.current_time() + 30
+        )
 
     async with trio.open_nursery() as nursery, site_listener, app_listener:
         nursery.start_soon(serve)
@@ -460,19 +466,6 @@ async def test_connect_passes_early_bytes_and_half_closes(world: World) -> None:
     assert await world.app.rest() == b"late"
     assert world.opened == [Address("a", 443)]
     await world.finished.wait()
-
-
-async def test_an_app_that_does_not_read_is_told_of_a_reset(nursery: trio.Nursery) -> None:
-    async with two_ends() as ends:
-        tunnel, site = await ends.open()
-        ours, app = lockstep_stream_pair()
-        nursery.start_soon(forward.carry, ours, tunnel, b"", b"")
-        await site.send_all(b"stuck")
-        await wait_all_tasks_blocked()
-        site.reset(Reason.BUSY)
-        await wait_all_tasks_blocked()
-        with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
-            await app.send_all(b"more")
 
 
 async def test_connect_after_another_request(world: World) -> None:
@@ -640,10 +633,141 @@ async def test_an_answer_waits_for_the_app_a_while_and_no_longer(autojump_clock:
     assert await Peer(app).rest() == b"answer"
 
 
-async def test_carry_aborts_both_where_one_is_broken_already() -> None:
-    app, local = memory_stream_pair()
-    site, tunnel = memory_stream_pair()
-    await site.aclose()
-    with pytest.raises(trio.BrokenResourceError):
-        await forward.carry(local, tunnel, b"", b"early")
-    assert await app.receive_some() == b""
+# ---- what the table of connections says
+
+
+def states(world: World) -> list[tuple[str, str, str]]:
+    return [(each.address.host, each.protocol, each.state) for each in world.connections.snapshot(0).open]
+
+
+async def test_each_site_has_its_entry_while_there_is_a_stream_to_it(world: World) -> None:
+    await world.app.send(get(b"http://a/"))
+    site = await world.site()
+    request = await site.until(END)
+    assert states(world) == [("a", "http", "open")]
+    await site.send(OK)
+    await world.app.until(b"ok")
+    await world.app.send(get(b"http://a/"))  # over the same connection
+    assert await site.until(END) == request
+    await site.send(OK)
+    await world.app.until(b"ok")
+    await world.app.send(get(b"http://b/"))
+    await world.site()
+    assert states(world) == [("b", "http", "open")]
+    (first,) = world.connections.snapshot(0).closed
+    assert (first.bytes_up, first.bytes_down, first.reason) == (2 * len(request), 2 * len(OK), "")
+
+
+async def test_a_site_that_keeps_the_app_waiting_shows(world: World, autojump_clock: MockClock) -> None:
+    await world.app.send(get(b"http://a/"))
+    site = await world.site()
+    await site.until(END)
+    asked = trio.current_time()
+    await trio.sleep(50)
+    (entry,) = world.connections.snapshot(trio.current_time()).open
+    assert (entry.waiting_since, entry.last_up, entry.last_down) == (asked, asked, None)
+    await site.send(OK)
+    await world.app.until(b"ok")
+    (entry,) = world.connections.snapshot(trio.current_time()).open
+    assert (entry.waiting_since, entry.last_down) == (None, asked + 50)
+
+
+async def test_a_connect_has_its_entry_until_both_have_ended(world: World) -> None:
+    await world.app.send(get(b"a:443", method=b"CONNECT") + b"early")
+    site = await world.site()
+    await world.app.until(END)
+    assert await site.until(b"early") == b"early"
+    assert states(world) == [("a", "connect", "open")]
+    await world.app.stream.send_eof()
+    await site.rest()
+    await wait_all_tasks_blocked()
+    assert states(world) == [("a", "connect", "half-closed")]
+    await site.send(b"late")
+    await site.stream.send_eof()
+    await world.app.rest()
+    await world.finished.wait()
+    (entry,) = world.connections.snapshot(0).closed
+    assert (entry.state, entry.reason, entry.bytes_up, entry.bytes_down) == ("closed", "", 5, 4)
+
+
+async def test_what_switches_protocols_keeps_its_entry(world: World) -> None:
+    await world.app.send(get(b"http://a/", b"Connection: Upgrade", b"Upgrade: websocket"))
+    site = await world.site()
+    await site.until(END)
+    await site.send(b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    await world.app.until(END)
+    await world.app.send(b"frame")
+    await site.until(b"frame")
+    assert states(world) == [("a", "http", "open")]
+    (entry,) = world.connections.snapshot(0).open
+    world.connections.close(entry.id)
+    assert await site.rest() == b""
+    await world.finished.wait()
+    assert [each.reason for each in world.connections.snapshot(0).closed] == [connections.BY_HAND]
+
+
+async def test_what_cannot_be_opened_is_closed_with_the_reason(world: World) -> None:
+    world.refusal = OpenError(Reason.REFUSED, "nobody is there")
+    await world.app.send(get(b"http://a/"))
+    await world.app.rest()
+    (entry,) = world.connections.snapshot(0).closed
+    assert (entry.reason, entry.protocol) == ("nobody is there", "http")
+
+
+@pytest.mark.parametrize("began", [False, True], ids=["before its answer", "within its answer"])
+async def test_a_request_that_is_ended_by_hand(world: World, began: bool, autojump_clock: MockClock) -> None:
+    await world.app.send(get(b"http://a/"))
+    site = await world.site()
+    await site.until(END)
+    if began:
+        await site.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")
+        await world.app.until(b"part")
+    (entry,) = world.connections.snapshot(0).open
+    assert world.connections.close(entry.id)
+    answer = await world.app.rest()
+    assert (answer.startswith(b"HTTP/1.1 502 ") and connections.BY_HAND.encode() in answer) is not began
+    assert await site.rest() == b""
+    await world.finished.wait()
+    assert [each.reason for each in world.connections.snapshot(0).closed] == [connections.BY_HAND]
+
+
+async def test_a_kept_site_that_is_ended_by_hand_costs_the_app_nothing(world: World) -> None:
+    await world.app.send(get(b"http://a/"))
+    site = await world.site()
+    await site.until(END)
+    await site.send(OK)
+    await world.app.until(b"ok")
+    await wait_all_tasks_blocked()
+    (entry,) = world.connections.snapshot(0).open
+    world.connections.close(entry.id)
+    assert await site.rest() == b""
+    await world.app.send(get(b"http://a/"))
+    again = await world.site()
+    await again.until(END)
+    await again.send(OK)
+    assert await world.app.until(b"ok") == OK
+
+
+async def test_an_app_reads_why_the_exit_has_reset_the_stream_to_its_site(autojump_clock: MockClock) -> None:
+    async with two_ends() as ends:
+        app, local = memory_stream_pair()
+
+        async def open_stream(_: Address) -> trio.abc.HalfCloseableStream:
+            stream = ends.local.open(ADDRESS)
+            await stream.wait_accepted()
+            return stream
+
+        async def serve() -> None:
+            opener = Opener(open_stream, Connections())
+            await forward.serve_http(local, b"", opener, None, deadline=trio.current_time() + 30)
+
+        ends.nursery.start_soon(serve)
+        await app.send_all(get(b"http://a/"))
+        await wait_all_tasks_blocked()
+        (site,) = ends.opened
+        site.accept()
+        await wait_all_tasks_blocked()
+        ends.exit.end_idle(trio.current_time(), IDLE_TEXT)
+        answer = await Peer(app).rest()
+        assert answer.startswith(b"HTTP/1.1 502 ")
+        assert IDLE_TEXT.encode() in answer

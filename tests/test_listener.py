@@ -12,8 +12,9 @@ from trio.testing import memory_stream_pair, open_stream_to_socket_listener, wai
 
 from proxy import listener
 from proxy.address import Address
+from proxy.connections import BY_HAND, Connections
 from proxy.errors import OpenError, Reason
-from proxy.protocol import http_proxy
+from proxy.protocol import http_proxy, socks
 from proxy.protocol.socks import Credentials
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 GREETING, CHOSEN = b"\x05\x01\x00", b"\x05\x00"
 REQUEST_5 = b"\x05\x01\x00\x03\x07a.test.\x01\xbb"
+ASSOCIATE_5 = b"\x05\x03\x00\x01" + bytes(6)
 SUCCEEDED_5 = b"\x05\x00\x00\x01" + bytes(6)
 REQUEST_4 = b"\x04\x01\x01\xbb\x01\x02\x03\x04me\x00"
 REQUEST_4A = b"\x04\x01\x01\xbb\x00\x00\x00\x01me\x00a.test.\x00"
@@ -69,6 +71,7 @@ class World:
         self.fault: Exception | None = None
         self.gate = trio.Event()
         self.gate.set()
+        self.connections = Connections()
 
     async def open(self, address: Address) -> Stream:
         self.opened.append(address)
@@ -80,9 +83,19 @@ class World:
         return ours
 
     async def start(
-        self, nursery: trio.Nursery, credentials: Credentials | None = None, *, max_connections: int = 100
+        self,
+        nursery: trio.Nursery,
+        credentials: Credentials | None = None,
+        *,
+        associate: listener.ServeAssociation | None = None,
+        max_connections: int = 100,
     ) -> None:
-        serve = partial(listener.serve_local, max_connections=max_connections)
+        serve = partial(
+            listener.serve_local,
+            associate=associate,
+            max_connections=max_connections,
+            connections=self.connections,
+        )
         await nursery.start(serve, [self.listener], self.open, credentials)
 
     async def connect(self, *pieces: bytes) -> Stream:
@@ -219,9 +232,66 @@ async def probe(app: Stream) -> None:
         await trio.sleep(1)
 
 
+# ---- what the table of connections says
+
+SPOKEN = {"SOCKS5": "socks5", "SOCKS4": "socks4", "SOCKS4a": "socks4", "CONNECT": "connect"}
+
+
+@pytest.mark.parametrize("name", SPOKEN)
+async def test_each_connection_has_its_entry(world: World, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    pieces, answer, address = GOOD[name]
+    world.gate = trio.Event()
+    app = await world.connect(*pieces[:-1], pieces[-1] + b"early")
+    await wait_all_tasks_blocked()
+    (entry,) = world.connections.snapshot(trio.current_time()).open
+    assert (entry.protocol, entry.address, entry.state) == (SPOKEN[name], address, "opening")
+    world.gate.set()
+    assert await exactly(app, len(answer)) == answer
+    await roundtrip_behind(b"early", app, world.destinations[0])
+    await wait_all_tasks_blocked()
+    snapshot = world.connections.snapshot(trio.current_time())
+    assert not snapshot.open
+    assert [(each.reason, each.bytes_up, each.bytes_down) for each in snapshot.closed] == [("", 13, 6)]
+    assert not caplog.records
+
+
+async def roundtrip_behind(early: bytes, app: Stream, destination: Stream) -> None:
+    assert await exactly(destination, len(early)) == early
+    await roundtrip(app, destination)
+
+
+async def test_who_only_shakes_hands_has_no_entry(world: World) -> None:
+    for data in (b"", GREETING, REQUEST_4[:-1], b"\x05\x01\x01"):
+        await world.connect(data)
+    await wait_all_tasks_blocked()
+    snapshot = world.connections.snapshot(trio.current_time())
+    assert snapshot.open == snapshot.closed == ()
+
+
+@pytest.mark.parametrize("reached", [False, True])
+async def test_a_connection_that_is_ended_by_hand(
+    world: World, reached: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not reached:
+        world.gate = trio.Event()
+    other = await world.connect(REQUEST_4)
+    app = await world.connect(GREETING, REQUEST_5)
+    await wait_all_tasks_blocked()
+    entry = world.connections.snapshot(trio.current_time()).open[0]
+    assert world.connections.close(entry.id)
+    assert await rest(app) == CHOSEN + (SUCCEEDED_5 if reached else b"\x05\x01\x00\x01" + bytes(6))
+    snapshot = world.connections.snapshot(trio.current_time())
+    assert [each.reason for each in snapshot.closed] == [BY_HAND]
+    world.gate.set()
+    assert await exactly(other, 8) == SUCCEEDED_4
+    await roundtrip(other, world.destinations[0])
+    assert not caplog.records
+
+
 BAD = {
     "no method": (b"\x05\x01\x01", b"\x05\xff"),
     "unknown command": (GREETING + b"\x05\x09" + REQUEST_5[2:], CHOSEN + b"\x05\x07\x00\x01" + bytes(6)),
+    "UDP ASSOCIATE": (GREETING + ASSOCIATE_5, CHOSEN + b"\x05\x07\x00\x01" + bytes(6)),
     "unknown address type": (GREETING + b"\x05\x01\x00\x09", CHOSEN + b"\x05\x08\x00\x01" + bytes(6)),
     "name of 0 bytes": (GREETING + b"\x05\x01\x00\x03\x00\x01\xbb", CHOSEN + b"\x05\x01\x00\x01" + bytes(6)),
     "SOCKS4 BIND": (b"\x04\x02" + REQUEST_4[2:], b"\x00\x5b" + bytes(6)),
@@ -292,6 +362,70 @@ async def test_credentials(nursery: trio.Nursery, pieces: list[bytes], answer: b
     app = await world.connect(*pieces)
     assert await exactly(app, len(answer)) == answer
     assert len(world.opened) == answer.endswith(SUCCEEDED_5)
+
+
+class Associations:
+    """Serves each association by saying where to send, and then with an echo."""
+
+    def __init__(self) -> None:
+        self.requests: list[socks.Request | None] = []
+
+    async def serve(self, stream: Stream, handshake: socks.Handshake) -> None:
+        self.requests.append(handshake.request)
+        await stream.send_all(handshake.succeeded(Address("127.0.0.1", 5000)))
+        while data := await stream.receive_some():
+            await stream.send_all(data)
+
+
+ASSOCIATED_5 = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x13\x88"
+
+
+@pytest.mark.parametrize("pieces", [[GREETING, ASSOCIATE_5], [GREETING + ASSOCIATE_5]], ids=["in turn", "at once"])
+async def test_an_association_is_served_as_long_as_it_likes(
+    nursery: trio.Nursery, pieces: list[bytes], autojump_clock: MockClock
+) -> None:
+    world, associations = World(), Associations()
+    await world.start(nursery, associate=associations.serve)
+    app = await world.connect(*pieces)
+    assert await exactly(app, 12) == CHOSEN + ASSOCIATED_5
+    assert associations.requests == [socks.Associate(None)]
+    await trio.sleep(80_000)
+    await app.send_all(b"there?")
+    assert await exactly(app, 6) == b"there?"
+    other = await world.connect(GREETING, REQUEST_5)
+    assert await exactly(other, 12) == CHOSEN + SUCCEEDED_5
+    await roundtrip(other, world.destinations[0])
+    await app.send_eof()
+    assert await rest(app) == b""
+
+
+@pytest.mark.parametrize(
+    ("pieces", "answer"),
+    [
+        ([b"\x05\x01\x02", b"\x01\x05alice\x06secret", ASSOCIATE_5], b"\x05\x02\x01\x00" + ASSOCIATED_5),
+        ([b"\x05\x01\x02", b"\x01\x05alice\x06Secret", ASSOCIATE_5], b"\x05\x02\x01\x01"),
+        ([GREETING, ASSOCIATE_5], b"\x05\xff"),
+    ],
+)
+async def test_credentials_hold_for_associations(nursery: trio.Nursery, pieces: list[bytes], answer: bytes) -> None:
+    world, associations = World(), Associations()
+    await world.start(nursery, ALICE, associate=associations.serve)
+    app = await world.connect(*pieces)
+    await app.send_eof()
+    assert await rest(app) == answer
+    assert len(associations.requests) == answer.endswith(ASSOCIATED_5)
+
+
+async def test_an_association_has_half_a_minute_to_be_asked_for(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    world, associations = World(), Associations()
+    await world.start(nursery, associate=associations.serve)
+    start = trio.current_time()
+    app = await world.connect(GREETING, ASSOCIATE_5[:-1])
+    assert await rest(app) == CHOSEN
+    assert trio.current_time() - start == pytest.approx(listener.HANDSHAKE_LIMIT)
+    assert not associations.requests
 
 
 @pytest.mark.parametrize("pieces", [[GREETING, REQUEST_5], [CONNECT]], ids=["SOCKS", "HTTP"])

@@ -11,7 +11,7 @@ import pytest
 from proxy import exit as exit_role
 from proxy import greeting, served_session, tunnel
 from proxy.errors import Reason
-from proxy.protocol import frame, handshake, liveness, mux, outbox, stream
+from proxy.protocol import datagrams, frame, handshake, liveness, mux, outbox, stream
 from proxy.protocol.event import Code
 from proxy.protocol.frame import Frame, Type
 from proxy.protocol.handshake import Hello, Status, Wanted, Welcome
@@ -166,6 +166,7 @@ def lengths(payload: str) -> tuple[int, int]:
     """What the table says about a payload: at least, at most."""
     words = {
         "address": (5, 259),  # the smallest and the largest address with a name
+        "destination": (5, 65536),  # an address, and none or more bytes
         "empty": (0, 0),
         "1 byte or more": (1, 65536),
         "any": (0, 65536),
@@ -217,6 +218,7 @@ def test_acknowledgement_and_time() -> None:
     assert integer(r"idle for (\d+) s", 7) == liveness.IDLE
     assert integer(r"\(at the exit (\d+) s\)", 7) == liveness.IDLE_AT_EXIT
     assert integer(r"does not end within (\d+) s", 7) == tunnel.FINISH_TIMEOUT == served_session.FINISH_TIMEOUT
+    assert integer(r"\((\d+) ms here\)", 5) == datagrams.AGE * 1000
     assert integer(r"\((\d+) minutes here\)", 7) * 60 == tunnel.WAITING_TIME == exit_role.Limits().waiting_time
 
 

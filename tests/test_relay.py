@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 import trio.testing
+from trio.testing import wait_all_tasks_blocked
 
+from proxy.address import Address
+from proxy.connections import BY_HAND, DIRECT, AppProtocol, Connections, State
+from proxy.errors import Reason
+from proxy.idleness import IDLE_TEXT, LEAST_IDLE_TIME, LOOK_EVERY, end_idle
 from proxy.relay import READ_SIZE, abort, relay
+from tests.ends import two_ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from trio.testing import MockClock
+
+    from proxy.connections import ConnectionView
 
     Close = Callable[[], Coroutine[None, None, None]]
 
@@ -312,3 +320,157 @@ async def test_a_side_that_likes_little_is_given_little() -> None:
         await far.send_eof()
         await read_all(app)
     assert max(picky.given) <= 1000
+
+
+# ---- what the table of connections is told
+
+
+class Entry:
+    """The entry of an app, and the table that it stands in."""
+
+    def __init__(self) -> None:
+        self.table = Connections()
+        self.connection = self.table.opened(AppProtocol.SOCKS5, Address("a.example", 443), trio.current_time())
+        self.connection.reached()
+
+    @property
+    def open(self) -> ConnectionView:
+        (view,) = self.table.snapshot(trio.current_time()).open
+        return view
+
+    @property
+    def closed(self) -> ConnectionView:
+        (view,) = self.table.snapshot(trio.current_time()).closed
+        return view
+
+
+async def test_each_byte_is_counted_when_it_comes(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    joined, entry = Joined(), Entry()
+    begun = trio.current_time()
+    nursery.start_soon(relay, joined.a, joined.b, entry.connection)
+    await joined.app.send_all(b"four")
+    assert await joined.site.receive_some() == b"four"
+    await trio.sleep(10)
+    assert (entry.open.bytes_up, entry.open.last_up, entry.open.waiting_since) == (4, begun, begun)
+    await joined.site.send_all(bytes(100_000))
+    received = 0
+    while received < 100_000:
+        received += len(await joined.app.receive_some())
+    assert (entry.open.bytes_down, entry.open.last_down, entry.open.waiting_since) == (100_000, begun + 10, None)
+    assert entry.open.state is State.OPEN
+
+
+@pytest.mark.parametrize("app_first", [True, False])
+async def test_half_closed_and_closed(autojump_clock: MockClock, app_first: bool, nursery: trio.Nursery) -> None:
+    joined, entry = Joined(), Entry()
+    first, second = (joined.app, joined.site) if app_first else (joined.site, joined.app)
+    nursery.start_soon(relay, joined.a, joined.b, entry.connection)
+    await first.send_eof()
+    assert await second.receive_some() == b""
+    await trio.sleep(100)
+    assert entry.open.state is State.HALF_CLOSED
+    await second.send_all(b"late")
+    assert await first.receive_some() == b"late"
+    await second.send_eof()
+    await trio.sleep(1)
+    assert (entry.closed.state, entry.closed.reason) == (State.CLOSED, "")
+    assert entry.closed.bytes_up + entry.closed.bytes_down == 4
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+async def test_a_break_is_told(side: str) -> None:
+    joined, entry = Joined(), Entry()
+    getattr(joined, side).fault = trio.BrokenResourceError("reset")
+    await (joined.app if side == "a" else joined.site).send_all(b"fault")
+    await relay(joined.a, joined.b, entry.connection)
+    assert entry.closed.reason == "the app or the destination broke it off"
+
+
+async def test_ended_by_hand_aborts_both(autojump_clock: MockClock) -> None:
+    joined, entry = Joined(), Entry()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(relay, joined.a, joined.b, entry.connection)
+        await trio.sleep(100)
+        assert entry.table.close(entry.connection.id)
+    assert joined.closed == ("aborted", "aborted")
+    assert entry.closed.reason == BY_HAND
+
+
+async def test_a_cancelled_relay_closes_its_entry(autojump_clock: MockClock) -> None:
+    joined, entry = Joined(), Entry()
+    with trio.move_on_after(5):
+        await relay(joined.a, joined.b, entry.connection)
+    assert entry.closed.closed_at == trio.current_time()
+
+
+async def test_an_idle_direct_connection_is_reset(autojump_clock: MockClock) -> None:
+    """Not before half an hour, within a minute or so after it, and what has said something stays."""
+    entry, sockets, busy_entry, busy = Entry(), await socket_pair(), Entry(), Joined()
+    busy_entry.table = entry.table
+    (b, site), (app, a) = await socket_pair(), sockets
+    entry.connection.chosen(DIRECT)
+    busy_entry.connection = entry.table.opened(AppProtocol.SOCKS5, Address("b.example", 443), trio.current_time())
+    busy_entry.connection.chosen(DIRECT)
+    begun = trio.current_time()
+    async with trio.open_nursery() as nursery, app, site:
+        nursery.start_soon(end_idle, lambda: LEAST_IDLE_TIME, entry.table.end_idle)
+        nursery.start_soon(relay, a, b, entry.connection)
+        nursery.start_soon(relay, busy.a, busy.b, busy_entry.connection)
+        for _ in range(3):
+            await trio.sleep(600)
+            await busy.site.send_all(b"x")
+        with pytest.raises(trio.BrokenResourceError):
+            await app.receive_some()
+        assert LEAST_IDLE_TIME <= trio.current_time() - begun <= LEAST_IDLE_TIME + LOOK_EVERY
+        assert entry.closed.reason == IDLE_TEXT
+        assert [view.id for view in entry.table.snapshot(trio.current_time()).open] == [busy_entry.connection.id]
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("size", [1, 65_536, 1_000_000, 5_000_000])
+async def test_what_goes_past_the_task_is_counted_once(size: int) -> None:
+    """From the tunnel into the app's socket at once, and by the task where the socket is full."""
+    async with two_ends() as ends:
+        tunnel, site = await ends.open()
+        (app, local), entry = await socket_pair(), Entry()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(relay, local, tunnel, entry.connection)
+            await wait_all_tasks_blocked()
+
+            @nursery.start_soon
+            async def answer() -> None:
+                await site.send_all(bytes(size))
+                await site.send_eof()
+                assert await read_all(site) == b"thanks"
+
+            await wait_all_tasks_blocked()
+            assert len(await read_all(app)) == size
+            assert entry.open.bytes_down == size
+            assert entry.open.state is State.HALF_CLOSED
+            await app.send_all(b"thanks")
+            await app.send_eof()
+        await app.aclose()
+        assert (entry.closed.bytes_up, entry.closed.bytes_down, entry.closed.reason) == (6, size, "")
+
+
+async def test_the_text_of_a_reset_is_told() -> None:
+    async with two_ends() as ends:
+        tunnel, site = await ends.open()
+        (app, local), entry = await socket_pair(), Entry()
+        async with trio.open_nursery() as nursery, app:
+            nursery.start_soon(relay, local, tunnel, entry.connection)
+            await wait_all_tasks_blocked()
+            site.reset(Reason.TIMED_OUT, IDLE_TEXT)
+            with pytest.raises(trio.BrokenResourceError):
+                await app.receive_some()
+        assert f"timed_out ({IDLE_TEXT})" in entry.closed.reason
+
+
+async def test_an_app_that_breaks_it_off_is_named() -> None:
+    async with two_ends() as ends:
+        tunnel, _ = await ends.open()
+        (app, local), entry = await socket_pair(), Entry()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(relay, local, tunnel, entry.connection)
+            await abort(app)
+        assert entry.closed.reason == "the app broke it off"

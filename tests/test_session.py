@@ -8,7 +8,7 @@ from trio.testing import (
     wait_all_tasks_blocked,
 )
 
-from proxy.errors import OpenError
+from proxy.errors import OpenError, Reason
 from proxy.protocol.event import Code
 from tests.ends import exchange, two_ends
 from tests.pair import ADDRESS
@@ -72,6 +72,74 @@ async def test_a_peer_that_breaks_the_protocol_is_told(autojump_clock: trio.test
         await wait_all_tasks_blocked()
         assert len(ends.ended) == 2
         assert all("type 0x3f" in why for why in ends.ended)
+
+
+# ---- idle streams
+
+
+@pytest.mark.parametrize("busy_end", ["local", "exit"])
+async def test_only_what_is_quiet_is_ended(autojump_clock: trio.testing.MockClock, busy_end: str) -> None:
+    """A byte in either direction is enough, and both ends know of it."""
+    async with two_ends() as ends:
+        quiet, quiet_other = await ends.open()
+        busy, busy_other = await ends.open()
+        await trio.sleep(100)
+        half = trio.current_time()
+        sender, receiver = (busy, busy_other) if busy_end == "local" else (busy_other, busy)
+        await sender.send_all(b"x")
+        assert await receiver.receive_some() == b"x"
+        await trio.sleep(100)
+        for session in (ends.exit, ends.local):
+            assert [each.quiet_since >= half for each in session._streams.values()] == [False, True]
+        ends.exit.end_idle(half - 1, "nothing went")
+        with pytest.raises(trio.BrokenResourceError, match=r"timed_out \(nothing went\)"):
+            await quiet.receive_some()
+        assert "nothing went" in quiet.reset_text
+        with pytest.raises(trio.ClosedResourceError):
+            await quiet_other.receive_some()
+        await exchange(busy, busy_other)
+        assert busy.reset_text == ""
+
+
+async def test_what_is_handed_on_past_its_task_counts(autojump_clock: trio.testing.MockClock) -> None:
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        other.hand_on(len)
+        ends.nursery.start_soon(other.receive_some)
+        await trio.sleep(100)
+        now = trio.current_time()
+        await one.send_all(b"x")
+        await trio.sleep(100)
+        assert other.quiet_since >= now
+
+
+async def test_an_end_that_nobody_takes_is_no_reason_to_stay(autojump_clock: trio.testing.MockClock) -> None:
+    """Both sides have ended it, but the app that it goes to is stuck with the rest."""
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        await one.send_all(b"the rest")
+        await one.send_eof()
+        await other.send_eof()
+        await trio.sleep(10)
+        assert not ends.exit.mux.streams
+        scope = other.until_reset()
+        with scope:
+            ends.exit.end_idle(trio.current_time() - 5, "nothing went")
+            await trio.sleep_forever()
+        assert scope.cancelled_caught
+        assert ends.exit.mux.budget.held == ends.exit.mux.kept
+
+
+async def test_an_idle_stream_that_is_being_opened_counts_from_then(autojump_clock: trio.testing.MockClock) -> None:
+    async with two_ends() as ends:
+        await trio.sleep(100)
+        stream = ends.local.open(ADDRESS)
+        await trio.sleep(1)
+        (other,) = ends.opened
+        ends.exit.end_idle(trio.current_time() - 50, "nothing went")
+        other.reset(Reason.REFUSED)
+        with pytest.raises(OpenError, match="refused"):
+            await stream.wait_accepted()
 
 
 async def test_repr_shows_the_state() -> None:

@@ -246,6 +246,24 @@ async def test_what_is_not_taken_comes_first_and_whole(room: int, autojump_clock
         assert bytes(socket.taken) + rest == data + b"more"
 
 
+@pytest.mark.parametrize("room", [0, 1, 99_999, math.inf])
+async def test_exactly_what_is_handed_on_is_counted(room: float, autojump_clock: trio.testing.MockClock) -> None:
+    """The rest is for who receives it to count."""
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        counts: list[tuple[int, float]] = []
+        socket = Socket(room)
+        other.hand_on(socket.take, lambda size, now: counts.append((size, now)))
+        got = await waiting_for(other, ends.nursery)
+        await trio.sleep(5)
+        begun = trio.current_time()
+        await one.send_all(bytes(100_000))
+        await trio.sleep(5)
+        assert sum(size for size, _ in counts) == len(socket.taken) == min(room, 100_000)
+        assert all(size and begun <= now <= begun + 5 for size, now in counts)
+        assert bool(got) is (room < 100_000)
+
+
 async def test_a_socket_that_breaks_leaves_everything_to_who_waits() -> None:
     async with two_ends() as ends:
         one, other = await ends.open()

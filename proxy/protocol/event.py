@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from proxy.address import Address
+
+    from .datagrams import Association
     from .stream import Stream
 
 
@@ -57,6 +60,22 @@ class StreamReset:
 
 
 @dataclass(frozen=True, slots=True)
+class AssociationOpened:
+    """At the exit: `accept` or `reset`."""
+
+    association: Association
+
+
+@dataclass(frozen=True, slots=True)
+class DatagramReceived:
+    """At the exit for that address, at the local side from it."""
+
+    association: Association
+    address: Address
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class GoneAway:
     """DONE: no new streams. Anything else: the session is over."""
 
@@ -64,4 +83,13 @@ class GoneAway:
     text: str
 
 
-Event: TypeAlias = StreamOpened | StreamAccepted | StreamReadable | StreamWritable | StreamReset | GoneAway
+Event: TypeAlias = (
+    StreamOpened
+    | StreamAccepted
+    | StreamReadable
+    | StreamWritable
+    | StreamReset
+    | AssociationOpened
+    | DatagramReceived
+    | GoneAway
+)

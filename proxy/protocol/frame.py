@@ -33,9 +33,11 @@ class Type(enum.IntEnum):
     RESET = 0x05
     CREDIT = 0x06
     GO_AWAY = 0x07
+    ASSOCIATE = 0x08
     PING = 0x41
     PONG = 0x42
     ACK = 0x43
+    DATAGRAM = 0x45
     PADDING = 0xC4
 
 
@@ -53,9 +55,11 @@ _SHAPES = {
     Type.RESET: _Shape(True, 1, 1 + MAX_TEXT),
     Type.CREDIT: _Shape(True, 4, 4),
     Type.GO_AWAY: _Shape(False, 1, 1 + MAX_TEXT),
+    Type.ASSOCIATE: _Shape(True, 0, 0),
     Type.PING: _Shape(False, 8, 8),
     Type.PONG: _Shape(False, 8, 8),
     Type.ACK: _Shape(False, 8, 8),
+    Type.DATAGRAM: _Shape(True, 5, MAX_PAYLOAD),  # as OPEN, and no data
     Type.PADDING: _Shape(False, 0, MAX_PAYLOAD),
 }
 _KNOWN: dict[int, Type] = {int(kind): kind for kind in Type}  # a look-up is several times cheaper than Type(number)

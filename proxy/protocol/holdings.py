@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from proxy.errors import Reason
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: Where memory is short, an app that has not read for so many seconds what waits for it is slow. Its stream is reset where more waits than a
 #: few packets. Those are looked for no more often than this.
 SLOW, LITTLE_UNREAD, RELIEVE_EVERY = 1.0, 4096, 0.1
+_Kind = TypeVar("_Kind", bound=Stream)
+
 TOO_SLOW = "memory is short, and this connection is not read fast enough"
 
 
@@ -41,7 +43,10 @@ class Holdings(Crossing):
 
     def _add(self, address: Address, now: float) -> Stream:
         self._last_id += 1
-        stream = self.streams[self._last_id] = Stream(self._last_id, address, now)
+        return self._enter(Stream(self._last_id, address, now))
+
+    def _enter(self, stream: _Kind) -> _Kind:
+        self.streams[stream.id] = stream
         self.budget.stream_opened()
         return stream
 
@@ -58,6 +63,11 @@ class Holdings(Crossing):
         """The app is done with what it has read, and comes for more or goes."""
         self.budget.held -= stream.receiver.given
         stream.receiver.given = 0
+
+    def reset(self, stream: Stream, reason: Reason, text: str = "") -> None:
+        """The app ends both directions at once; what is queued or buffered is dropped."""
+        self.returned(stream)
+        self._reset(stream, Reset(reason, text))
 
     def _reset(self, stream: Stream, reset: Reset) -> None:
         if not stream.closed:

@@ -149,6 +149,10 @@ class Liveness:
             self._acked = self._received
             self._owed_since = math.inf
 
+    def datagram_passed(self) -> None:
+        """Call after one was sent or received: nobody acknowledges it, so a silence that follows is asked about."""
+        self._expecting = self._asks
+
     def asked(self, now: float) -> None:
         """Call when a ping is on its way."""
         self._asked_at = now

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from proxy.address import Address
 from proxy.errors import LocalProtocolError, OpenError, Reason, RemoteProtocolError
 
+from .associations import LAST_ID, Associations
 from .crossing import EARLY
 from .event import Code, GoneAway, StreamAccepted, StreamOpened, StreamReadable, StreamReset
 from .frame import Frame, Type, encode, payload_text, text_payload
-from .holdings import Holdings
 from .stream import LEAST_WINDOW, Reset
 
 if TYPE_CHECKING:
@@ -32,14 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["EARLY", "LAST_ID", "MAX_ANSWERS", "Mux"]
 
 # Wire constants.
-LAST_ID = 2**32 - 1
 _U32, _U64 = struct.Struct("!I"), struct.Struct("!Q")
 
 # Our choices.
 MAX_ANSWERS = 65_536  # a peer that provokes control frames and does not acknowledge them costs 5 MB, then its session
 
 
-class Mux(Holdings):
+class Mux(Associations):
     """One side of a session. `opens` is True at the local side.
 
     Calls for a stream that is closed do nothing, as the peer may have closed it in the meantime. What the peer does wrong ends the session
@@ -47,11 +46,8 @@ class Mux(Holdings):
     """
 
     def __init__(self, *, opens: bool, now: float, max_streams: int = 8192, budget: Budget | None = None) -> None:
-        super().__init__(asks=opens, now=now, budget=budget)
-        self._opens = opens
+        super().__init__(opens=opens, now=now, budget=budget)
         self._max_streams = max_streams
-        self.gone_away = False  # no new streams, by the peer's word or ours
-        self.over: GoneAway | None = None
 
     def __repr__(self) -> str:
         state = "over" if self.over else "going away" if self.gone_away else "open"
@@ -61,12 +57,9 @@ class Mux(Holdings):
 
     def open(self, address: Address, now: float) -> Stream:
         """At the local side. Data may be written at once. Raises OpenError when the session takes no new streams."""
-        if self.gone_away or self._last_id == LAST_ID:
-            raise OpenError(Reason.TUNNEL_DOWN)
+        self._check_open()
         if len(self.streams) >= self._max_streams:
             raise OpenError(Reason.BUSY, "too many connections are open; close some")
-        if self.budget.crowded:
-            raise OpenError(Reason.BUSY, "connections take all memory; close some, or raise `memory`")
         stream = self._add(address, now)
         self._outbox.control.append(encode(Type.OPEN, stream.id, address.encode()))
         return stream
@@ -120,11 +113,6 @@ class Mux(Holdings):
             stream.receiver.unwanted = True
             self.write_end(stream, now)
 
-    def reset(self, stream: Stream, reason: Reason, text: str = "") -> None:
-        """The app ends both directions at once; what is queued or buffered is dropped."""
-        self.returned(stream)
-        self._reset(stream, Reset(reason, text))
-
     # ---- the end of the session
 
     def go_away(self, code: Code, text: str) -> None:
@@ -158,7 +146,8 @@ class Mux(Holdings):
 
         Call `take_events` after it: streams may have become writable.
         """
-        reliable = self._outbox.take_reliable(limit, now, self._events)
+        datagrams = self._take_datagrams(limit // 2, now)
+        reliable = self._outbox.take_reliable(max(limit - len(datagrams), limit // 2), now, self._events)
         while self._outbox.ended:
             self._forget_if_closed(self._outbox.ended.pop())
         if reliable:
@@ -170,7 +159,7 @@ class Mux(Holdings):
             self._liveness.asked(now)
         unreliable = self._outbox.take_unreliable(self._ack_to_send() if self.over is None else None)
         self._liveness.spoke()
-        return b"".join((unreliable, reliable)) if unreliable else bytes(reliable)
+        return b"".join((unreliable, datagrams, reliable)) if unreliable or datagrams else bytes(reliable)
 
     # ---- receiving
 
@@ -195,14 +184,13 @@ class Mux(Holdings):
             stream = self.streams.get(frame.stream_id)
             if stream is not None:
                 on_stream(self, stream, frame.payload, now)
-            elif frame.stream_id > self._last_id:
+            elif frame.stream_id > self._last_id and frame.type is not Type.DATAGRAM:  # one may overtake its ASSOCIATE
                 raise RemoteProtocolError(f"a frame for stream {frame.stream_id}, which was never opened")
         elif (on_session := _ON_SESSION.get(frame.type)) is not None and self.over is None:
             on_session(self, frame, now)
 
     def _receive_open(self, frame: Frame, now: float) -> None:
-        if self._opens or frame.stream_id != self._last_id + 1:
-            raise RemoteProtocolError(f"OPEN of stream {frame.stream_id} after {self._last_id}, or from the exit")
+        self._check_new(frame)
         try:
             address = Address.decode(frame.payload)
         except ValueError as exc:
@@ -278,9 +266,11 @@ _ON_STREAM: dict[int, Callable[[Mux, Stream, bytes, float], None]] = {
     Type.END: Mux._receive_end,
     Type.RESET: Mux._receive_reset,
     Type.OPENED: Mux._receive_opened,
+    Type.DATAGRAM: Mux._receive_datagram,
 }
 _ON_SESSION: dict[int, Callable[[Mux, Frame, float], None]] = {
     Type.OPEN: Mux._receive_open,
+    Type.ASSOCIATE: Mux._receive_associate,
     Type.ACK: Mux._receive_ack,
     Type.PING: Mux._receive_ping,
     Type.PONG: Mux._receive_pong,

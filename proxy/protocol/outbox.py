@@ -7,6 +7,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from .budget import LARGEST, LEAST_BATCH, Budget
+from .datagrams import Association, DatagramSchedule
 from .event import Event, StreamWritable
 from .flight import FIRST, LEAST, Flight
 from .frame import HEADER_SIZE, MAX_PAYLOAD, Type, encode, header
@@ -29,12 +30,27 @@ BESIDE_LITTLE, NO_LITTLE = 262_144, 0.05
 
 
 class Outbox:
-    """In this order: unreliable frames, what is sent again, control frames, the streams' data.
+    """In this order: unreliable frames, datagrams, what is sent again, control frames, the streams' data.
 
     Frames are made as late as possible, when the carrier can take them, so that a message goes before a download that was queued earlier.
     """
 
-    __slots__ = ("ack", "budget", "control", "ended", "final", "flight", "held", "log", "ping", "pong", "schedule")
+    __slots__ = (
+        "_unannounced",
+        "ack",
+        "age",
+        "budget",
+        "control",
+        "datagrams",
+        "ended",
+        "final",
+        "flight",
+        "held",
+        "log",
+        "ping",
+        "pong",
+        "schedule",
+    )
 
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
@@ -46,6 +62,7 @@ class Outbox:
         self.ended: list[Stream] = []  # whose END was taken since somebody looked
         self.log = ReplayLog(self.budget)
         self.schedule = Schedule()
+        self.datagrams = DatagramSchedule()
         self.flight = Flight(0, 0.0)
 
     def carrier_made(self, now: float, *, held: bool) -> None:
@@ -87,7 +104,11 @@ class Outbox:
 
     @property
     def ready(self) -> bool:
-        return self.ack or self.ping or self.pong is not None or self._reliable_ready
+        return self.ack or self.ping or self.pong is not None or self._datagrams_ready or self._reliable_ready
+
+    @property
+    def _datagrams_ready(self) -> bool:
+        return not self.held and self.datagrams.ready(bulk=self._room)
 
     @property
     def _reliable_ready(self) -> bool:
@@ -112,6 +133,15 @@ class Outbox:
         self.pong = None
         return b"".join(parts)
 
+    def announce(self, association: Association) -> None:
+        """ASSOCIATE is sent with the other control frames."""
+        self.control.append(encode(Type.ASSOCIATE, association.id))
+        self.datagrams.opened(association)
+
+    def take_datagrams(self, limit: int, now: float) -> bytes:
+        """Whole frames, of those that flood about `limit` bytes."""
+        return self.datagrams.take(limit, now, bulk=self._room) if self._datagrams_ready else b""
+
     def take_reliable(self, limit: int, now: float, events: list[Event]) -> bytes | memoryview:
         """Whole frames, about `limit` bytes of them, and no more than an eighth of what may be in flight, as they are acknowledged whole; empty where there are none. They are kept in the log from here on.
 
@@ -132,6 +162,7 @@ class Outbox:
     def _new_chunk(self, limit: int, now: float, events: list[Event]) -> bytes:
         parts: list[bytes | memoryview] = list(self.control)
         self.control.clear()
+        self.datagrams.announced(now)
         left = limit - sum(map(len, parts))
         bulk = self._room
         while left > 0 and (stream := self.schedule.pop(limit, bulk=bulk)) is not None:

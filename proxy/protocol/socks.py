@@ -1,16 +1,17 @@
-"""The server's side of SOCKS5 (RFC 1928, RFC 1929), SOCKS4 and SOCKS4a, as far as a connection needs it: CONNECT.
+"""The server's side of SOCKS5 (RFC 1928, RFC 1929), SOCKS4 and SOCKS4a: CONNECT, with SOCKS5 UDP ASSOCIATE, and its datagrams.
 
     app: version, methods  -> method         SOCKS5 only
     app: user, password    -> status         SOCKS5 with credentials only
-    app: request           -> (the caller opens the address) -> reply
+    app: request           -> (the caller opens the address, or a UDP port) -> reply
 
 The two versions are generators that wait for bytes with `yield`, so each reads from top to bottom like its RFC.
 """
 
 from __future__ import annotations
 
+import functools
 import hmac
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -20,7 +21,7 @@ from proxy.errors import Reason
 # Wire constants: RFC 1928, RFC 1929, and the memos "SOCKS: A protocol for TCP proxy across firewalls" and "SOCKS 4A".
 VERSION_5, VERSION_4 = 5, 4
 _NO_AUTHENTICATION, _USERNAME_PASSWORD, _NO_ACCEPTABLE_METHOD = 0x00, 0x02, 0xFF
-_CONNECT = 1
+_CONNECT, _UDP_ASSOCIATE = 1, 3
 _SUCCEEDED, _GENERAL_FAILURE, _NOT_ALLOWED, _NETWORK_UNREACHABLE, _HOST_UNREACHABLE, _REFUSED = range(6)
 _COMMAND_NOT_SUPPORTED, _ADDRESS_TYPE_NOT_SUPPORTED = 7, 8
 _GRANTED_4, _REJECTED_4 = 90, 91
@@ -37,7 +38,32 @@ _REPLIES = {
     Reason.FORBIDDEN: _NOT_ALLOWED,
 }
 
-_Steps: TypeAlias = Generator[None, None, Address]
+#: What IPv4 leaves to the data of a datagram: 65,535 bytes without the headers of IP and UDP.
+LARGEST_DATAGRAM = 65_507
+#: Before the address of a datagram: two reserved bytes, and the number of the fragment.
+_BEFORE_ADDRESS, _FRAGMENT = 3, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Where the app wants to go."""
+
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Associate:
+    """The app wants to send datagrams.
+
+    `sender` is where it says they will come from, or None where it did not name both an IP address and a port. It is a hint: many apps
+    say zeros, some a name or the address of another socket, and Telegram's on Apple's systems what lay in memory.
+    """
+
+    sender: Address | None
+
+
+Request: TypeAlias = Connect | Associate
+_Steps: TypeAlias = Generator[None, None, Request]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +97,12 @@ class _RejectedError(Exception):
         self.answer = answer
 
 
-def _reply_5(code: int) -> bytes:
-    # BND.ADDR and BND.PORT are zeros: the true ones are the exit's, and no app needs them for CONNECT.
-    return bytes((VERSION_5, code, 0, 1, 0, 0, 0, 0, 0, 0))
+#: BND.ADDR and BND.PORT of a reply to CONNECT: the true ones are the exit's, and no app needs them.
+_NOWHERE = bytes((1, 0, 0, 0, 0, 0, 0))
+
+
+def _reply_5(code: int, bound: bytes = _NOWHERE) -> bytes:
+    return bytes((VERSION_5, code, 0)) + bound
 
 
 def _reply_4(code: int) -> bytes:
@@ -81,16 +110,18 @@ def _reply_4(code: int) -> bytes:
 
 
 class Handshake:
-    """One app's handshake. Feed it until it is `over`; then `request` says where to connect, or is None.
+    """One app's handshake. Feed it until it is `over`; then `request` says what the app wants, or is None.
 
     Without a request the connection is to be closed once what `receive_data` returned has been sent. With one, the caller
     sends `succeeded()` or `failed(reason)`; `trailing_data` came in behind the request and belongs to the destination.
+    UDP ASSOCIATE is a command that is not supported, unless `associates` is set.
     """
 
-    def __init__(self, credentials: Credentials | None) -> None:
+    def __init__(self, credentials: Credentials | None, *, associates: bool = False) -> None:
         self.over = False
-        self.request: Address | None = None
+        self.request: Request | None = None
         self._credentials = credentials
+        self._associates = associates
         self._buffer = bytearray()
         self._answer = b""
         self._version = 0
@@ -116,8 +147,11 @@ class Handshake:
         answer, self._answer = self._answer, b""
         return answer
 
-    def succeeded(self) -> bytes:
-        return _reply_5(_SUCCEEDED) if self._version == VERSION_5 else _reply_4(_GRANTED_4)
+    def succeeded(self, bound: Address | None = None) -> bytes:
+        """`bound` is where an app that associates has to send its datagrams."""
+        if self._version == VERSION_4:
+            return _reply_4(_GRANTED_4)
+        return _reply_5(_SUCCEEDED, _NOWHERE if bound is None else bound.encode())
 
     def failed(self, reason: Reason) -> bytes:
         return _reply_5(_REPLIES.get(reason, _GENERAL_FAILURE)) if self._version == VERSION_5 else _reply_4(_REJECTED_4)
@@ -161,11 +195,12 @@ class Handshake:
         except ValueError:
             raise _RejectedError(_reply_5(_ADDRESS_TYPE_NOT_SUPPORTED)) from None
         encoded = yield from self._exactly(size)
-        # Before the address is judged: UDP ASSOCIATE has zeros there.
-        if command != _CONNECT:
+        # Before the address is judged: it means something else with each command.
+        make = _REQUESTS.get(command)
+        if make is None or (command == _UDP_ASSOCIATE and not self._associates):
             raise _RejectedError(_reply_5(_COMMAND_NOT_SUPPORTED))
         try:
-            return Address.decode(encoded)
+            return make(encoded)
         except ValueError:
             raise _RejectedError(_reply_5(_GENERAL_FAILURE)) from None
 
@@ -180,7 +215,7 @@ class Handshake:
         if command != _CONNECT or self._credentials is not None:
             raise _RejectedError(_reply_4(_REJECTED_4))
         try:
-            return Address.make(host, port)
+            return Connect(Address.make(host, port))
         except ValueError:
             raise _RejectedError(_reply_4(_REJECTED_4)) from None
 
@@ -200,3 +235,51 @@ class Handshake:
         data = bytes(self._buffer[:size])
         del self._buffer[:size]
         return data
+
+
+def _connect(encoded: bytes) -> Connect:
+    return Connect(Address.decode(encoded))
+
+
+def _associate(encoded: bytes) -> Associate:
+    try:
+        sender = Address.decode(encoded)
+    except ValueError:  # port 0, or a name that is none
+        return Associate(None)
+    named = sender.ip is not None and not sender.ip.is_unspecified
+    return Associate(sender if named else None)
+
+
+_REQUESTS: dict[int, Callable[[bytes], Request]] = {_CONNECT: _connect, _UDP_ASSOCIATE: _associate}
+
+
+# ---- datagrams: RFC 1928, section 7
+
+
+def decode_datagram(datagram: bytes) -> tuple[Address, bytes]:
+    """Where an app's datagram goes, and its data. Raises ValueError, which says why it cannot go anywhere.
+
+    Fragments are refused, as the RFC allows. The reserved bytes may be anything: nothing depends on them.
+    """
+    encoded = datagram[_BEFORE_ADDRESS : _BEFORE_ADDRESS + 2]
+    size = encoded_size(encoded)
+    end = _BEFORE_ADDRESS + (size or 0)
+    if size is None or len(datagram) < end:
+        raise ValueError("the datagram is too short")
+    if datagram[_FRAGMENT]:
+        raise ValueError("the datagram is a fragment")
+    return _destination(datagram[_BEFORE_ADDRESS:end]), datagram[end:]
+
+
+def encode_datagram(sender: Address, data: bytes) -> bytes:
+    """A datagram for an app, with its true sender. May be longer than `LARGEST_DATAGRAM`."""
+    return _header(sender) + data
+
+
+# An app sends to and hears from the same few addresses, many times a second.
+_destination = functools.lru_cache(maxsize=1024)(Address.decode)
+
+
+@functools.lru_cache(maxsize=1024)
+def _header(sender: Address) -> bytes:
+    return bytes(_BEFORE_ADDRESS) + sender.encode()

@@ -222,6 +222,11 @@ class Stream:
         """Whether nothing more is sent or received for it."""
         return self.reset is not None or (self.sender.ended and self.receiver.ended)
 
+    @property
+    def quiet_since(self) -> float:
+        """When something of it went last, either way: to the app (of what it does not read: when that came), or from it to the peer."""
+        return max(self.receiver.since, self.recent_at)
+
     def drop(self, reset: Reset) -> None:
         self.reset = reset
         self.sender.drop()

@@ -9,11 +9,19 @@ import pytest
 
 from proxy.address import Address
 from proxy.protocol import event
-from proxy.protocol.event import Code, Event, GoneAway
+from proxy.protocol.budget import Budget
+from proxy.protocol.datagrams import Association
+from proxy.protocol.event import AssociationOpened, Code, DatagramReceived, Event, GoneAway
 from proxy.protocol.stream import Stream
 
 KINDS = get_args(Event)
-OF_STREAMS = [kind for kind in KINDS if kind is not GoneAway]
+OF_STREAMS = [kind for kind in KINDS if kind not in (AssociationOpened, DatagramReceived, GoneAway)]
+ASSOCIATION = Association(1, 0.0, Budget())
+OTHERS = [
+    AssociationOpened(ASSOCIATION),
+    DatagramReceived(ASSOCIATION, Address("192.0.2.1", 53), b"x"),
+    GoneAway(Code.DONE, "bye"),
+]
 
 
 def stream(number: int = 1) -> Stream:
@@ -33,7 +41,7 @@ def test_equal_for_the_same_stream_only(kind: type) -> None:
     assert all(kind(ours) != other(ours) for other in OF_STREAMS if other is not kind)
 
 
-@pytest.mark.parametrize("made", [*(kind(stream()) for kind in OF_STREAMS), GoneAway(Code.DONE, "bye")])
+@pytest.mark.parametrize("made", [*(kind(stream()) for kind in OF_STREAMS), *OTHERS])
 def test_unchangeable(made: Event) -> None:
     for field in dataclasses.fields(made):
         with pytest.raises(dataclasses.FrozenInstanceError):

@@ -32,6 +32,8 @@ LENGTHS = {
     Type.RESET: (1, 256),
     Type.CREDIT: (4, 4),
     Type.GO_AWAY: (1, 256),
+    Type.ASSOCIATE: (0, 0),
+    Type.DATAGRAM: (5, 65536),
     Type.PING: (8, 8),
     Type.PONG: (8, 8),
     Type.ACK: (8, 8),
@@ -128,7 +130,7 @@ def test_optional_types_that_are_unknown_come_out_as_numbers(number: int) -> Non
 
 def test_which_frames_are_reliable() -> None:
     unreliable = {kind for kind in Type if not Frame(kind, 0, b"").reliable}
-    assert unreliable == {Type.PING, Type.PONG, Type.ACK, Type.PADDING}
+    assert unreliable == {Type.PING, Type.PONG, Type.ACK, Type.DATAGRAM, Type.PADDING}
 
 
 def test_the_longest_length_that_a_header_can_say_is_refused() -> None:

@@ -645,3 +645,30 @@ def test_who_waits_is_told_also_when_there_are_fewer_streams_by_then() -> None:
     pair.events[pair.local].clear()
     pair.settle()
     assert StreamWritable(waiting) in pair.events[pair.local]
+
+
+# ---- quiet streams
+
+
+@both_ways
+def test_quiet_is_what_neither_sends_nor_is_read(local_sends: bool) -> None:
+    """Pings and a new carrier are no reason to take a stream for busy, and credit that is used up no reason to take it for quiet."""
+    pair = Pair()
+    sender, ours, receiver, theirs = ends(pair, local_sends)
+    opened = pair.now
+    pair.tick(100)
+    pair.connect()
+    pair.settle()
+    assert ours.quiet_since == theirs.quiet_since == opened
+    sender.write(ours, bytes(INITIAL_CREDIT + 5), pair.now)
+    pair.settle()
+    assert ours.quiet_since == theirs.quiet_since == pair.now
+    for _ in range(100):  # until the credit is used up, as nobody reads
+        pair.tick(1)
+    assert theirs.receiver.buffered == INITIAL_CREDIT
+    stuck = pair.now
+    pair.tick(100)
+    assert max(ours.quiet_since, theirs.quiet_since) < stuck
+    assert len(pair.read(receiver, theirs)) == INITIAL_CREDIT
+    pair.settle()
+    assert ours.quiet_since == theirs.quiet_since == pair.now  # the last 5 bytes

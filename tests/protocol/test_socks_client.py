@@ -36,7 +36,7 @@ def test_our_server_understands_it(credentials: Credentials | None, host: str, p
     client, server = Handshake(address, credentials), socks.Handshake(credentials)
     while not server.over:
         assert feed(client, server.receive_data(client.data_to_send()), piece) == b""
-    assert server.request == address
+    assert server.request == socks.Connect(address)
     assert client.reply is None
     assert feed(client, server.succeeded() + b"what follows", piece) == b"what follows"
     assert client.reply is Reply.SUCCEEDED

@@ -1,0 +1,197 @@
+"""An association of a session: a stream of the table that carries datagrams and no bytes (docs/protocol.md, section 6)."""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from proxy.address import Address, encoded_size
+from proxy.errors import RemoteProtocolError
+
+from .frame import MAX_PAYLOAD, Type, encode
+from .schedule import Schedule
+from .stream import ReceiveHalf, SendHalf, Stream
+
+if TYPE_CHECKING:
+    from .budget import Budget
+
+_Item = TypeVar("_Item")
+
+# Our choices.
+#: What may wait in one direction of one association, in bytes: two of the largest datagrams. More of a flood would only be too old when it goes.
+MOST_QUEUED = 131_072
+#: What each datagram that waits costs besides its bytes.
+OVERHEAD = 200
+#: A datagram that is not on its way after so many seconds is dropped: what is said in a call is worth nothing later.
+AGE = 0.3
+#: Addresses are encoded anew for each datagram, and an association talks to few.
+_ADDRESSES = 4096
+
+
+class DatagramQueue(Generic[_Item]):
+    """Datagrams that wait, in order. Where more would wait than may, the oldest is dropped."""
+
+    __slots__ = ("_budget", "_items", "size")
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._items: deque[tuple[float, int, _Item]] = deque()
+        self.size = 0  # bytes
+
+    def __bool__(self) -> bool:
+        return bool(self._items)
+
+    def put(self, item: _Item, size: int, now: float) -> None:
+        cost = size + OVERHEAD
+        while self._items and self.size + cost > MOST_QUEUED:
+            self._pop()
+        if self._budget.spent:
+            return
+        self._items.append((now, cost, item))
+        self._count(cost)
+
+    def take(self, since: float) -> _Item | None:
+        """The next one that was put in at `since` or later; older ones are dropped. None where none is left."""
+        while self._items:
+            put_at, item = self._pop()
+            if put_at >= since:
+                return item
+        return None
+
+    def clear(self) -> None:
+        self._items.clear()
+        self._count(-self.size)
+
+    def _pop(self) -> tuple[float, _Item]:
+        put_at, cost, item = self._items.popleft()
+        self._count(-cost)
+        return put_at, item
+
+    def _count(self, size: int) -> None:
+        self.size += size
+        self._budget.held += size
+
+
+class _DatagramsOut(SendHalf):
+    """What an association has to send, as whole frames. Bytes it has none."""
+
+    __slots__ = ("frames",)
+
+    def __init__(self, budget: Budget) -> None:
+        super().__init__()
+        self.frames: DatagramQueue[bytes] = DatagramQueue(budget)
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.frames)
+
+    def drop(self) -> None:
+        super().drop()
+        self.frames.clear()
+
+    def grant(self, increment: int) -> None:
+        raise RemoteProtocolError(f"CREDIT of {increment} on an association")
+
+
+class _NoBytesIn(ReceiveHalf):
+    __slots__ = ()
+
+    def feed(self, payload: bytes) -> None:
+        raise RemoteProtocolError(f"DATA of {len(payload)} bytes on an association")
+
+    def end(self) -> None:
+        raise RemoteProtocolError("END on an association")
+
+
+class Association(Stream):
+    """`announced`: ASSOCIATE is on its way, or was received; before that nothing of it is sent."""
+
+    __slots__ = ("_out", "announced")
+
+    def __init__(self, stream_id: int, now: float, budget: Budget) -> None:
+        super().__init__(stream_id, NOWHERE, now)
+        self._out = _DatagramsOut(budget)
+        self.sender = self._out
+        self.receiver = _NoBytesIn(now)
+        self.announced = False
+
+    def __repr__(self) -> str:
+        state = "reset" if self.reset else "open" if self.accepted else "opening"
+        return f"<Association {self.id} {state}, {self._out.frames.size} to send>"
+
+    @property
+    def frames(self) -> DatagramQueue[bytes]:
+        return self._out.frames
+
+
+class DatagramSchedule:
+    """Which association sends next, by the rule of streams: who has sent little lately goes first, and floods take turns."""
+
+    __slots__ = ("_opened", "_schedule", "age")
+
+    def __init__(self) -> None:
+        self._schedule = Schedule()
+        self._opened: list[Association] = []  # whose ASSOCIATE has not been sent
+        self.age = AGE
+
+    def ready(self, *, bulk: bool) -> bool:
+        """Whether there is something to send now; `bulk`: whether floods may."""
+        return self._schedule.has_little or (bulk and self._schedule.has_bulk)
+
+    def opened(self, association: Association) -> None:
+        """Call with its ASSOCIATE in the row of control frames, and `announced` when those were sent."""
+        self._opened.append(association)
+
+    def announced(self, now: float) -> None:
+        for association in self._opened:
+            association.announced = True
+            self._schedule.add(association, now)
+        self._opened.clear()
+
+    def put(self, association: Association, frame: bytes, now: float) -> None:
+        association.frames.put(frame, len(frame), now)
+        if association.announced:
+            self._schedule.add(association, now)
+
+    def take(self, limit: int, now: float, *, bulk: bool) -> bytes:
+        """Whole frames that are not too old: of those that send little, like a call, all; of floods at most `limit` bytes, or one."""
+        parts: list[bytes] = []
+        left = limit
+        while (association := self._schedule.pop(limit, bulk=bulk and left > 0)) is not None:
+            assert isinstance(association, Association)
+            frame = association.frames.take(now - self.age)
+            if frame is not None:
+                parts.append(frame)
+                left -= len(frame)
+            self._schedule.sent(association, len(frame or b""), now)
+        return b"".join(parts)
+
+
+#: Datagrams say themselves where they go.
+NOWHERE = Address("0.0.0.0", 0)  # noqa: S104  (nothing listens there)
+
+
+def encode_datagram(association: Association, address: Address, data: bytes) -> bytes | None:
+    """The frame, or None where it would be longer than a frame may be."""
+    payload = _encoded(address) + data
+    return encode(Type.DATAGRAM, association.id, payload) if len(payload) <= MAX_PAYLOAD else None
+
+
+def decode_datagram(payload: bytes) -> tuple[Address, bytes]:
+    """Where it goes or who sent it, and the data. Raises RemoteProtocolError."""
+    try:
+        size = encoded_size(payload)
+        return _decoded(payload[:size]), payload[size:]
+    except ValueError as exc:
+        raise RemoteProtocolError(f"DATAGRAM with a bad address: {exc}") from None
+
+
+@functools.lru_cache(_ADDRESSES)
+def _encoded(address: Address) -> bytes:
+    return address.encode()
+
+
+@functools.lru_cache(_ADDRESSES)
+def _decoded(data: bytes) -> Address:
+    return Address.decode(data)

@@ -1,0 +1,349 @@
+"""UDP at the local port: what RFC 1928, section 7, calls the UDP relay server.
+
+    app  <-- one socket for each UDP ASSOCIATE -->  _AppSocket    whose datagrams are these?
+                                                        |
+                                                     _Relay       which way does this address go?
+                                                        |
+                                                     _Onward      an association for each way, opened when it is needed
+                                                        |
+                                                   Association    with an exit, or direct
+
+An app's association lives as long as the connection on which it was asked for. Those behind it may go and come back meanwhile.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import trio
+
+from . import telemetry
+from .address import Address
+from .errors import OpenError, Reason
+from .forward import answer_and_close
+from .protocol.socks import LARGEST_DATAGRAM, Associate, Handshake, decode_datagram, encode_datagram
+
+if TYPE_CHECKING:
+    from .association import Association
+
+# Our choices.
+#: How old a datagram may be when it leaves, in seconds: a call has no use for it later.
+AGE_LIMIT = 0.3
+#: A browser or a chat app has a handful, and each costs a socket.
+MAX_ASSOCIATIONS = 1024
+#: Ways that one association of an app goes at the same time: an exit or two, and direct.
+MAX_CHOICES = 8
+#: How long a way is not used, in seconds, before another one may have its place.
+UNUSED_AFTER = 60.0
+#: Between the end of an association, or of an attempt at one, and the next attempt, in seconds.
+PAUSE = 1.0
+#: Datagrams that are read at once: they cost one turn of the event loop, and nobody else waits for more.
+BATCH = 32
+#: Bytes that wait for one way to be opened: two of the largest datagrams, or half a second of a fast upload.
+WAITING = 128 * 1024
+#: And for all ways of all apps. They wait only where the tunnel is down.
+ALL_WAITING = 8 * 1024 * 1024
+#: What a waiting datagram takes beside its data.
+_OVERHEAD = 256
+#: Between two warnings of one kind, in seconds.
+_WARN_EVERY = 60.0
+#: No datagram is longer, by the field in its header (RFC 768).
+_READ = 65_535
+#: What the app sends on its connection means nothing, and is read so that its end is seen.
+_CHUNK = 4096
+#: Or trio makes a string of each task's function.
+_NAME = "UDP"
+
+_log = telemetry.logger("udp")
+
+#: As the socket module has it: host and port, and of IPv6 the flow and the scope as well.
+_SocketAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+
+
+class Choice(Hashable, Protocol):
+    """A way for datagrams. What goes the same way is equal."""
+
+    async def open(self) -> Association:
+        """Raises OpenError."""
+
+
+#: Which way datagrams to an address go; None where they are dropped. Called for each datagram.
+Choose: TypeAlias = Callable[[Address], Choice | None]
+
+
+class UDPRelay:
+    """The associations of all apps at a local port, at most `max_associations` at once."""
+
+    def __init__(
+        self, choose: Choose, *, age_limit: float = AGE_LIMIT, max_associations: int = MAX_ASSOCIATIONS
+    ) -> None:
+        self._shared = _Shared(choose, age_limit)
+        self._max = max_associations
+        self.count = 0  # how many there are now
+
+    async def serve(self, control: trio.abc.HalfCloseableStream, handshake: Handshake) -> None:
+        """Answers the app's request and serves its association until the connection ends, in whatever way. Closes the stream."""
+        app = self._admit(control, handshake)
+        if app is None:
+            await answer_and_close(control, handshake.failed(Reason.BUSY))  # "general SOCKS server failure"
+            return
+        self.count += 1
+        try:
+            async with control:
+                await control.send_all(handshake.succeeded(app.address))
+                await self._relay(control, app)
+        finally:
+            app.close()
+            self.count -= 1
+
+    def _admit(self, control: trio.abc.HalfCloseableStream, handshake: Handshake) -> _AppSocket | None:
+        assert isinstance(handshake.request, Associate)
+        if self.count >= self._max:
+            self._shared.warn("limit", f"apps have {self._max} UDP associations, the most at once; more are refused")
+            return None
+        if not isinstance(control, trio.SocketStream):
+            return None  # without addresses nobody could say whose datagrams are whose
+        try:
+            # An app that vanished without a word must not hold a place for ever; the kernel asks after two hours.
+            control.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            local, peer = control.socket.getsockname(), control.socket.getpeername()
+        except OSError:
+            return None  # it has gone
+        try:
+            return _AppSocket(control.socket.family, local, peer[0], handshake.request.sender)
+        except OSError as exc:
+            self._shared.warn("socket", f"no UDP association for an app: {exc.strerror}")
+            return None
+
+    async def _relay(self, control: trio.abc.ReceiveStream, app: _AppSocket) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_Relay(self._shared, app, nursery).run, name=_NAME)
+            with suppress(trio.BrokenResourceError):
+                while await control.receive_some(_CHUNK):
+                    pass
+            nursery.cancel_scope.cancel()
+
+
+@dataclass
+class _Shared:
+    """What all associations of a port share."""
+
+    choose: Choose
+    age_limit: float
+    waiting: int = 0  # bytes
+    _warned: dict[str, float] = field(default_factory=dict)  # when, by kind
+
+    def warn(self, kind: str, text: str) -> None:
+        """What happens to many at once is one line in the log, and again a minute later if it goes on."""
+        now = trio.current_time()
+        due = now >= self._warned.get(kind, now)
+        if due:
+            self._warned[kind] = now + _WARN_EVERY
+        (_log.warning if due else _log.debug)("%s", text)
+
+
+class _AppSocket:
+    """The socket to which one app sends its datagrams, and who may do so. Raises OSError where there is none to be had.
+
+    It is the app's that asked for it: nothing is taken from another IP address than its connection has, and the first port there that sends
+    a datagram is the only one from then on. Except that where the app has `named` a port, that one takes over when it speaks. It is not
+    insisted on, since many apps name something else.
+    """
+
+    def __init__(self, family: socket.AddressFamily, local: _SocketAddress, peer: str, named: Address | None) -> None:
+        self._peer = peer
+        self._named = None if named is None else (named.host, named.port)
+        self._app: _SocketAddress | None = None
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            self._socket.setblocking(False)
+            self._socket.bind((local[0], 0, *local[2:]))
+            if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) < LARGEST_DATAGRAM:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST_DATAGRAM)  # macOS begins with 9 KB
+            self.address = Address.make(*self._socket.getsockname()[:2])
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def close(self) -> None:
+        self._socket.close()
+
+    async def wait_readable(self) -> None:
+        await trio.lowlevel.wait_readable(self._socket)
+
+    def receive_nowait(self) -> Iterator[tuple[Address, bytes]]:
+        """Of a batch of those that are there, those that may go somewhere."""
+        for _ in range(BATCH):
+            try:
+                datagram, sender = self._socket.recvfrom(_READ)
+            except BlockingIOError:
+                return
+            except OSError:  # an answer of ours met a closed port: Windows tells it here, and other systems may
+                continue
+            if self._may_send(sender):
+                try:
+                    whither = decode_datagram(datagram)
+                except ValueError:
+                    continue
+                self._app = sender
+                yield whither
+
+    def _may_send(self, sender: _SocketAddress) -> bool:
+        if sender[0] != self._peer:
+            return False
+        return self._app is None or sender == self._app or sender[:2] == self._named
+
+    def send(self, address: Address, data: bytes) -> None:
+        """To the app, as from that address. What fits into no datagram, or finds no room in the kernel, is dropped."""
+        if self._app is not None:
+            with suppress(OSError):
+                self._socket.sendto(encode_datagram(address, data), self._app)
+
+
+class _Relay:
+    """One app's association: each of its datagrams goes on the way that was chosen for its address."""
+
+    def __init__(self, shared: _Shared, app: _AppSocket, nursery: trio.Nursery) -> None:
+        self._shared = shared
+        self._app = app
+        self._nursery = nursery
+        self._onward: dict[Choice, _Onward] = {}
+
+    async def run(self) -> None:
+        while True:
+            await self._app.wait_readable()
+            for address, data in self._app.receive_nowait():
+                choice = self._shared.choose(address)
+                if choice is not None and (onward := self._way(choice)) is not None:
+                    onward.send(address, data)
+
+    def _way(self, choice: Choice) -> _Onward | None:
+        """None where there is no room for one more."""
+        onward = self._onward.get(choice)
+        if onward is None and self._make_room():
+            onward = self._onward[choice] = _Onward(self._shared, choice, self._app.send)
+            self._nursery.start_soon(onward.run, name=_NAME)
+        return onward
+
+    def _make_room(self) -> bool:
+        """The rules may change while an association lives: what they led to before has to go at some time."""
+        if len(self._onward) < MAX_CHOICES:
+            return True
+        choice, longest = min(self._onward.items(), key=lambda item: item[1].used)
+        if trio.current_time() - longest.used < UNUSED_AFTER:
+            return False
+        longest.cancel()
+        del self._onward[choice]
+        return True
+
+
+class _Onward:
+    """An association by one choice: opened with the first datagram, and again with the next one when it was lost."""
+
+    def __init__(self, shared: _Shared, choice: Choice, deliver: Callable[[Address, bytes], None]) -> None:
+        self._shared = shared
+        self._choice = choice
+        self._deliver = deliver
+        self._association: Association | None = None
+        self._waiting = _Waiting(shared)
+        self._wanted = trio.Event()  # set and replaced
+        self._scope = trio.CancelScope()
+        self.used = trio.current_time()
+
+    def cancel(self) -> None:
+        self._scope.cancel()
+
+    def send(self, address: Address, data: bytes) -> None:
+        self.used = trio.current_time()
+        if self._association is None:
+            self._waiting.put(address, data)
+            self._wanted.set()
+            return
+        # Where it was lost, `run` hears of that as well.
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            self._association.send(address, data)
+
+    async def run(self) -> None:
+        try:
+            with self._scope:
+                while True:
+                    await self._wanted.wait()
+                    self._wanted = trio.Event()
+                    await self._carry()
+                    await trio.sleep(PAUSE)
+                    if not self._waiting.any_fresh():
+                        self._wanted = trio.Event()
+        finally:
+            self._waiting.clear()
+
+    async def _carry(self) -> None:
+        """Until the association ends, or there is none."""
+        try:
+            async with await self._choice.open() as association:
+                self._association = association
+                try:
+                    await self._exchange(association)
+                finally:
+                    self._association = None
+        except OpenError as exc:
+            _log.debug("no UDP association: %s", exc)
+        except trio.BrokenResourceError as exc:
+            why = f": {exc.__cause__}" if isinstance(exc.__cause__, OpenError) else ""
+            self._shared.warn("lost", f"a UDP association was lost, and is opened again when it is needed{why}")
+
+    async def _exchange(self, association: Association) -> None:
+        for address, data in self._waiting.take():
+            association.send(address, data)
+        while True:
+            self._deliver(*await association.receive())
+            self.used = trio.current_time()
+
+
+class _Waiting:
+    """Datagrams that wait for their association. The oldest goes first where there are too many."""
+
+    def __init__(self, shared: _Shared) -> None:
+        self._shared = shared
+        self._queue: deque[tuple[float, Address, bytes]] = deque()
+        self._size = 0
+
+    def put(self, address: Address, data: bytes) -> None:
+        size = len(data) + _OVERHEAD
+        self._drop_old()
+        while self._size + size > WAITING:
+            self._pop()
+        if self._shared.waiting + size <= ALL_WAITING:
+            self._queue.append((trio.current_time(), address, data))
+            self._add(size)
+
+    def any_fresh(self) -> bool:
+        self._drop_old()
+        return bool(self._queue)
+
+    def take(self) -> list[tuple[Address, bytes]]:
+        self._drop_old()
+        taken = [(address, data) for _, address, data in self._queue]
+        self.clear()
+        return taken
+
+    def clear(self) -> None:
+        self._queue.clear()
+        self._add(-self._size)
+
+    def _drop_old(self) -> None:
+        oldest = trio.current_time() - self._shared.age_limit
+        while self._queue and self._queue[0][0] < oldest:
+            self._pop()
+
+    def _pop(self) -> None:
+        _, _, data = self._queue.popleft()
+        self._add(-len(data) - _OVERHEAD)
+
+    def _add(self, size: int) -> None:
+        self._size += size
+        self._shared.waiting += size

@@ -1,0 +1,111 @@
+"""The local side as a program: what it listens on, and what it reads again."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import signal
+import socket
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from proxy import listening, local_program
+from proxy.address_book import AddressBook
+from proxy.config import load, parse
+from proxy.config_file import replace_file
+from proxy.dialer import Dialer
+from proxy.errors import ConfigError
+from proxy.exit import Exit, Identity, Limits, Terms
+from proxy.keys import UserKey, new_certificate
+from proxy.local_side import LocalSide
+from proxy.settings import Listen
+from proxy.share import Link
+from proxy.start import Start
+from proxy.website import page
+from tests.memory import MemoryAssociation, identity
+from tests.socks_words import SOCKS_ANSWER, echo, received, socks_request
+from tests.told import Told
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@asynccontextmanager
+async def local_exit(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Link]:
+    """An exit on loopback, and the link to it."""
+    certificate, key = new_certificate("localhost")
+    there, user = identity(tmp_path, certificate, key), UserKey.new()
+    of_exit = Identity(there.context, there.binding)
+    serving = Exit(
+        Terms(
+            {user.key_id: user.secret}, of_exit, page(), Dialer(allow_private=True).connect, MemoryAssociation, Limits()
+        )
+    )
+    listeners = await listening.listen(Listen("127.0.0.1", 0), "exit.listen")
+    await nursery.start(serving.serve, listeners)
+    yield Link("127.0.0.1", listeners[0].socket.getsockname()[1], user, there.pin, server_name="localhost")
+
+
+@pytest.mark.usefixtures("log_as_before")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
+async def test_the_local_side_reads_its_file_again_and_streams_stay(
+    tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if sys.platform == "win32":  # for the type checker, which reads no further there
+        return
+    caplog.set_level(logging.DEBUG, "ropeway")
+    monkeypatch.setattr(local_program, "_state_folder", lambda: tmp_path)
+    read, reload = trio.Event(), LocalSide.reload
+    monkeypatch.setattr(LocalSide, "reload", lambda side, path: (reload(side, path), read.set()))
+    path = tmp_path / "config.toml"
+    (target,) = await nursery.start(functools.partial(trio.serve_tcp, echo, 0, host="127.0.0.1"))
+    async with local_exit(tmp_path, nursery) as link:
+        written = f'[local]\nlisten = "127.0.0.1:0"\nexit = "{link}"\n'
+        replace_file(path, written.encode())
+        with trio.fail_after(20):
+            (local,) = await nursery.start(local_program.serve_local_side, load(path).local, path)
+            port, to = local.socket.getsockname()[1], target.socket.getsockname()[1]
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all(socks_request(to) + b"hello")
+                assert await received(stream, SOCKS_ANSWER + b"hello")
+                other = replace(link, pin=b"\x01" * 32)
+                replace_file(path, (written + f'exits = ["{other}"]\n').encode())
+                os.kill(os.getpid(), signal.SIGHUP)
+                await read.wait()
+                await stream.send_all(b"still here")
+                assert await received(stream, b"still here")
+    assert "the configuration was read again" in caplog.text
+    assert AddressBook(tmp_path / "addresses.json").of(link.pin) == {link.address: (link.address,)}
+
+
+async def test_sockets_that_listen_already_are_used_and_the_start_is_told(
+    tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_program, "_state_folder", lambda: tmp_path)
+    path, told = tmp_path / "config.toml", Told()
+    async with local_exit(tmp_path, nursery) as link:
+        settings = parse({"local": {"listen": "127.0.0.1:1", "exit": str(link)}}, path).local
+        given = socket.create_server(("127.0.0.1", 0))
+        with trio.fail_after(20):
+            start = Start(told, [given])
+            (local,) = await nursery.start(local_program.serve_local_side, settings, path, start)
+            assert told.news == ["READY=1"]
+            (target,) = await nursery.start(functools.partial(trio.serve_tcp, echo, 0, host="127.0.0.1"))
+            async with await trio.open_tcp_stream(*local.socket.getsockname()) as stream:
+                await stream.send_all(socks_request(target.socket.getsockname()[1]) + b"hello")
+                assert await received(stream, SOCKS_ANSWER + b"hello")
+
+
+async def test_a_socket_unit_may_not_open_the_port_to_others(tmp_path: Path) -> None:
+    settings = parse({}, tmp_path / "config.toml").local
+    with socket.create_server(("0.0.0.0", 0)) as given:
+        with pytest.raises(ConfigError, match=r"local.username.*password"):
+            await local_program.serve_local_side(settings, tmp_path / "config.toml", Start(sockets=[given]))
+        local_program._check_sockets([given], replace(settings, username="anna", password="secret"))
