@@ -33,6 +33,8 @@ from .rule_terms import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from .address import Address
+
 #: Our choice: the longest regular expression, and room for what stands beside it.
 LONGEST_RULE = 4096
 
@@ -198,6 +200,15 @@ class RuleSettings:
         """Those that are named."""
         routes = [self.default, *(rule.route for rule in self.rules)]
         return frozenset(route.exit for route in routes if route.exit is not None)
+
+    def check_exits(self, addresses: Iterable[Address]) -> None:
+        """These are all addresses of all exits. Raises ConfigError where a rule names none of them."""
+        there = list(addresses)
+        sources = [(f"rules.rules: rule {number}", rule.route) for number, rule in enumerate(self.rules, 1)]
+        for source, route in [*sources, ("rules.default", self.default)]:
+            if route.exit is not None and not any(map(route.exit.matches, there)):
+                known = ", ".join(map(str, there)) or "no exit at all"
+                raise ConfigError(source, f"{route.exit} is no address of an exit; there is: {known}")
 
     @property
     def files(self) -> frozenset[ListFile]:

@@ -120,6 +120,30 @@ class Ruleset:
         rule = self._rules[number]
         return Decision(rule.route, f"rule {number + 1}", rule.text)
 
+    def explain(self, address: Address, network: Network) -> list[str]:
+        """What happens to a connection, in lines for people."""
+        decision = self.decide(address, network)
+        query = Query.of(address, network)
+        lines = [
+            f"{address} over {network.value.upper()} {_EXPLAINED[decision.route.kind].format(exit=decision.route.exit)}",
+            f"by {decision.rule_text}",
+        ]
+        if query.ip is None:
+            lines.append(
+                "it is a name, which is not looked up for that: rules for addresses (cidr, geoip) do not hold for it"
+            )
+        elif str(query.ip) != address.host:
+            lines.append(f"it is judged as {query.ip}")
+        return lines
+
+
+_EXPLAINED = {
+    Kind.TUNNEL: "goes through the tunnel, by way of the current exit",
+    Kind.DIRECT: "goes direct, without the tunnel",
+    Kind.BLOCK: "is blocked",
+    Kind.EXIT: "goes through the tunnel, by way of the exit {exit}",
+}
+
 
 class _Resolve:
     """Makes terms of conditions, each app and list once."""

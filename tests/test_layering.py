@@ -94,6 +94,8 @@ LAYERS: list[set[str]] = [
         "proxy.probe",
     },
     {
+        "proxy.router",
+        "proxy.rule_files",
         "proxy.tunnel",
         "proxy.exits",
         "proxy.listener",

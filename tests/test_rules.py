@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.address import Address
 from proxy.countries import country_of
 from proxy.errors import ConfigError
 from proxy.preference import Pattern as ExitName
@@ -144,3 +145,17 @@ def test_settings_that_are_wrong(words: dict[str, str], complaint: str, tmp_path
 def test_whatever_is_written_is_a_rule_or_refused(text: str) -> None:
     with contextlib.suppress(ValueError):
         Rule.parse(text, Path("/nowhere"))
+
+
+def test_exits_that_are_named_have_to_be_there(tmp_path: Path) -> None:
+    there = [Address.make("exit.example.com", 443), Address.make("2001:db8::1", 8443)]
+    settings(tmp_path, "exit:exit.example.com port:1", "exit:[2001:db8::1]:8443 port:2").check_exits(there)
+    with pytest.raises(ConfigError) as caught:
+        settings(tmp_path, "direct port:1", "exit:exit.example.com:80 port:2").check_exits(there)
+    assert str(caught.value) == (
+        "rules.rules: rule 2: exit.example.com:80 is no address of an exit; "
+        "there is: exit.example.com:443, [2001:db8::1]:8443"
+    )
+    with pytest.raises(ConfigError) as caught:
+        settings(tmp_path, default="exit:other.example").check_exits([])
+    assert str(caught.value) == "rules.default: other.example is no address of an exit; there is: no exit at all"

@@ -153,6 +153,42 @@ def test_a_decision_says_which_rule_without_what_it_says() -> None:
 
 
 @pytest.mark.parametrize(
+    ("where", "network", "lines"),
+    [
+        (
+            "example.com:80",
+            Network.TCP,
+            [
+                "example.com:80 over TCP goes through the tunnel, by way of the current exit",
+                "by default",
+                "it is a name, which is not looked up for that: rules for addresses (cidr, geoip) do not hold for it",
+            ],
+        ),
+        (
+            "[::ffff:10.0.0.1]:80",
+            Network.UDP,
+            [
+                "[::ffff:a00:1]:80 over UDP goes direct, without the tunnel",
+                "by mode home-direct: private or local",
+                "it is judged as 10.0.0.1",
+            ],
+        ),
+        ("192.0.2.1:1", Network.TCP, ["192.0.2.1:1 over TCP is blocked", "by rule 1: block port:1"]),
+        (
+            "192.0.2.1:2",
+            Network.TCP,
+            [
+                "192.0.2.1:2 over TCP goes through the tunnel, by way of the exit far.example:443",
+                "by rule 2: exit:far.example:443 port:2",
+            ],
+        ),
+    ],
+)
+def test_what_happens_to_a_connection_in_words(where: str, network: Network, lines: list[str]) -> None:
+    assert ruleset("block port:1", "exit:far.example:443 port:2").explain(Address.parse(where), network) == lines
+
+
+@pytest.mark.parametrize(
     ("rule", "complaint"),
     [
         ("direct app:nosuch", "rules.rules: rule 2: no app is known by the name 'nosuch'; `ropeway apps` lists them"),
