@@ -23,7 +23,7 @@ _GROUP = "[Proxy Settings]"
 _MANUAL = "1"
 _PROTOCOLS = {"httpProxy": "http", "httpsProxy": "http", "socksProxy": "socks"}
 _MAX_SIZE = 1_048_576  # our choice: the file has a few hundred bytes
-_KEY = re.compile(r"\s*([^=\[]+?)\s*=(.*)", re.DOTALL)
+_ENTRY = re.compile(r"(\s*([^=\[#\s][^=\[]*?)\s*=[ \t]*)(.*?)\s*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,35 +83,37 @@ def _wanted(host: str, port: int) -> dict[str, str]:
 def _entries(text: str) -> list[tuple[str, str]]:
     """Those of the group, in their order; of two with one name the last one counts."""
     inside, found = False, []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line.lstrip().startswith("["):
             inside = line.strip() == _GROUP
-        elif inside and (match := _KEY.fullmatch(line)):
-            found.append((match[1], match[2].strip()))
+        elif inside and (match := _ENTRY.fullmatch(line)):
+            found.append((match[2], match[3]))
     return found
 
 
 def edited(text: str, values: Values) -> str:
-    """The file with these values in the group: those that are there are changed in their places, None takes an entry away, and a group that
-    has no entry left goes as well.
+    """The file with these values in the group: those that are there are changed in their places, None takes an entry away, and with its last
+    entry goes the group.
     """
-    lines = [line if line.endswith("\n") else line + "\n" for line in text.splitlines(keepends=True)]
+    lines = [f"{line}\n" for line in text.removesuffix("\n").split("\n")] if text else []
     start, end = _group(lines)
     missing = dict(values)
     body = []
     for line in lines[start + 1 : end]:
-        match = _KEY.fullmatch(line.rstrip("\r\n"))
-        if match is None or match[1] not in values:
+        match = _ENTRY.fullmatch(line)
+        if match is None or match[2] not in values:
             body.append(line)
-        elif (value := missing.pop(match[1], None)) is not None:
-            body.append(line if match[2].strip() == value else f"{match[1]}={value}\n")
+        elif (value := missing.pop(match[2], None)) is not None:
+            body.append(line if match[3] == value else f"{match[1]}{value}\n")
+    emptied = not body and end - start > 1
     blanks = []
     while body and not body[-1].strip():
         blanks.insert(0, body.pop())
     body += [f"{key}={value}\n" for key, value in missing.items() if value is not None]
-    header = lines[start : start + 1] or [f"{_GROUP}\n"]
-    group = [*header, *body, *blanks] if body else []
-    return "".join([*lines[:start], *group, *lines[end:]])
+    header = lines[start : start + 1] if not emptied or body else []
+    if body and not header:
+        header = [f"{_GROUP}\n"]
+    return "".join([*lines[:start], *header, *body, *blanks, *lines[end:]])
 
 
 def _group(lines: list[str]) -> tuple[int, int]:
