@@ -35,11 +35,12 @@ def test_the_example_is_a_configuration() -> None:
 
 @pytest.mark.parametrize("text", first_cells("route"))
 def test_every_route_is_one(text: str) -> None:
-    assert str(Route.parse(text)).lower() == text.lower()
+    text = text.replace("HOST", "exit.example").replace("PORT", "443")
+    assert str(Route.parse(text)) == text
 
 
 def test_every_kind_of_route_has_its_line() -> None:
-    assert {Route.parse(text).kind for text in first_cells("route")} == set(Kind)
+    assert {Route.parse(text.replace("PORT", "443")).kind for text in first_cells("route")} == set(Kind)
 
 
 @pytest.mark.parametrize("text", first_cells("condition"))

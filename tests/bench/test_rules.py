@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 import rules
 
+from proxy.rule_terms import Network
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -14,7 +16,7 @@ def test_every_case_is_loaded_and_has_hits(name: str, tmp_path: Path) -> None:
     texts, lines = rules.CASES[name](700)
     (tmp_path / "list").write_text("\n".join(lines))
     made = rules.load(texts, tmp_path)
-    decided = {made.decide(address, rules.Network.TCP).source for address in rules.asked(700)}
+    decided = {made.decide(address, Network.TCP).source for address in rules.asked(700)}
     assert len(decided) > 1
     if name in ("domains", "YAML"):
         assert "rule 1" in decided
