@@ -32,10 +32,10 @@ _STOP = (signal.SIGINT, signal.SIGTERM)
 
 def run_local(config: Config, path: Path) -> None:
     """`ropeway run`, until SIGINT or SIGTERM; with SIGHUP the file at `path` is read again. Raises ConfigError."""
-    check_exits(config.local)
+    check_exits(config)
     config.log.apply()
     start = Start.from_environment()
-    _run(start, serve_local_side, config.local, path, start)
+    _run(start, serve_local_side, config, path, start)
 
 
 def run_exit(path: Path) -> None:

@@ -73,22 +73,27 @@ class Browser:
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression, awaited."""
-        wrapped = f"const done = arguments[0]; Promise.resolve({script}).then(done, e => done('' + e))"
-        return self.call("POST", "/execute/async", script=wrapped, args=[])
+        return self.call("POST", "/execute/async", script=awaited(script), args=[])
 
     def screenshot(self) -> bytes:
         return base64.b64decode(self.call("GET", "/screenshot"))
 
 
+def awaited(script: str) -> str:
+    """As the body of a function that WebDriver waits for."""
+    return f"const done = arguments[0]; Promise.resolve({script}).then(done, e => done('' + e))"
+
+
 @contextmanager
-def open_browser(programs: Programs, folder: Path, proxy: str) -> Iterator[Browser]:
-    """A browser with an empty profile whose every connection goes to the proxy."""
+def open_browser(programs: Programs, folder: Path, proxy: str | None) -> Iterator[Browser]:
+    """A browser with an empty profile, and every connection of it goes to the proxy, where there is one."""
     port = free_port()
     driver = programs.start("chromedriver", [program("chromedriver"), f"--port={port}"])
     driver.wait_for_port(port)
     browser = Browser(port)
     try:
-        browser.begin([*SWITCHES, f"--proxy-server={proxy}", f"--user-data-dir={folder / 'profile'}"])
+        way = f"--proxy-server={proxy}" if proxy else "--no-proxy-server"
+        browser.begin([*SWITCHES, way, f"--user-data-dir={folder / 'profile'}"])
         yield browser
     finally:
         browser.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import random
@@ -38,6 +39,11 @@ def program(name: str) -> str:
     return path
 
 
+def server_program(name: str) -> str:
+    """The same for a server, which Debian has where only root's path leads."""
+    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") or program(name)
+
+
 def missing(reason: str) -> NoReturn:
     """End the test: a failure in CI, where everything has to be there, and a skip elsewhere."""
     if os.environ.get("CI"):
@@ -71,10 +77,12 @@ def wait_until(true: Callable[[], object], what: str, *, seconds: float = 20) ->
 class Program:
     """A process in the background; what it prints goes to one file."""
 
-    def __init__(self, argv: Sequence[str | Path], log: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, argv: Sequence[str | Path], log: Path, env: Mapping[str, str], *, stdin: int = subprocess.DEVNULL
+    ) -> None:
         self.log = log
         with log.open("wb") as output:
-            self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env)
+            self._process = subprocess.Popen(argv, stdin=stdin, stdout=output, stderr=output, env=env)
 
     @property
     def pid(self) -> int:
@@ -100,7 +108,13 @@ class Program:
 
     def wait_for_port(self, port: int) -> None:
         """Asks the kernel and does not knock: the process may be on a network of its own."""
-        wait_until(lambda: not self.alive or (port, LISTENING) in tcp_table(self.pid), f"port {port}")
+
+        def listening() -> bool:
+            with contextlib.suppress(FileNotFoundError):  # it has ended just now
+                return (port, LISTENING) in tcp_table(self.pid)
+            return False
+
+        wait_until(lambda: not self.alive or listening(), f"port {port}")
         assert self.alive, self.text()
 
     def tell(self, sign: signal.Signals) -> None:
@@ -133,9 +147,10 @@ class Programs:
         self._started: list[Program] = []
         self._home = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
 
-    def start(self, name: str, argv: Sequence[str | Path]) -> Program:
+    def start(self, name: str, argv: Sequence[str | Path], *, stdin: int = subprocess.DEVNULL) -> Program:
+        """`stdin` is what it reads: a descriptor, which the caller closes."""
         log = self.folder / f"{len(self._started):03}-{name}.log"
-        started = Program(argv, log, ENVIRONMENT | self._home)
+        started = Program(argv, log, ENVIRONMENT | self._home, stdin=stdin)
         self._started.append(started)
         return started
 

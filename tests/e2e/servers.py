@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import ssl
 import threading
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 import trustme
 from websockets.sync.server import ServerConnection, serve
 
-from tests.e2e.machine import Program, Programs, free_port, program
+from tests.e2e.machine import Program, Programs, free_port, program, server_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,9 +60,16 @@ http {{
 
 _MOSQUITTO = """
 user root
-listener {port} 127.0.0.1
 allow_anonymous true
 persistence false
+listener {port} 127.0.0.1
+cafile {folder}/authority.pem
+certfile {folder}/server.pem
+keyfile {folder}/server.pem
+listener {websocket_port} 127.0.0.1
+# Else it listens on every address (2.0.11).
+socket_domain ipv4
+protocol websockets
 cafile {folder}/authority.pem
 certfile {folder}/server.pem
 keyfile {folder}/server.pem
@@ -138,19 +144,21 @@ def start_nginx(programs: Programs, folder: Path, authority: Authority) -> Nginx
 
 @dataclass(frozen=True)
 class Mosquitto:
+    """Both ports speak TLS."""
+
     program: Program
     port: int
+    websocket_port: int
 
 
 def start_mosquitto(programs: Programs, folder: Path, authority: Authority) -> Mosquitto:
     authority.give(folder)
-    port = free_port()
+    port, websocket_port = free_port(), free_port()
     config = folder / "mosquitto.conf"
-    config.write_text(_MOSQUITTO.format(folder=folder, port=port))
-    broker = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin") or program("mosquitto")
-    started = programs.start("mosquitto", [broker, "-c", config])
-    started.wait_for_port(port)
-    return Mosquitto(started, port)
+    config.write_text(_MOSQUITTO.format(folder=folder, port=port, websocket_port=websocket_port))
+    started = programs.start("mosquitto", [server_program("mosquitto"), "-c", config])
+    started.wait_for_port(websocket_port)
+    return Mosquitto(started, port, websocket_port)
 
 
 @contextmanager

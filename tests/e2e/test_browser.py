@@ -1,4 +1,4 @@
-"""Chromium through SOCKS5 and through the HTTP proxy: a page with 100 resources over HTTPS, a WebSocket, a screenshot."""
+"""Chromium and Firefox through SOCKS5 and through the HTTP proxy: a page with 100 resources over HTTPS, a WebSocket, a screenshot."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.apps import receive, receive_head
 from tests.e2e.browser import HEIGHT, WIDTH, BrowserError, open_browser
+from tests.e2e.firefox import open_firefox
 from tests.e2e.machine import free_port
 from tests.e2e.servers import websocket_echo
 
@@ -115,6 +116,30 @@ def test_chromium_does_not_go_around_the_proxy(
     nowhere = f"{scheme}://127.0.0.1:{free_port()}"
     failure = pytest.raises(BrowserError, match="ERR_PROXY_CONNECTION_FAILED")
     with open_browser(programs, folder, nowhere) as browser, failure:
+        browser.load(nginx.url("https", f"{page}/index.html"))
+    assert not nginx.requests(f"/{page}/")
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "http"])
+def test_firefox(
+    programs: Programs, pair: Pair, nginx: Nginx, authority: Authority, page: str, folder: Path, scheme: str
+) -> None:
+    with open_firefox(programs, folder, pair.local.url(scheme)) as browser, websocket_echo(authority) as echo_port:
+        browser.load(nginx.url("https", f"{page}/index.html"))
+        assert browser.run(_ARRIVED) == [20, 20, 60]
+        assert browser.run(_ECHO % f"wss://localhost:{echo_port}/") == ["hello", 300_000, True]
+    requests = [line.split() for line in nginx.requests(f"/{page}/")]
+    assert {status for _, _, status, *_ in requests} == {"200"}
+    assert len({path for _, path, *_ in requests}) == 1 + RESOURCES
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "http"])
+def test_firefox_does_not_go_around_the_proxy(
+    programs: Programs, nginx: Nginx, page: str, folder: Path, scheme: str
+) -> None:
+    nowhere = f"{scheme}://127.0.0.1:{free_port()}"
+    failure = pytest.raises(BrowserError, match="proxyConnectFailure")
+    with open_firefox(programs, folder, nowhere) as browser, failure:
         browser.load(nginx.url("https", f"{page}/index.html"))
     assert not nginx.requests(f"/{page}/")
 

@@ -33,6 +33,8 @@ LONG = os.environ.get("LAB") == "long"
 TOLERANCE = 1.0 if LONG else 3.0
 #: A user of every exit besides the one whom the local side has the link of.
 OTHER = "other"
+#: `ip netns exec` gives each program a view of the file system of its own.
+_REPLACE = 'mount --bind "$0" "$1" && shift && exec "$@"'
 #: So that labs that run side by side have names of their own.
 _numbers = itertools.count()
 
@@ -43,10 +45,10 @@ class Host(Programs):
     def __init__(self, name: str, folder: Path) -> None:
         super().__init__(folder)
         folder.mkdir()
-        self.prefix = ("ip", "netns", "exec", name)
+        self.prefix: tuple[str, ...] = ("ip", "netns", "exec", name)
 
-    def start(self, name: str, argv: Sequence[str | Path]) -> Program:
-        return super().start(name, [*self.prefix, *argv])
+    def start(self, name: str, argv: Sequence[str | Path], *, stdin: int = subprocess.DEVNULL) -> Program:
+        return super().start(name, [*self.prefix, *argv], stdin=stdin)
 
     def start_ropeway(self, name: str, *arguments: str | Path, prefix: Sequence[str] = ()) -> Program:
         # As everywhere, and it tells how many tasks it has.
@@ -56,6 +58,12 @@ class Host(Programs):
     def start_module(self, name: str, *arguments: str | Path) -> Program:
         """One of the programs beside this file."""
         return self.start(name, [sys.executable, "-m", f"tests.lab.{name}", *arguments])
+
+    def replace(self, path: str, text: str) -> None:
+        """What programs that are started from now on find in place of that file."""
+        other = self.folder / path.replace("/", "-")
+        other.write_text(text)
+        self.prefix = (*self.prefix, "sh", "-c", _REPLACE, str(other), path)
 
 
 def connected(path: Path) -> socket.socket:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.apps.servers import start_prosody
 from tests.e2e.machine import ENVIRONMENT, free_port, program, wait_until
 from tests.e2e.servers import Authority, Mosquitto, start_mosquitto
 from tests.lab.addresses import EXIT_PORT
@@ -35,24 +36,6 @@ MESSAGES, EVERY = (1000, 0.2) if LONG else (40, 0.2)
 BETWEEN_RESETS = (0.7, 1.5)
 #: The last message is on its way for a carrier's making at most.
 LAST_SECONDS = 30.0
-
-#: The accounts are plain files, and what it says goes to the test's log.
-PROSODY = """
-run_as_root = true
-daemonize = false
-pidfile = "{folder}/prosody.pid"
-data_path = "{folder}"
-plugin_paths = {{}}
-modules_enabled = {{ "roster"; "saslauth"; "disco"; "ping" }}
-modules_disabled = {{ "s2s"; "http" }}
-interfaces = {{ "127.0.0.1" }}
-c2s_ports = {{ {port} }}
-s2s_ports = {{}}
-c2s_require_encryption = false
-authentication = "internal_plain"
-log = {{ {{ levels = {{ min = "info" }}, to = "console" }} }}
-VirtualHost "localhost"
-"""
 
 
 @contextmanager
@@ -136,31 +119,15 @@ def test_mqtt(lab: Lab, authority: Authority, measured: Measured) -> None:
 # ---- XMPP
 
 
-def start_prosody(lab: Lab) -> int:
+def start_server(lab: Lab) -> int:
     """Its port, abroad."""
-    folder, port = lab.folder / "prosody", free_port()
+    folder = lab.folder / "prosody"
     folder.mkdir()
-    config = folder / "prosody.cfg.lua"
-    config.write_text(PROSODY.format(folder=folder, port=port))
-    for name in NAMES:
-        words: list[str | Path] = [
-            program("prosodyctl"),
-            "--root",
-            "--config",
-            config,
-            "register",
-            name,
-            "localhost",
-            PASSWORD,
-        ]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-    lab.abroad.start("prosody", [program("prosody"), "--root", "-F", "--config", config]).wait_for_port(port)
-    return port
+    return start_prosody(lab.abroad, folder, NAMES, PASSWORD).port
 
 
 def test_xmpp(lab: Lab, measured: Measured) -> None:
-    pair, there, here = start_pair(lab), start_prosody(lab), free_port()
+    pair, there, here = start_pair(lab), start_server(lab), free_port()
     lab.home.start_module("relay", str(here), str(pair.port), str(there)).wait_for_port(here)
     report = lab.folder / "xmpp.json"
     people = lab.home.start_module("xmpp", str(here), str(MESSAGES), str(EVERY), report)

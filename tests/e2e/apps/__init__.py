@@ -75,11 +75,14 @@ def receive_until_end(connection: socket.socket) -> bytes:
     return bytes(data)
 
 
-def connect_by_socks(proxy_port: int, host: str, port: int, *, seconds: float = 30) -> tuple[int, socket.socket]:
-    """The SOCKS5 reply and the connection (RFC 1928), which the caller closes."""
+def connect_by_socks(
+    proxy_port: int, host: str, port: int, *, by_address: bool = False, seconds: float = 30
+) -> tuple[int, socket.socket]:
+    """The SOCKS5 reply and the connection (RFC 1928), which the caller closes. `by_address`: the host is IPv4, and said to be."""
     connection = socket.create_connection(("127.0.0.1", proxy_port), timeout=seconds)
     name = host.encode()
-    connection.sendall(b"\5\1\0" + b"\5\1\0\3" + bytes([len(name)]) + name + struct.pack("!H", port))
+    there = b"\1" + socket.inet_aton(host) if by_address else b"\3" + bytes([len(name)]) + name
+    connection.sendall(b"\5\1\0" + b"\5\1\0" + there + struct.pack("!H", port))
     assert receive(connection, 2) == b"\5\0"
     _, reply, _, kind = receive(connection, 4)
     receive(connection, {1: 4, 4: 16}[kind] + 2)
