@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from . import name_verdict
 from .address import Address
 from .errors import OpenError, Reason
 from .name_verdict import Verdict
+from .opener import Chosen
 from .rule_terms import Network
 from .rules import Kind
 
@@ -50,7 +51,7 @@ _DIRECT_TEXT = {
 }
 
 _Connect: TypeAlias = Callable[[Address], Awaitable["trio.abc.HalfCloseableStream"]]
-_Associate: TypeAlias = Callable[[], Awaitable["Association"]]
+_Associate: TypeAlias = Callable[[], Coroutine[Any, Any, "Association"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,14 @@ class Choice:
         return await self.way.associate()
 
 
+@dataclass(frozen=True, slots=True)
+class _Blocked:
+    source: str
+
+    async def open(self, _address: Address) -> trio.abc.HalfCloseableStream:
+        raise OpenError(Reason.FORBIDDEN, f"{self.source}: blocked on this computer")
+
+
 class Router:
     """`by` is the way by the exit of that name. `hits` says how often which rule decided, for connections and for where datagrams go."""
 
@@ -93,12 +102,13 @@ class Router:
         self._choices.clear()
         self.hits.clear()
 
-    async def open(self, address: Address) -> trio.abc.HalfCloseableStream:
-        """A connection to the address, the way that the rules say. Raises OpenError."""
+    def choose_stream(self, address: Address) -> Chosen:
+        """The way of a connection to the address."""
         decision = self._decided(address, Network.TCP)
-        if (way := self._way(decision)) is None:
-            raise OpenError(Reason.FORBIDDEN, f"{decision.source}: blocked on this computer")
-        return await way.open(address)
+        way = self._way(decision)
+        return Chosen(
+            str(decision.route), decision.rule_text, _Blocked(decision.source).open if way is None else way.open
+        )
 
     def choose(self, address: Address) -> Choice | None:
         """The way of datagrams to the address; None where they are blocked."""

@@ -117,6 +117,7 @@ LAYERS: list[set[str]] = [
         "proxy.exit_program",
         "proxy.local_program",
         "proxy.local_side",
+        "proxy.routing",
         "proxy.sd_notify",
         "proxy.supervisor",
         "proxy.service",
@@ -132,6 +133,7 @@ LAYERS: list[set[str]] = [
         "proxy.cli",
         "proxy.cli_exit",
         "proxy.cli_service",
+        "proxy.cli_rules",
         "proxy.cli_apps",
         "proxy.guide",
         "proxy.terminal",
@@ -171,10 +173,10 @@ ALLOWED_BESIDE = {
     "proxy.protocol.dns_cache": {"proxy.protocol.dns_message"},
     "proxy.protocol.socks_client": {"proxy.protocol.socks"},
     "proxy.config": {
-        f"proxy.{name}" for name in ("config_file", "config_tables", "keys", "preference", "settings", "share")
+        f"proxy.{name}" for name in ("config_file", "config_tables", "keys", "preference", "rules", "settings", "share")
     },
     "proxy.config_file": {"proxy.config_tables"},
-    "proxy.settings": {f"proxy.{name}" for name in ("config_tables", "keys", "preference", "share")},
+    "proxy.settings": {f"proxy.{name}" for name in ("config_tables", "keys", "preference", "rules", "share")},
     "proxy.preference": {"proxy.share"},
     "proxy.rule_index": {"proxy.rule_tables", "proxy.rule_terms"},
     "proxy.rule_entries": {"proxy.rule_terms"},
@@ -237,6 +239,7 @@ ALLOWED_BESIDE = {
     "proxy.start": {"proxy.activation", "proxy.sd_notify"},
     "proxy.demo": {"proxy.listening", "proxy.local_program", "proxy.local_side"},
     "proxy.exit_program": {f"proxy.{name}" for name in ("activation", "listening", "reload", "start")},
+    "proxy.local_side": {"proxy.routing"},
     "proxy.local_program": {f"proxy.{name}" for name in ("activation", "listening", "local_side", "start")},
     "proxy.port_holder": {"proxy.supervisor"},
     "proxy.service_launchd": {"proxy.log_file", "proxy.service_program", "proxy.supervisor"},
@@ -255,7 +258,8 @@ ALLOWED_BESIDE = {
         f"proxy.{name}"
         for name in ("app", "local_side", "log_file", "service", "service_exit", "supervisor", "terminal")
     },
-    "proxy.cli": {f"proxy.{name}" for name in ("app", "cli_apps", "cli_exit", "cli_service", "terminal")},
+    "proxy.cli": {f"proxy.{name}" for name in ("app", "cli_apps", "cli_exit", "cli_rules", "cli_service", "terminal")},
+    "proxy.cli_rules": {"proxy.terminal"},
     "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
     "proxy.cli_exit": {"proxy.app", "proxy.qr", "proxy.terminal"},
     "proxy.__main__": {"proxy.cli"},

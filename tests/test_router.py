@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from proxy.rules import ListFile
 
 
+async def opened(router: Router, address: Address) -> trio.abc.HalfCloseableStream:
+    return await router.choose_stream(address).open(address)
+
+
 class Silent(Association):
     def send(self, address: Address, data: bytes) -> None:
         raise NotImplementedError
@@ -85,14 +89,14 @@ RULES = ("block suffix:ads.example", "exit:far.example suffix:far.example", "blo
 )
 async def test_a_connection_goes_the_way_that_the_rules_say(where: str, way: str) -> None:
     world = World(*RULES)
-    await trio.aclose_forcefully(await world.router.open(Address.parse(where)))
+    await trio.aclose_forcefully(await opened(world.router, Address.parse(where)))
     assert world.asked == [(way, where)]
 
 
 async def test_a_blocked_connection_says_which_rule_it_was_and_not_what_the_rule_says() -> None:
     world = World("direct port:1", *RULES)
     with pytest.raises(OpenError) as caught:
-        await world.router.open(Address.make("ads.example", 443))
+        await opened(world.router, Address.make("ads.example", 443))
     assert caught.value.reason is Reason.FORBIDDEN
     assert str(caught.value) == "rule 2: blocked on this computer"
     assert world.asked == []
@@ -129,7 +133,7 @@ async def test_hits_are_counted_for_a_bounded_number_of_rules(monkeypatch: pytes
     monkeypatch.setattr(router_module, "MOST_COUNTED", 2)
     world = World(*RULES)
     for where in ("example.com", "a.far.example", "10.0.0.1", "10.0.0.2", "example.org"):
-        await trio.aclose_forcefully(await world.router.open(Address.make(where, 443)))
+        await trio.aclose_forcefully(await opened(world.router, Address.make(where, 443)))
     for _ in range(3):
         world.router.choose(Address.make("example.com", 443))  # decided once
     assert world.router.hits == {"default": 3, "rule 2: exit:far.example suffix:far.example": 1, "others": 2}
