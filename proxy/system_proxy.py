@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import socket
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -166,6 +167,15 @@ class SystemProxy:
                 lines.append(f"Nothing listens on {entry.place}. {self._restore(desktop, entry, paused=True)}")
         return lines
 
+    def is_dead(self, listens: Callable[[Address], bool]) -> bool:
+        """Whether programs are sent to a port at which nobody listens."""
+        return any(
+            entry.phase is not Phase.PAUSED
+            and desktop.leads_to(entry.place, desktop.read())
+            and not listens(entry.place)
+            for desktop, entry in self._known()
+        )
+
     def status(self, listens: Callable[[Address], bool]) -> list[str]:
         entries = self._memory.read()
         lines = [self._state(each, entries.get(name), listens) for name, each in self._desktops.items()]
@@ -283,6 +293,16 @@ def listens(place: Address) -> bool:
 #: RFC 1928, section 3: version 5, two methods, none and a password.
 _GREETING = b"\x05\x02\x00\x02"
 _PATIENCE = 2.0  # seconds; on loopback it takes less than one thousandth of one
+
+
+def memory_of_this_user() -> Memory:
+    import platformdirs
+
+    return Memory(platformdirs.user_state_path("ropeway", appauthor=False) / "system-proxy.json")
+
+
+def of_this_user(memory: Memory) -> SystemProxy:
+    return SystemProxy(desktops_here(sys.platform, os.environ, memory.read()), memory)
 
 
 def desktops_here(platform: str, environ: Mapping[str, str], remembered: Iterable[str] = ()) -> list[Desktop]:

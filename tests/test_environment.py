@@ -49,7 +49,7 @@ def test_credentials_survive_the_url(username: str, password: str) -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=20))
 def test_a_shell_reads_the_lines(value: str) -> None:
-    script = "\n".join([*exports(Shell.SH, {"all_proxy": value}), "printf %s \"$all_proxy\""])
+    script = "\n".join([*exports(Shell.SH, {"all_proxy": value}), 'printf %s "$all_proxy"'])
     done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, check=True)
     assert done.stdout.decode() == value
 

@@ -129,6 +129,15 @@ LAYERS: list[set[str]] = [
         "proxy.systemd_unit",
         "proxy.port_holder",
         "proxy.log_file",
+        "proxy.desktop",
+        "proxy.desktop_gnome",
+        "proxy.desktop_kde",
+        "proxy.desktop_macos",
+        "proxy.desktop_windows",
+        "proxy.environment",
+        "proxy.login_repair",
+        "proxy.system_proxy",
+        "proxy.cli_system",
         "proxy.reload",
         "proxy.cli",
         "proxy.cli_exit",
@@ -253,6 +262,15 @@ ALLOWED_BESIDE = {
     | {"proxy.supervisor", "proxy.systemd_unit"},
     "proxy.service_exit": {
         f"proxy.{name}" for name in ("service", "service_program", "service_systemd", "supervisor", "systemd_unit")
+    },
+    "proxy.desktop_gnome": {"proxy.desktop", "proxy.supervisor"},
+    "proxy.desktop_kde": {"proxy.desktop", "proxy.supervisor"},
+    "proxy.desktop_macos": {"proxy.desktop", "proxy.supervisor"},
+    "proxy.desktop_windows": {"proxy.desktop"},
+    "proxy.system_proxy": {f"proxy.desktop{name}" for name in ("", "_gnome", "_kde", "_macos", "_windows")},
+    "proxy.cli_system": {
+        f"proxy.{name}"
+        for name in ("cli_apps", "environment", "login_repair", "service_program", "system_proxy", "terminal")
     },
     "proxy.cli_service": {
         f"proxy.{name}"
