@@ -143,6 +143,14 @@ class Country:
 
 
 @dataclass(frozen=True, slots=True)
+class SomeAddresses:
+    """Addresses of which nobody has kept which; so it may hold for each."""
+
+    def holds(self, query: Query) -> bool:
+        return query.ip is not None
+
+
+@dataclass(frozen=True, slots=True)
 class PortRange:
     """From the first to the last."""
 
