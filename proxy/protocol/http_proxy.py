@@ -371,6 +371,12 @@ def error_answer(status: int, text: str, *, head: bool = False) -> bytes:
     return _answer(status, "text/plain", content, extra, head=head)
 
 
+def page_answer(content_type: str, content: str, *, head: bool = False) -> bytes:
+    """A whole answer of ours to a request for the port itself, for that client only; nothing keeps it, and no page may have it in itself."""
+    extra: Fields = [(b"Cache-Control", b"no-store"), (b"Cross-Origin-Resource-Policy", b"same-origin")]
+    return _answer(200, content_type, content, extra, head=head)
+
+
 def own_page(*, head: bool = False) -> bytes:
     """The answer to a request that is meant for the port itself."""
     return _answer(400, "text/html", _OWN_PAGE, [], head=head)
