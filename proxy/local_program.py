@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING
 
 import trio
@@ -48,6 +49,9 @@ async def serve_local_side(
         )
     side = LocalSide(settings, config.rules, AddressBook(_state_folder() / "addresses.json"))
     side.routing.own_ports = {listener.socket.getsockname()[1] for listener in listeners}
+    side.routing.shared = not all(
+        ipaddress.ip_address(listener.socket.getsockname()[0]).is_loopback for listener in listeners
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(side.reload_on_hangup, path)
         await nursery.start(side.exits.run)

@@ -30,6 +30,7 @@ class Routing:
     def __init__(self, settings: RuleSettings, exits: Exits, *, datagram_age: float) -> None:
         self.udp = UDP(age=datagram_age)
         self.own_ports: set[int] = set()  # where this program listens
+        self.shared = False  # whether other computers can use the port: what is on this one only is not for them
         self._files = RuleFiles(settings, load_presets())
         self._dialer = Dialer(allow_private=True, attempt=self._open_socket)
         direct = Direct(self._dialer.connect, self._associate)
@@ -61,10 +62,13 @@ class Routing:
             call()
 
     async def _associate(self) -> Association:
-        return self.udp.associate(Policy(lambda _: True, self._dialer.lookup))
+        return self.udp.associate(Policy(lambda ip: not self._is_kept(ip), self._dialer.lookup))
+
+    def _is_kept(self, ip: IPAddress) -> bool:
+        return self.shared and (ip.is_loopback or is_own(ip))
 
     async def _open_socket(self, ip: IPAddress, port: int) -> trio.SocketStream:
         """Not to this program's own port: an app that is told to go there would go round in circles. Raises OSError."""
-        if port in self.own_ports and (ip.is_loopback or is_own(ip)):
-            raise ConnectionRefusedError(errno.ECONNREFUSED, "this is the proxy itself")
+        if self._is_kept(ip) or (port in self.own_ports and (ip.is_loopback or is_own(ip))):
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "this is not for apps")
         return await open_socket(ip, port)

@@ -81,12 +81,13 @@ _LOGICAL: dict[str, Callable[[list[Term]], Term]] = {
     "OR": lambda terms: AnyOf(others=terms),
     "NOT": lambda terms: Not(terms[0]),
 }
+_ALL_KINDS = frozenset(_KINDS) | _ELSEWHERE | frozenset(_LOGICAL)
 _OPTIONS = {"no-resolve"}  # names are never resolved here
 
 
 def is_line(text: str) -> bool:
     """Whether it is written as a rule of Clash is."""
-    return text.partition(",")[0].strip().upper() in _KINDS.keys() | _ELSEWHERE | _LOGICAL.keys()
+    return text.partition(",")[0].strip().upper() in _ALL_KINDS
 
 
 def add_line(text: str, entries: Entries) -> None:

@@ -43,13 +43,20 @@ class Index:
 
     def __init__(self) -> None:
         self._numbers: list[int] = []  # of each slot, its term
-        self._guards: list[Term | None] = []  # of each slot, what else has to hold
-        self._exact: Table[str] = Table(self._is_free)
-        self._suffixes: Table[str] = Table(self._is_free)
-        self._keywords = Keywords(self._is_free)
-        self._networks = {4: Prefixes(self._is_free, 32), 6: Prefixes(self._is_free, 128)}
-        self._ports = Prefixes(self._is_free, 16)
-        self._carried: Table[object] = Table(self._is_free)
+        guards: list[Term | None] = []
+
+        def is_free(slot: int) -> bool:
+            return guards[slot] is None
+
+        # Nothing below knows the index itself: without a cycle rules that are replaced go at once, and the collector has no part in it.
+        self._guards = guards  # of each slot, what else has to hold
+        self._is_free = is_free
+        self._exact: Table[str] = Table(is_free)
+        self._suffixes: Table[str] = Table(is_free)
+        self._keywords = Keywords(is_free)
+        self._networks = {4: Prefixes(is_free, 32), 6: Prefixes(is_free, 128)}
+        self._ports = Prefixes(is_free, 16)
+        self._carried: Table[object] = Table(is_free)
         self._countries: dict[CountryOf, Table[str]] = {}
         self._rest: list[int] = []
 
@@ -111,10 +118,6 @@ class Index:
             if (guard := self._guards[slot]) is None or guard.holds(query):
                 return slot
         return best
-
-    def _is_free(self, slot: int) -> bool:
-        """Whether nothing else has to hold, so that no later one of the same key is ever asked."""
-        return self._guards[slot] is None
 
 
 class _Insertion:

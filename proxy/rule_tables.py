@@ -83,31 +83,40 @@ class Keywords:
 
     def __init__(self, is_free: IsFree) -> None:
         self._is_free = is_free
-        self._short: dict[int, Table[str]] = {}  # by length
-        self._long: dict[str, dict[int, Table[str]]] = {}  # by beginning, by length
+        self._tables: dict[int, Table[str]] = {}  # by length
+        self._short: list[int] = []  # the lengths below that of a beginning
+        self._lengths: dict[str, int] = {}  # by beginning, a bit for each length
 
     def __bool__(self) -> bool:
-        return bool(self._short or self._long)
+        return bool(self._tables)
 
     def put(self, word: str, slot: int) -> None:
-        by_length = self._short if len(word) < _HEAD else self._long.setdefault(word[:_HEAD], {})
-        table = by_length.get(len(word))
+        size = len(word)
+        table = self._tables.get(size)
         if table is None:
-            table = by_length[len(word)] = Table(self._is_free)
+            table = self._tables[size] = Table(self._is_free)
+            if size < _HEAD:
+                self._short.append(size)
+        if size >= _HEAD:
+            head = word[:_HEAD]
+            self._lengths[head] = self._lengths.get(head, 0) | 1 << size
         table.put(word, slot)
 
     def find(self, name: str) -> Iterator[Bucket]:
-        for length, table in self._short.items():
+        for length in self._short:
+            table = self._tables[length]
             for start in range(len(name) - length + 1):
                 if (found := table.get(name[start : start + length])) is not None:
                     yield found
-        if self._long:
+        if self._lengths:
+            lengths_of = self._lengths.get
             for start in range(len(name) - _HEAD + 1):
-                by_length = self._long.get(name[start : start + _HEAD])
-                if by_length is not None:
-                    for length, table in by_length.items():
-                        if (found := table.get(name[start : start + length])) is not None:
-                            yield found
+                bits = lengths_of(name[start : start + _HEAD], 0)
+                while bits:
+                    length = bits.bit_length() - 1
+                    bits ^= 1 << length
+                    if (found := self._tables[length].get(name[start : start + length])) is not None:
+                        yield found
 
 
 # Escapes that stand for characters of a kind, or for a place. Others may stand for anything.

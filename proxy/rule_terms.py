@@ -26,6 +26,9 @@ LONGEST_LABEL = 63
 # Names in use have underscores, too; the rest is RFC 1123, section 2.1.
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+# As nearly all lists write them; zeros in front have no agreed meaning.
+_OCTET = r"(0|[1-9][0-9]{0,2})"
+_PLAIN_NETWORK = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?:/{_OCTET})?", re.ASCII)
 # What Python may come to read as sets of sets, and Go as classes of POSIX.
 _NESTED_SET = re.compile(r"\[\^?\[|\[\^?\]?[^\]]*(?:--|&&|~~|\|\||\[:)")
 
@@ -246,6 +249,11 @@ def keyword_of(text: str) -> str:
 
 def network_of(text: str) -> IPNetwork:
     """192.0.2.0/24, 2001:db8::/32 or one address. Bits beyond the prefix do not matter; IPv4 in the form of IPv6 becomes IPv4."""
+    if (plain := _PLAIN_NETWORK.fullmatch(text)) is not None:
+        a, b, c, d, bits = plain.groups(default="32")
+        if max(number := (int(a), int(b), int(c), int(d))) < 256 and int(bits) <= 32:  # a fifth of the time
+            keep = 0xFFFFFFFF << 32 - int(bits) & 0xFFFFFFFF
+            return ipaddress.IPv4Network((int.from_bytes(number) & keep, int(bits)))
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:

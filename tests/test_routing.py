@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,6 +88,26 @@ async def test_the_way_to_the_proxy_itself_is_closed(host: str) -> None:
         with pytest.raises(OpenError) as caught:
             await opened(made, Address(host, port))
     assert caught.value.reason is Reason.REFUSED
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_other_computers_do_not_reach_what_is_on_this_one_only(host: str, nursery: trio.Nursery) -> None:
+    made = routing()
+    made.shared = True
+    await nursery.start(made.run)
+    async with (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0] as listener:
+        with pytest.raises(OpenError) as caught:
+            await opened(made, Address(host, listener.socket.getsockname()[1]))
+    assert caught.value.reason is Reason.REFUSED
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        peer.setblocking(False)
+        choice = made.router.choose(Address(host, peer.getsockname()[1]))
+        assert choice is not None
+        async with await choice.open() as association:
+            association.send(Address("127.0.0.1", peer.getsockname()[1]), b"ping")
+        with pytest.raises(BlockingIOError):
+            peer.recv(100)
 
 
 async def test_datagrams_go_directly_too(nursery: trio.Nursery) -> None:

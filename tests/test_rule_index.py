@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -111,3 +114,15 @@ def test_a_list_that_is_there_many_times_is_stored_once() -> None:
         index.add(number, any_of([Suffix("example.com"), Keyword("video")]))
     assert index.first(Query("a.example.com", None, 1, Network.TCP)) == 0
     assert index._suffixes == {"example.com": 0}
+
+
+def test_rules_that_are_replaced_are_gone_at_once() -> None:
+    index = Index()
+    index.add(0, any_of([Suffix("example.com"), Keyword("video"), PortRange(1, 5), Country("CN", country_of)]))
+    gone = weakref.ref(index)
+    gc.disable()
+    try:
+        del index
+        assert gone() is None
+    finally:
+        gc.enable()
