@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 IDLE = 300.0
 #: How often it is looked whether one was idle for too long.
 _SWEEP = 15.0
-#: What is known of a name holds as long as browsers keep what the system's resolver says; that one cannot be resolved, shorter.
+#: What is known of a name holds while it is used, and then as long as browsers keep what the system's resolver says; that one cannot be
+#: resolved, shorter.
 _NAME_LIFE, _FAILURE_LIFE = 60.0, 5.0
 #: How long a name may take: what is said in a call is too old by then in any case, but the next look-up knows the answer.
 _LOOKUP_TIME = 10.0
@@ -200,6 +201,9 @@ class SocketAssociation(Association):
             name = self._names[address.host] = _Name(self._udp.budget)
         if now < name.until:
             if name.ip is not None:
+                name.until = (
+                    now + _NAME_LIFE
+                )  # a conversation does not move to another server in the middle, nor wait there
                 self._send_to(name.ip, address.port, data)
             return
         name.waiting.put((address.port, data), len(data), now)
