@@ -23,6 +23,8 @@ _Item = TypeVar("_Item")
 MOST_QUEUED = 131_072
 #: What each datagram that waits costs besides its bytes.
 OVERHEAD = 200
+#: Of what is free in the budget: however many associations are flooded, streams find room.
+_PART = 32
 #: A datagram that is not on its way after so many seconds is dropped: what is said in a call is worth nothing later.
 AGE = 0.3
 #: Up to here an association is a call, and waits for nothing: 90 KB a second with the half-life of the schedule. With more it is a download.
@@ -48,9 +50,10 @@ class DatagramQueue(Generic[_Item]):
 
     def put(self, item: _Item, size: int, now: float) -> None:
         cost = size + OVERHEAD
-        while self._items and self.size + cost > MOST_QUEUED:
+        most = min(MOST_QUEUED, self._budget.free // _PART)
+        while self._items and self.size + cost > most:
             self._pop()
-        if self._budget.spent:
+        if cost > most:
             return
         self._items.append((now, cost, item))
         self._count(cost)
