@@ -38,12 +38,19 @@ class Heard:
 
     numbers: list[int] = field(default_factory=list)
     delays: list[float] = field(default_factory=list)
+    _more: trio.Event = field(default_factory=trio.Event)  # set and replaced
+
+    async def reached(self, count: int) -> None:
+        while len(self.numbers) < count:
+            await self._more.wait()
 
     def add(self, data: bytes, now: float) -> None:
         assert len(data) == SIZE
         number, sent_at = _STAMP.unpack_from(data)
         self.numbers.append(number)
         self.delays.append(now - sent_at)
+        self._more.set()
+        self._more = trio.Event()
 
     def lost(self, packets: int) -> float:
         """Their part of all."""
@@ -80,25 +87,22 @@ async def call(turn: Turn, peer_port: int, packets: int, heard: Heard) -> None:
 
 async def answer(mine: trio.socket.SocketType, packets: int, heard: Heard) -> None:
     """Begins when the caller is heard."""
-    there: tuple[str, int] | None = None
+    known = False
 
     async def hear() -> tuple[bytes, float]:
-        nonlocal there
+        nonlocal known
         data, sender = await mine.recvfrom(2 * SIZE)
         now = time.monotonic()
-        if there is None:
-            there = sender
-            nursery.start_soon(speak, say, packets)
+        if not known:
+            known = True
+            nursery.start_soon(speak, lambda data: mine.sendto(data, sender), packets)
         return data, now
-
-    async def say(data: bytes) -> None:
-        await mine.sendto(data, there)
 
     async with trio.open_nursery() as nursery:
         await listen(hear, packets, heard)
 
 
-async def main(given: argparse.Namespace) -> None:
+async def main(given: argparse.Namespace) -> Heard:
     heard = Heard()
     if given.role == "caller":
         async with turn_client(given.proxy, (HOST, given.turn)) as turn:
@@ -106,8 +110,7 @@ async def main(given: argparse.Namespace) -> None:
     else:
         with datagram_socket(HOST, given.port) as mine:
             await answer(mine, given.packets, heard)
-    report = {"numbers": heard.numbers, "delays": heard.delays}
-    Path(given.report).write_text(json.dumps(report))
+    return heard
 
 
 def arguments() -> argparse.Namespace:
@@ -123,4 +126,6 @@ def arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    trio.run(main, arguments())
+    words = arguments()
+    seen = trio.run(main, words)
+    Path(words.report).write_text(json.dumps({"numbers": seen.numbers, "delays": seen.delays}))

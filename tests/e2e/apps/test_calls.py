@@ -61,8 +61,7 @@ async def test_a_call_goes_on_after_a_change_of_carrier(way: Way, coturn: Where)
             nursery.start_soon(answer, peer, PACKETS, there)
             nursery.start_soon(call, turn, peer.getsockname()[1], PACKETS, here)
             with trio.fail_after(20):
-                while len(there.numbers) < PACKETS // 2:
-                    await trio.sleep(EVERY)
+                await there.reached(PACKETS // 2)
             await trio.to_thread.run_sync(partial(way.cut, rudely=True))
     for heard in (here, there):
         assert heard.numbers == sorted(set(heard.numbers))
