@@ -50,7 +50,7 @@ def test_data_of_a_channel() -> None:
 
 @pytest.mark.parametrize("size", range(len(REQUEST)))
 def test_what_is_cut_off(size: int) -> None:
-    with pytest.raises(ValueError, match="too short|not STUN"):
+    with pytest.raises(ValueError, match=r"too short|not STUN"):
         stun.decode(REQUEST[:size])
 
 
