@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 SOURCE = Path(__file__).parent.parent.parent
 #: Where Ropeway is, there: a place that system services can read.
 PYTHON, PACKAGE = "/opt/ropeway/bin/python", "/opt/ropeway-source"
-#: The program, with the commands of its services.
-MAIN = (
-    "from proxy import cli, cli_exit, cli_service; cli_service.add_to(cli.program, cli_exit.exit_commands); cli.main()"
-)
 USER, UID = "traveller", 4242
 _VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _SYSTEMD = "/lib/systemd/systemd"
@@ -112,7 +108,7 @@ class Booted:
         return done.stdout
 
     def ropeway(self, *argv: str, user: str = "") -> subprocess.CompletedProcess[str]:
-        return self.run(PYTHON, "-P", "-c", MAIN, *argv, user=user)
+        return self.run(PYTHON, "-P", "-m", "proxy", *argv, user=user)
 
 
 @contextmanager

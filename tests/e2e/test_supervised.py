@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.booted import MAIN, PACKAGE, PYTHON, USER, boot
+from tests.e2e.booted import PACKAGE, PYTHON, USER, boot
 from tests.e2e.machine import program, wait_until
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def test_an_exit_with_a_program_that_services_cannot_read_is_refused(booted: Boo
     booted.succeed("mkdir", "-p", "/home/venv/bin")
     for each in ("lib", "pyvenv.cfg", "bin/python"):
         booted.succeed("ln", "-s", f"/opt/ropeway/{each}", f"/home/venv/{each}")
-    line = failed(booted.run("/home/venv/bin/python", "-P", "-c", MAIN, "exit", "install"))
+    line = failed(booted.run("/home/venv/bin/python", "-P", "-m", "proxy", "exit", "install"))
     assert (
         "cannot run /home/venv/bin/python: /home is hidden from it; install Ropeway where services can read it" in line
     )
