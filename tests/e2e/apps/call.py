@@ -15,12 +15,15 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
 from tests.e2e.apps.socks_udp import datagram_socket
 from tests.e2e.apps.turn import HOST, Turn, turn_client
+
+if TYPE_CHECKING:
+    from tests.e2e.apps.socks_udp import Where
 
 #: As in the calls of apps: a packet every 20 ms, of 160 bytes.
 EVERY, SIZE = 0.02, 160
@@ -34,10 +37,14 @@ Hear: TypeAlias = Callable[[], Awaitable[tuple[bytes, float]]]
 
 @dataclass
 class Heard:
-    """What came from the other side, in its order: the numbers, and the seconds that each was on its way."""
+    """What came from the other side, in its order: the numbers, and the seconds that each was on its way.
+
+    `seen_as` is how others see the caller, before and after the call.
+    """
 
     numbers: list[int] = field(default_factory=list)
     delays: list[float] = field(default_factory=list)
+    seen_as: list[Where] = field(default_factory=list)
     _more: trio.Event = field(default_factory=trio.Event)  # set and replaced
 
     async def reached(self, count: int) -> None:
@@ -106,11 +113,23 @@ async def main(given: argparse.Namespace) -> Heard:
     heard = Heard()
     if given.role == "caller":
         async with turn_client(given.proxy, (HOST, given.turn)) as turn:
+            heard.seen_as.append(await turn.binding())
             await call(turn, given.peer, given.packets, heard)
+            heard.seen_as.append(await turn.binding())
     else:
         with datagram_socket(HOST, given.port) as mine:
             await answer(mine, given.packets, heard)
     return heard
+
+
+def write(heard: Heard, path: Path) -> None:
+    told = {"numbers": heard.numbers, "delays": heard.delays, "seen_as": heard.seen_as}
+    path.write_text(json.dumps(told))
+
+
+def read(path: Path) -> Heard:
+    told = json.loads(path.read_text())
+    return Heard(told["numbers"], told["delays"], [(host, port) for host, port in told["seen_as"]])
 
 
 def arguments() -> argparse.Namespace:
@@ -127,5 +146,4 @@ def arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     words = arguments()
-    seen = trio.run(main, words)
-    Path(words.report).write_text(json.dumps({"numbers": seen.numbers, "delays": seen.delays}))
+    write(trio.run(main, words), Path(words.report))
