@@ -61,7 +61,7 @@ class Heard:
 
     def lost(self, packets: int) -> float:
         """Their part of all."""
-        return 1 - len(set(self.numbers)) / packets
+        return (packets - len(set(self.numbers))) / packets
 
 
 async def speak(say: Say, packets: int) -> None:
