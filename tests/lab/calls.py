@@ -46,10 +46,9 @@ class Call:
 
     def finish(self) -> tuple[Heard, Heard]:
         """What the caller and the peer have heard."""
+        patience = self._seconds + 2 * PATIENCE
+        wait_until(lambda: not any(each.alive for each in self._programs), "the end of a call", seconds=patience)
         for program in self._programs:
-            wait_until(
-                lambda program=program: not program.alive, "the end of a call", seconds=self._seconds + 2 * PATIENCE
-            )  # type: ignore[misc]
             assert program.stop() == 0, program.text()
         caller, peer = map(read, self._reports)
         return caller, peer

