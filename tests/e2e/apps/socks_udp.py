@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
+from tests.e2e.apps import connect_by_socks
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from tests.e2e.pairs import Pair
 
 Where: TypeAlias = tuple[str, int]
 
@@ -113,6 +117,13 @@ def datagram_socket(host: str = "127.0.0.1", port: int = 0) -> trio.socket.Socke
     except BaseException:
         made.close()
         raise
+
+
+def wait_for_tunnel(pair: Pair) -> None:
+    """Datagrams wait for it only as long as they are of use to somebody. A connection waits until it is there."""
+    reply, connection = connect_by_socks(pair.port, "127.0.0.1", pair.exit.port)
+    connection.close()
+    assert reply == 0
 
 
 @asynccontextmanager

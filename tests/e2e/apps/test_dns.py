@@ -12,7 +12,7 @@ import pytest
 import socks
 import trio
 
-from tests.e2e.apps.socks_udp import datagram_socket
+from tests.e2e.apps.socks_udp import datagram_socket, wait_for_tunnel
 
 if TYPE_CHECKING:
     from tests.e2e.apps.interruption import Way
@@ -43,6 +43,7 @@ def ask(proxy_port: int, server: tuple[str, int]) -> dns.message.Message:
 
 async def test_a_query(way: Way) -> None:
     """The answer has the server's own address as its sender, or dnspython would not take it."""
+    await trio.to_thread.run_sync(wait_for_tunnel, way.pair)
     with datagram_socket() as server:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve, server)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 SIZE = 1_000_000
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 async def serve(mine: trio.socket.SocketType, certificate: Path, seen: set[Where]) -> None:

@@ -10,7 +10,7 @@ import trio
 
 from tests.e2e.apps.echo import HOST, tcp_echo, udp_echo
 from tests.e2e.apps.singbox import start_singbox
-from tests.e2e.apps.socks_udp import datagram_socket, receive_exactly
+from tests.e2e.apps.socks_udp import datagram_socket, receive_exactly, wait_for_tunnel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 LINES = 20
 
 
@@ -43,6 +43,7 @@ async def talk_by_stream(way: Way, port: int) -> None:
 
 
 async def test_both_networks(way: Way, folder: Path) -> None:
+    await trio.to_thread.run_sync(wait_for_tunnel, way.pair)
     async with udp_echo() as udp, tcp_echo() as tcp:
         start = partial(start_singbox, way.programs, folder, way.pair.port, {"udp": udp, "tcp": tcp})
         ports = await trio.to_thread.run_sync(start)
