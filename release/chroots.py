@@ -113,10 +113,13 @@ def main(containerfile: Path, folder: Path) -> None:
     for name, words in instructions(containerfile.read_text()):
         getattr(builder, name)(words)
     stage = builder.stage
-    words = {"environment": [f"{name}={value}" for name, value in stage.env.items()]}
-    words |= {"entrypoint": stage.entrypoint, "cmd": stage.cmd}
+    several = {
+        "environment": [f"{name}={value}" for name, value in stage.env.items()],
+        "entrypoint": stage.entrypoint,
+        "cmd": stage.cmd,
+    }
     lines = [f"{name}={shlex.quote(str(getattr(stage, name)))}\n" for name in ("root", "user", "workdir")]
-    lines += [f"{name}=({shlex.join(values)})\n" for name, values in words.items()]
+    lines += [f"{name}=({shlex.join(values)})\n" for name, values in several.items()]
     sys.stdout.writelines(lines)
 
 
