@@ -20,6 +20,7 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.handshake",
         "proxy.protocol.replay",
         "proxy.protocol.stream",
+        "proxy.protocol.marks",
         "proxy.protocol.schedule",
         "proxy.protocol.liveness",
         "proxy.protocol.netlink",
@@ -167,7 +168,7 @@ ALLOWED_BESIDE = {
     "proxy.protocol.inbox": {"proxy.protocol.frame"},
     "proxy.protocol.outbox": {
         f"proxy.protocol.{name}"
-        for name in ("budget", "datagrams", "event", "flight", "frame", "replay", "schedule", "stream")
+        for name in ("budget", "datagrams", "event", "flight", "frame", "marks", "replay", "schedule", "stream")
     },
     "proxy.protocol.replay": {"proxy.protocol.budget", "proxy.protocol.frame"},
     "proxy.protocol.crossing": {
