@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import cli_service, telemetry
+from . import cli_rules, cli_service, telemetry
 from .cli_apps import apps_commands
 from .cli_exit import exit_commands
 from .errors import RopewayError
@@ -25,6 +25,7 @@ _MAX_LINK = 8192  # of what is read from standard input; share.py has the true l
 program = typer.Typer(
     help="A local SOCKS and HTTP proxy; one TLS connection to an exit of your own carries all.", **PLAIN
 )
+program.command("route")(cli_rules.route)
 program.add_typer(apps_commands, name="apps")
 program.add_typer(exit_commands, name="exit")
 cli_service.add_to(program, exit_commands)

@@ -39,8 +39,9 @@ def install(socket_activation: SocketOption = False, config: ConfigOption = None
     from .local_side import check_exits
 
     path = config_path(config)
-    settings = load(path).local
-    check_exits(settings)
+    loaded = load(path)
+    check_exits(loaded)
+    settings = loaded.local
     found = service.local_service(path, settings.listen, socket_activation=socket_activation)
     for line in service.install(found, [("local.listen", settings.listen)]):
         say(line)

@@ -16,6 +16,7 @@ from .config_tables import convert
 from .errors import ConfigError
 from .keys import KEY_ID_SIZE, SECRET_SIZE, UserKey, from_base64
 from .preference import limited, merged, preferring
+from .rules import RuleSettings
 from .settings import (
     BuiltInPage,
     Config,
@@ -33,7 +34,7 @@ from .share import Link, check_label, check_server_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from .config_tables import DnsTable, ExitTable, LocalTable, LogTable, UserTable
+    from .config_tables import DnsTable, ExitTable, LocalTable, LogTable, RulesTable, UserTable
     from .preference import ChosenExit
     from .settings import Website
 
@@ -84,7 +85,13 @@ def parse(tables: Mapping[str, Any], path: Path) -> Config:
     """
     file = convert(tables, path)
     source = _Source(path)
-    return Config(_log(file.log, source), _local(file.local, source), _dns(file.dns, source), _exit(file.exit, source))
+    return Config(
+        _log(file.log, source),
+        _local(file.local, source),
+        _rules(file.rules, source),
+        _dns(file.dns, source),
+        _exit(file.exit, source),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +210,15 @@ def _check_credential(text: str, *, needed: bool) -> None:
         raise ValueError(f"it is longer than {_MAX_CREDENTIAL} bytes, and SOCKS has no room for more")
     if text and not text.isprintable():
         raise ValueError("it has characters that cannot be typed")
+
+
+def _rules(table: RulesTable, source: _Source) -> RuleSettings:
+    folder = source.path.absolute().parent
+    try:
+        return RuleSettings.parse(table.rules, table.mode, table.home, table.default, folder=folder)
+    except ConfigError as error:
+        text = str(error).removeprefix(f"{error.field}: ")
+        raise ConfigError(error.field, f"{text} (in {source.path})") from None
 
 
 def _dns(table: DnsTable, source: _Source) -> DnsSettings:

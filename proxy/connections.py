@@ -32,8 +32,8 @@ MOST_HOSTS = 1000
 #: A page and its pictures are there by then; what is open for longer is a chat, a call, a download or a film. Seconds.
 LONG = 60.0
 
-#: The route of connections that no exit watches over.
-DIRECT = "direct"
+#: Routes. No exit watches over connections that go directly.
+TUNNEL, DIRECT = "tunnel", "direct"
 BY_HAND = "it was closed by hand"
 
 

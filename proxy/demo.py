@@ -18,6 +18,7 @@ from .local_program import serve_port
 from .local_side import LocalSide
 from .name_cache import CachedLookup
 from .preference import ChosenExit
+from .rules import Kind, Mode, Route, RuleSettings
 from .settings import Listen
 from .share import Link
 from .tls import exit_context
@@ -54,11 +55,13 @@ async def serve_demo(
     dialer, udp = Dialer(allow_private=allow_private, lookup=CachedLookup()), UDP()
     associate = partial(udp.associate, Policy(dialer.allows, dialer.lookup))
     serving = Exit(Terms({user.key_id: user.secret}, identity, page(), dialer.connect, associate, Limits()))
-    side = LocalSide(replace(settings, exits=(ChosenExit(link, link.addresses),)))
+    rules = RuleSettings((), Mode.ALL, "CN", Route(Kind.TUNNEL))  # or what is on this computer would go directly
+    side = LocalSide(replace(settings, exits=(ChosenExit(link, link.addresses),)), rules)
     async with trio.open_nursery() as nursery:
         await nursery.start(udp.run)
         await nursery.start(serving.serve, exit_listeners)
         await nursery.start(side.exits.run)
+        await nursery.start(side.routing.run)
         await nursery.start(serve_port, settings, listeners, side)
         log.info("ready: SOCKS and HTTP proxy on %s", shown(listeners))
         sys.stdout.write(_DEMO.format(port=listeners[0].socket.getsockname()[1]))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
 
     from .address import Address
+    from .preference import Pattern as ExitName
     from .session_association import SessionAssociation
     from .session_stream import SessionStream
     from .tunnel import Tunnel
@@ -45,6 +46,7 @@ class Route:
     preferred: bool
     new_tunnel: Callable[[], Tunnel]
     chosen: Callable[[], Awaitable[None]]
+    addresses: tuple[Address, ...] = ()  # by which rules name it
 
 
 class _Running:
@@ -55,6 +57,7 @@ class _Running:
         self.tunnel = route.new_tunnel()
         self.scope = trio.CancelScope()
         self.idle_since = trio.current_time()
+        self.waiting = 0  # how many wait for this very exit
 
     @property
     def up(self) -> bool:
@@ -90,6 +93,30 @@ class Exits:
         current = self._current
         tunnel = current.tunnel if current is not None and current.up else await self._wait_until_up()
         return await tunnel.associate()
+
+    def by(self, name: ExitName) -> NamedExit:
+        """The way by this exit, whichever is the current one."""
+        return NamedExit(self, name)
+
+    async def tunnel_of(self, name: ExitName) -> Tunnel:
+        """The tunnel of this exit, which is started where it does not run and kept while it is in use. Raises OpenError."""
+        route = next((route for route in self._routes if any(map(name.matches, route.addresses))), None)
+        if route is None:
+            raise OpenError(Reason.FAILED, f"a rule goes by way of the exit {name}, and there is no such exit")
+        if self._nursery is None:
+            raise OpenError(Reason.TUNNEL_DOWN)
+        running = self._running.get(route.identity) or self._start(route)
+        running.idle_since = trio.current_time()
+        if running.up:
+            return running.tunnel
+        running.waiting += 1
+        try:
+            with running.tunnel.wanted(), trio.move_on_after(self._connect_wait):
+                await running.tunnel.up.wait()
+                return running.tunnel
+        finally:
+            running.waiting -= 1
+        raise OpenError(Reason.TUNNEL_DOWN)
 
     async def _wait_until_up(self) -> Tunnel:
         with ExitStack() as stack, trio.move_on_after(self._connect_wait):
@@ -231,8 +258,28 @@ class Exits:
                     self._end(running)
 
     def _needs(self, running: _Running) -> bool:
-        return running is self._current or running.tunnel.streams > 0 or self._lost or self._is_better(running)
+        return (
+            running is self._current
+            or running.tunnel.streams > 0
+            or running.waiting > 0
+            or self._lost
+            or self._is_better(running)
+        )
 
     def _is_better(self, running: _Running) -> bool:
         assert self._current is not None
         return running.route.preferred and not self._current.route.preferred
+
+
+@dataclass(frozen=True, slots=True)
+class NamedExit:
+    """The way by the exit that a rule names; as that by the current one."""
+
+    exits: Exits
+    name: ExitName
+
+    async def open(self, address: Address) -> SessionStream:
+        return await (await self.exits.tunnel_of(self.name)).open(address)
+
+    async def associate(self) -> SessionAssociation:
+        return await (await self.exits.tunnel_of(self.name)).associate()

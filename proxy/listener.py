@@ -14,7 +14,7 @@ from .acceptor import Acceptor
 from .connections import AppProtocol, Connection, Connections
 from .errors import OpenError
 from .forward import answer_and_close, serve_http
-from .opener import Opener, OpenStream, carry
+from .opener import Choose, Opener, carry
 from .protocol import socks
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _SOCKS = tuple(_PROTOCOLS)
 
 async def serve_local(
     listeners: Sequence[Listener],
-    open_stream: OpenStream,
+    choose: Choose,
     credentials: Credentials | None,
     *,
     associate: ServeAssociation | None = None,
@@ -47,12 +47,12 @@ async def serve_local(
 ) -> None:
     """Serves until it is cancelled, and then closes the listeners and every connection.
 
-    `open_stream` raises OpenError; anything else that goes wrong with a connection ends that connection and is logged.
+    `choose` says which way each connection goes; anything but an OpenError that goes wrong with a connection ends that connection and is logged.
     Without `associate`, UDP ASSOCIATE is a command that is not supported.
     Beyond `max_connections` at once, new ones wait in the queue of the kernel. What is open stands in `connections`.
     Raises OSError where a listener fails.
     """
-    port = _Port(Opener(open_stream, connections or Connections()), credentials, associate)
+    port = _Port(Opener(choose, connections or Connections()), credentials, associate)
     await Acceptor(port.serve, max_connections).run(listeners, task_status=task_status)
 
 

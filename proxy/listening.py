@@ -23,7 +23,7 @@ async def listen(place: Listen, field: str) -> list[trio.SocketListener]:
     try:
         return await trio.open_tcp_listeners(place.port, host=place.host or None, backlog=BACKLOG)
     except OSError as exc:
-        raise ConfigError(field, f"cannot listen on {place}: {_listen_advice(exc)}") from exc
+        raise ConfigError(field, f"cannot listen on {place}: {advice(exc)}") from exc
 
 
 async def listen_all(places: Sequence[Listen], field: str) -> list[trio.SocketListener]:
@@ -39,7 +39,8 @@ async def listen_all(places: Sequence[Listen], field: str) -> list[trio.SocketLi
     return listeners
 
 
-def _listen_advice(exc: OSError) -> str:
+def advice(exc: OSError) -> str:
+    """What stands in the way, and what to do."""
     if isinstance(exc, PermissionError):
         return "ports below 1024 need root, or the capability CAP_NET_BIND_SERVICE; give it, or choose another port"
     cause = exc if exc.errno else exc.__cause__ or exc

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING
 
 import trio
 
 from . import activation, telemetry
+from .address import Address
 from .address_book import AddressBook
 from .errors import ConfigError
+from .idleness import IDLE_TIME, end_idle
 from .listener import serve_local
-from .listening import listen, shown
+from .listening import advice, listen, shown
 from .local_side import LocalSide
 from .network import watch_network
+from .preference import Pattern as ExitName
 from .protocol.socks import Credentials
 from .start import Start
 from .tls import looks_like_a_browser
@@ -23,30 +27,38 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from .settings import LocalSettings
+    from .session_stream import SessionStream
+    from .settings import Config, DnsSettings, LocalSettings
 
 log = telemetry.logger("app")
 
 
 async def serve_local_side(
-    settings: LocalSettings,
+    config: Config,
     path: Path,
     start: Start | None = None,
     *,
     task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    start = start or Start()
+    start, settings = start or Start(), config.local
     _check_sockets(start.sockets, settings)
     listeners = activation.listeners(start.sockets) or await listen(settings.listen, "local.listen")
     if not looks_like_a_browser:
         log.warning(
             "utls is not installed: carriers work, but they look like Python and not like a browser from outside"
         )
-    side = LocalSide(settings, AddressBook(_state_folder() / "addresses.json"))
+    side = LocalSide(settings, config.rules, AddressBook(_state_folder() / "addresses.json"))
+    side.routing.own_ports = {listener.socket.getsockname()[1] for listener in listeners}
+    side.routing.shared = not all(
+        ipaddress.ip_address(listener.socket.getsockname()[0]).is_loopback for listener in listeners
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(side.reload_on_hangup, path)
         await nursery.start(side.exits.run)
+        await nursery.start(side.routing.run)
         nursery.start_soon(watch_network, side.exits.network_changed)
+        nursery.start_soon(end_idle, lambda: IDLE_TIME, side.connections.end_idle)
+        await _serve_names(config.dns, side, nursery)
         await nursery.start(serve_port, settings, listeners, side)
         names = ", ".join(str(each.addresses[0]) for each in settings.exits)
         log.info("ready: SOCKS and HTTP proxy on %s, by way of %s", shown(listeners), names)
@@ -69,16 +81,43 @@ async def serve_port(
     task_status: trio.TaskStatus[object],
 ) -> None:
     credentials = Credentials(settings.username, settings.password) if settings.username else None
-    relay = UDPRelay(side.choose, age_limit=settings.datagram_age, max_associations=settings.max_associations)
+    relay = UDPRelay(
+        side.routing.router.choose, age_limit=settings.datagram_age, max_associations=settings.max_associations
+    )
     await serve_local(
         listeners,
-        side.exits.open,
+        side.routing.choose,
         credentials,
         associate=relay.serve if settings.max_associations else None,
         max_connections=settings.max_connections,
         connections=side.connections,
         task_status=task_status,
     )
+
+
+async def _serve_names(settings: DnsSettings, side: LocalSide, nursery: trio.Nursery) -> None:
+    """Where names can be asked for, if anywhere. Raises ConfigError where the port cannot be had."""
+    if settings.listen is None:
+        return
+    from .dns import open_port, serve_dns  # what reads questions is imported where there may be some
+    from .far_resolvers import FarResolvers
+    from .names import Names
+    from .nameservers import Nameservers
+
+    try:
+        port = await open_port(settings.listen.host, settings.listen.port)
+    except OSError as exc:
+        raise ConfigError("dns.listen", f"cannot listen on {settings.listen}: {advice(exc)}") from exc
+
+    async def open_through(exit_name: str, address: Address) -> SessionStream:
+        way = side.exits.by(ExitName.parse(exit_name)) if exit_name else side.exits
+        return await way.open(address)
+
+    own = Address(settings.listen.host, port.number)
+    names = Names(side.routing.router.verdict, FarResolvers(settings.resolvers, open_through), Nameservers([own]))
+    side.routing.when_changed(names.clear)
+    await nursery.start(serve_dns, port, names)
+    log.info("names can be asked for on %s", own)
 
 
 def _state_folder() -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Hashable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,6 +17,7 @@ from .dialer import Dialer
 from .errors import ConfigError
 from .exits import Exits, Route
 from .protocol.budget import Budget, limit_of
+from .routing import Routing
 from .tls import TLSStream, connect_tls, local_context
 from .tunnel import Rotation, Tunnel
 from .ways import PatientLookup, Ways
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from .address import Address
     from .address_book import AddressBook
-    from .association import Association
     from .preference import ChosenExit
-    from .settings import LocalSettings
+    from .rules import RuleSettings
+    from .settings import Config, LocalSettings
     from .share import Link
 
 log = telemetry.logger("local_side")
@@ -42,26 +42,17 @@ Identity: TypeAlias = Hashable
 _NEEDS_RESTART = ("listen", "username", "password", "max_connections")
 
 
-def check_exits(settings: LocalSettings) -> None:
-    """Raises ConfigError where there is no exit to go to."""
-    if not settings.exits:
+def check_exits(config: Config) -> None:
+    """Raises ConfigError where there is no exit to go to, or not the one that a rule names."""
+    if not config.local.exits:
         raise ConfigError("local.exit", "there is no exit to go to; run `ropeway join LINK` with a link from your exit")
-
-
-@dataclass(frozen=True, slots=True)
-class _ThroughTunnel:
-    """Where datagrams go that go through the tunnel."""
-
-    exits: Exits
-
-    async def open(self) -> Association:
-        return await self.exits.associate()
+    config.rules.check_exits(address for each in config.local.exits for address in each.addresses)
 
 
 class LocalSide:
     """`exits` is what has to run. `book` is where the addresses of exits are kept on disk, if at all. Needs trio to run."""
 
-    def __init__(self, settings: LocalSettings, book: AddressBook | None = None) -> None:
+    def __init__(self, settings: LocalSettings, rules: RuleSettings, book: AddressBook | None = None) -> None:
         self._started_with = self._settings = settings
         self._book = book
         self._turn = trio.CapacityLimiter(1)  # one thread at a time changes the book
@@ -69,12 +60,14 @@ class LocalSide:
         self._ways: dict[Identity, Ways] = {}
         self._budget = Budget(limit_of(settings.memory))
         self.exits = Exits(self._routes(), connect_wait=settings.connect_wait)
+        self.routing = Routing(rules, self.exits, datagram_age=settings.datagram_age)
         self.connections = Connections()
 
     def change(self, settings: LocalSettings) -> None:
         """These settings hold from now on, but for those that the log says need a restart."""
         self._settings = settings
         self._budget.change(limit_of(settings.memory))
+        self.routing.udp.age = settings.datagram_age
         self.exits.change(self._routes(), connect_wait=settings.connect_wait)
         for tunnel in self.exits.tunnels:
             tunnel.adjust(
@@ -88,15 +81,12 @@ class LocalSide:
             names = ", ".join(f"local.{name}" for name in changed)
             log.warning("what changed in %s holds when `ropeway run` is started again", names)
 
-    def choose(self, _address: Address) -> _ThroughTunnel:
-        """What takes datagrams to that address."""
-        return _ThroughTunnel(self.exits)
-
-    def reload(self, path: Path) -> None:
-        """Reads the file again. Where it cannot be used, the log says why and everything stays as it is."""
+    async def reload(self, path: Path) -> None:
+        """Reads the file again. Where it or a list of its rules cannot be used, the log says why and everything stays as it is."""
         try:
             config = load(path)
-            check_exits(config.local)
+            check_exits(config)
+            await self.routing.change(config.rules)
         except ConfigError as exc:
             log.error("the configuration cannot be used, and everything stays as it is: %s", exc)
             return
@@ -110,7 +100,7 @@ class LocalSide:
             return
         with trio.open_signal_receiver(signal.SIGHUP) as signals:
             async for _ in signals:
-                self.reload(path)
+                await self.reload(path)
 
     def _rotation(self) -> Rotation:
         return Rotation(*self._settings.rotation_age, *self._settings.rotation_volume)
@@ -139,6 +129,7 @@ class LocalSide:
             bool(chosen.preferred),
             new_tunnel=partial(self._new_tunnel, identity, link),
             chosen=partial(self._put_first, link.pin),
+            addresses=chosen.addresses,
         )
 
     def _new_tunnel(self, identity: Identity, link: Link) -> Tunnel:

@@ -3,28 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
 from .address import Address
+from .connections import TUNNEL
 from .errors import OpenError, Reason
 from .relay import abort, relay
 
 if TYPE_CHECKING:
     from .connections import AppProtocol, Connection, Connections
 
+#: Raises OpenError.
 OpenStream: TypeAlias = Callable[[Address], Awaitable[trio.abc.HalfCloseableStream]]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The way of a connection: how the route and its rule are called in the table, and what opens it."""
+
+    route: str
+    rule: str
+    open: OpenStream
+
+
+Choose: TypeAlias = Callable[[Address], Chosen]
 
 #: Why a connection is over that was never begun, or broken off by who was to carry it.
 GIVEN_UP = "it was given up"
 
 
-class Opener:
-    """`open_stream` raises OpenError."""
+def always(open_stream: OpenStream, route: str = TUNNEL) -> Choose:
+    """The same way for all."""
+    chosen = Chosen(route, "", open_stream)
+    return lambda _: chosen
 
-    def __init__(self, open_stream: OpenStream, connections: Connections) -> None:
-        self._open_stream = open_stream
+
+class Opener:
+    """`choose` says which way each connection goes."""
+
+    def __init__(self, choose: Choose, connections: Connections) -> None:
+        self._choose = choose
         self._connections = connections
 
     async def open(self, protocol: AppProtocol, address: Address) -> tuple[Connection, trio.abc.HalfCloseableStream]:
@@ -42,9 +63,11 @@ class Opener:
         return connection, stream
 
     async def _open(self, connection: Connection) -> trio.abc.HalfCloseableStream:
+        chosen = self._choose(connection.address)
+        connection.chosen(chosen.route, chosen.rule)
         with trio.CancelScope() as scope:  # it is forgotten with this call: there may be thousands that are idle
             connection.ends_with(scope)
-            return await self._open_stream(connection.address)
+            return await chosen.open(connection.address)
         raise OpenError(Reason.CANCELLED, connection.ending)
 
 

@@ -41,6 +41,10 @@ class Pattern:
     def matches(self, address: Address) -> bool:
         return self.host == address.host and self.port in (None, address.port)
 
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port is None else f"{host}:{self.port}"
+
 
 def merged(links: Sequence[Link]) -> list[Link]:
     """Links with the same pin and key are one exit, whose first link holds besides its own addresses those of the others.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from .address import Address
     from .preference import ChosenExit
+    from .rules import RuleSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,5 +162,6 @@ class ExitSettings:
 class Config:
     log: LogSettings
     local: LocalSettings
+    rules: RuleSettings
     dns: DnsSettings
     exit: ExitSettings

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 IDLE = 300.0
 #: How often it is looked whether one was idle for too long.
 _SWEEP = 15.0
-#: What is known of a name holds as long as browsers keep what the system's resolver says; that one cannot be resolved, shorter.
+#: What is known of a name holds while it is used, and then as long as browsers keep what the system's resolver says; that one cannot be
+#: resolved, shorter.
 _NAME_LIFE, _FAILURE_LIFE = 60.0, 5.0
 #: How long a name may take: what is said in a call is too old by then in any case, but the next look-up knows the answer.
 _LOOKUP_TIME = 10.0
@@ -106,7 +107,9 @@ class SocketAssociation(Association):
         self._made = Wakeup()
         self._used_at = trio.current_time()
         self._names: dict[str, _Name] = {}
-        self._judged: dict[IPAddress, bool] = {}
+        self._judged: dict[
+            IPAddress, tuple[bool, float]
+        ] = {}  # and until when that holds: this machine's addresses change
         self._closed = False
 
     def __repr__(self) -> str:
@@ -178,15 +181,15 @@ class SocketAssociation(Association):
             self._used_at = trio.current_time()
 
     def _may_send_to(self, ip: IPAddress) -> bool:
-        allowed = self._judged.get(ip)
-        if allowed is None:
+        allowed, until = self._judged.get(ip, (False, 0.0))
+        if trio.current_time() >= until:
             if len(self._judged) >= _MOST_JUDGED:
                 self._judged.clear()
             try:
                 allowed = not ip.is_multicast and not ip.is_unspecified and self._policy.allows(ip)
             except OSError:
                 return False
-            self._judged[ip] = allowed
+            self._judged[ip] = allowed, trio.current_time() + _NAME_LIFE
         return allowed
 
     # ---- names
@@ -200,6 +203,9 @@ class SocketAssociation(Association):
             name = self._names[address.host] = _Name(self._udp.budget)
         if now < name.until:
             if name.ip is not None:
+                name.until = (
+                    now + _NAME_LIFE
+                )  # a conversation does not move to another server in the middle, nor wait there
                 self._send_to(name.ip, address.port, data)
             return
         name.waiting.put((address.port, data), len(data), now)
@@ -227,11 +233,13 @@ class SocketAssociation(Association):
                 self._send_to(name.ip, *waiting)
 
     async def _found(self, host: str) -> IPAddress | None:
-        """IPv4 where there is one: there is no race as for TCP, and more networks drop IPv6 without a word than IPv4."""
+        """The first that may be sent to, IPv4 where there is one: there is no race as for TCP, and more networks drop IPv6 without a word than IPv4."""
         for family in (socket.AF_INET, socket.AF_INET6):
             with contextlib.suppress(OSError):
                 for text in await self._policy.lookup(host, family):
-                    return ipaddress.ip_address(text)
+                    ip = ipaddress.ip_address(text)
+                    if self._may_send_to(ip):
+                        return ip
         return None
 
 

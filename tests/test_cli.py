@@ -40,6 +40,8 @@ def test_join_may_say_what_goes_through_the_tunnel(
     done = ropeway("join", exit_of_anna, "--mode", "all", "--config", local)
     assert done.code == 0
     assert 'mode = "all"' in local.read_text()
+    assert "home-direct" in ropeway("join", exit_of_anna, "--mode", "some", "--config", tmp_path / "other.toml").failure
+    assert not (tmp_path / "other.toml").exists()
 
 
 def test_join(ropeway: Callable[..., Done], tmp_path: Path, exit_of_anna: Link) -> None:

@@ -10,8 +10,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from proxy.address import Address
 from proxy.errors import OpenError, Reason
 from proxy.exits import IDLE, PATIENCE, Exits, Route
+from proxy.preference import Pattern as ExitName
 from proxy.tunnel import Tunnel
 from tests.memory import ECHO, HELD, exchange, world
 
@@ -37,7 +39,9 @@ class Place:
     chosen: int = 0
 
     def route(self, *, preferred: bool = False) -> Route:
-        return Route(self.name, self.name, preferred, new_tunnel=self.new_tunnel, chosen=self.note)
+        return Route(
+            self.name, self.name, preferred, self.new_tunnel, self.note, addresses=(Address.make(self.name, 443),)
+        )
 
     def new_tunnel(self) -> Tunnel:
         return Tunnel(self.around.open_carrier, self.around.key, connect_wait=5, waiting_time=WAITING_TIME)
@@ -376,3 +380,82 @@ async def test_a_preference_that_changes(server: Identity, autojump_clock: MockC
         await exchange(old)
         exits.change([one.route(preferred=True), two.route()], connect_wait=5)
         assert await goes_by(exits, one)  # it was up: a stream is on it
+
+
+# ---- exits that rules name
+
+
+async def test_an_exit_that_a_rule_names_is_started_when_it_is_needed(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    async with places(server, 2) as (one, two), running(one.route(), two.route()) as exits:
+        assert await goes_by(exits, one)
+        assert two.attempts == 0
+        way = exits.by(ExitName("two", None))
+        async with await way.open(ECHO) as stream:
+            await exchange(stream)
+            assert two.streams == 1
+            await trio.sleep(IDLE * 3)
+            await exchange(stream)  # a tunnel with streams is needed
+        assert await goes_by(exits, one)  # the others go as before
+        assert (one.chosen, two.chosen) == (1, 0)
+        await trio.sleep(IDLE * 2)
+        assert "1 of 2 running" in repr(exits)
+        async with await way.open(ECHO) as stream:
+            await exchange(stream)
+        assert two.streams == 2
+
+
+async def test_associations_go_by_the_exit_that_a_rule_names(server: Identity, autojump_clock: MockClock) -> None:
+    async with (
+        places(server, 2) as (one, two),
+        running(one.route(), two.route()) as exits,
+        await exits.by(ExitName("two", 443)).associate(),
+    ):
+        assert (one.attempts, two.attempts) == (1, 1)
+        assert len(exits.tunnels) == 2
+
+
+async def test_an_exit_that_a_rule_names_is_down(server: Identity, autojump_clock: MockClock) -> None:
+    async with places(server, 2) as (one, two), running(one.route(), two.route(), connect_wait=IDLE * 2) as exits:
+        two.around.reachable = False
+        began = trio.current_time()
+        with pytest.raises(OpenError) as caught:
+            await exits.by(ExitName("two", None)).open(ECHO)
+        assert caught.value.reason is Reason.TUNNEL_DOWN
+        assert trio.current_time() - began == pytest.approx(IDLE * 2)
+        assert two.attempts > 10  # it was tried all the time that somebody waited
+        assert await goes_by(exits, one)
+
+
+async def test_an_exit_that_a_rule_names_comes_up_while_it_is_waited_for(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    async with places(server, 2) as (one, two), running(one.route(), two.route(), connect_wait=300) as exits:
+        two.around.reachable = False
+        async with trio.open_nursery() as nursery:
+
+            async def go() -> None:
+                await trio.aclose_forcefully(await exits.by(ExitName("two", None)).open(ECHO))
+
+            nursery.start_soon(go)
+            await trio.sleep(IDLE * 3)  # longer than a tunnel is kept that nobody needs
+            two.around.reachable = True
+        assert two.streams == 1
+        assert one.streams == 0
+
+
+async def test_an_exit_that_is_not_there(server: Identity, autojump_clock: MockClock) -> None:
+    async with places(server, 1) as (one,), running(one.route()) as exits:
+        for name in (ExitName("two", None), ExitName("one", 80)):
+            with pytest.raises(OpenError, match=r"a rule goes by way of the exit .*, and there is no such exit"):
+                await exits.by(name).open(ECHO)
+        assert exits.by(ExitName("one", 443)) == exits.by(ExitName("one", 443))
+
+
+async def test_an_exit_is_asked_for_before_anything_runs(server: Identity) -> None:
+    async with places(server, 1) as (one,):
+        exits = Exits([one.route()], connect_wait=5)
+        with pytest.raises(OpenError) as caught:
+            await exits.by(ExitName("one", None)).open(ECHO)
+        assert caught.value.reason is Reason.TUNNEL_DOWN

@@ -15,7 +15,7 @@ from proxy.address import Address
 from proxy.connections import Connections
 from proxy.errors import OpenError, Reason
 from proxy.idleness import IDLE_TEXT
-from proxy.opener import Opener
+from proxy.opener import Opener, always
 from proxy.protocol import http_proxy
 from proxy.protocol.socks import Credentials
 from proxy.relay import abort
@@ -89,7 +89,7 @@ class World:
         nursery.start_soon(self._serve, credentials)
 
     async def _serve(self, credentials: Credentials | None) -> None:
-        opener = Opener(self.open, self.connections)
+        opener = Opener(always(self.open), self.connections)
         await forward.serve_http(self.local, b"", opener, credentials, deadline=trio.current_time() + 30)
         self.finished.set()
 
@@ -346,7 +346,7 @@ async def test_a_body_that_ends_with_a_reset_does_not_look_like_a_whole_one() ->
     async def serve() -> None:
         stream = await app_listener.accept()
         await forward.serve_http(
-            stream, b"", Opener(open_stream, Connections()), None, deadline=trio.current_time() + 30
+            stream, b"", Opener(always(open_stream), Connections()), None, deadline=trio.current_time() + 30
         )
 
     async with trio.open_nursery() as nursery, site_listener, app_listener:
@@ -758,7 +758,7 @@ async def test_an_app_reads_why_the_exit_has_reset_the_stream_to_its_site(autoju
             return stream
 
         async def serve() -> None:
-            opener = Opener(open_stream, Connections())
+            opener = Opener(always(open_stream), Connections())
             await forward.serve_http(local, b"", opener, None, deadline=trio.current_time() + 30)
 
         ends.nursery.start_soon(serve)

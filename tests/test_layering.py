@@ -20,6 +20,7 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.handshake",
         "proxy.protocol.replay",
         "proxy.protocol.stream",
+        "proxy.protocol.marks",
         "proxy.protocol.schedule",
         "proxy.protocol.liveness",
         "proxy.protocol.netlink",
@@ -50,6 +51,19 @@ LAYERS: list[set[str]] = [
         "proxy.address_book",
         "proxy.name_verdict",
         "proxy.presets",
+        "proxy.countries",
+        "proxy.rule_terms",
+        "proxy.rule_tables",
+        "proxy.rule_index",
+        "proxy.rules",
+        "proxy.ruleset",
+        "proxy.rule_entries",
+        "proxy.rule_clash",
+        "proxy.rule_text",
+        "proxy.rule_singbox",
+        "proxy.rule_dat",
+        "proxy.rule_mmdb",
+        "proxy.rule_lists",
     },
     {
         "proxy.acceptor",
@@ -81,6 +95,8 @@ LAYERS: list[set[str]] = [
         "proxy.probe",
     },
     {
+        "proxy.router",
+        "proxy.rule_files",
         "proxy.tunnel",
         "proxy.exits",
         "proxy.listener",
@@ -102,6 +118,7 @@ LAYERS: list[set[str]] = [
         "proxy.exit_program",
         "proxy.local_program",
         "proxy.local_side",
+        "proxy.routing",
         "proxy.sd_notify",
         "proxy.supervisor",
         "proxy.service",
@@ -117,6 +134,7 @@ LAYERS: list[set[str]] = [
         "proxy.cli",
         "proxy.cli_exit",
         "proxy.cli_service",
+        "proxy.cli_rules",
         "proxy.cli_apps",
         "proxy.guide",
         "proxy.terminal",
@@ -139,7 +157,7 @@ ALLOWED_BESIDE = {
     "proxy.protocol.inbox": {"proxy.protocol.frame"},
     "proxy.protocol.outbox": {
         f"proxy.protocol.{name}"
-        for name in ("budget", "datagrams", "event", "flight", "frame", "replay", "schedule", "stream")
+        for name in ("budget", "datagrams", "event", "flight", "frame", "marks", "replay", "schedule", "stream")
     },
     "proxy.protocol.replay": {"proxy.protocol.budget", "proxy.protocol.frame"},
     "proxy.protocol.crossing": {
@@ -156,11 +174,33 @@ ALLOWED_BESIDE = {
     "proxy.protocol.dns_cache": {"proxy.protocol.dns_message"},
     "proxy.protocol.socks_client": {"proxy.protocol.socks"},
     "proxy.config": {
-        f"proxy.{name}" for name in ("config_file", "config_tables", "keys", "preference", "settings", "share")
+        f"proxy.{name}" for name in ("config_file", "config_tables", "keys", "preference", "rules", "settings", "share")
     },
     "proxy.config_file": {"proxy.config_tables"},
-    "proxy.settings": {f"proxy.{name}" for name in ("config_tables", "keys", "preference", "share")},
+    "proxy.settings": {f"proxy.{name}" for name in ("config_tables", "keys", "preference", "rules", "share")},
     "proxy.preference": {"proxy.share"},
+    "proxy.rule_index": {"proxy.rule_tables", "proxy.rule_terms"},
+    "proxy.rule_entries": {"proxy.rule_terms"},
+    "proxy.rule_clash": {"proxy.countries", "proxy.rule_entries", "proxy.rule_terms"},
+    "proxy.rule_text": {f"proxy.{name}" for name in ("rule_clash", "rule_entries", "rule_tables", "rule_terms")},
+    "proxy.rule_singbox": {"proxy.rule_clash", "proxy.rule_entries", "proxy.rule_terms"},
+    "proxy.rule_dat": {"proxy.rule_entries", "proxy.rule_terms"},
+    "proxy.rule_mmdb": {"proxy.rule_entries", "proxy.rule_terms"},
+    "proxy.rule_lists": {
+        f"proxy.{name}"
+        for name in (
+            "rule_clash",
+            "rule_dat",
+            "rule_entries",
+            "rule_mmdb",
+            "rule_singbox",
+            "rule_terms",
+            "rule_text",
+            "rules",
+        )
+    },
+    "proxy.rules": {"proxy.countries", "proxy.preference", "proxy.rule_terms"},
+    "proxy.ruleset": {"proxy.countries", "proxy.rule_index", "proxy.rule_terms", "proxy.rules"},
     "proxy.connections": {"proxy.idleness"},
     "proxy.opener": {"proxy.connections", "proxy.relay"},
     "proxy.relay": {"proxy.connections", "proxy.tcp"},
@@ -200,6 +240,7 @@ ALLOWED_BESIDE = {
     "proxy.start": {"proxy.activation", "proxy.sd_notify"},
     "proxy.demo": {"proxy.listening", "proxy.local_program", "proxy.local_side"},
     "proxy.exit_program": {f"proxy.{name}" for name in ("activation", "listening", "reload", "start")},
+    "proxy.local_side": {"proxy.routing"},
     "proxy.local_program": {f"proxy.{name}" for name in ("activation", "listening", "local_side", "start")},
     "proxy.port_holder": {"proxy.supervisor"},
     "proxy.service_launchd": {"proxy.log_file", "proxy.service_program", "proxy.supervisor"},
@@ -218,7 +259,8 @@ ALLOWED_BESIDE = {
         f"proxy.{name}"
         for name in ("app", "local_side", "log_file", "service", "service_exit", "supervisor", "terminal")
     },
-    "proxy.cli": {f"proxy.{name}" for name in ("app", "cli_apps", "cli_exit", "cli_service", "terminal")},
+    "proxy.cli": {f"proxy.{name}" for name in ("app", "cli_apps", "cli_exit", "cli_rules", "cli_service", "terminal")},
+    "proxy.cli_rules": {"proxy.terminal"},
     "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
     "proxy.cli_exit": {"proxy.app", "proxy.qr", "proxy.terminal"},
     "proxy.__main__": {"proxy.cli"},

@@ -14,6 +14,7 @@ from proxy import listener
 from proxy.address import Address
 from proxy.connections import BY_HAND, Connections
 from proxy.errors import OpenError, Reason
+from proxy.opener import always
 from proxy.protocol import http_proxy, socks
 from proxy.protocol.socks import Credentials
 
@@ -96,7 +97,7 @@ class World:
             max_connections=max_connections,
             connections=self.connections,
         )
-        await nursery.start(serve, [self.listener], self.open, credentials)
+        await nursery.start(serve, [self.listener], always(self.open), credentials)
 
     async def connect(self, *pieces: bytes) -> Stream:
         app = await self.listener.connect()
@@ -480,7 +481,7 @@ async def test_a_listener_that_fails_is_the_end() -> None:
     world = World()
     world.listener.faults.append(OSError(errno.EINVAL, "Invalid argument"))
     with pytest.RaisesGroup(OSError):
-        await listener.serve_local([world.listener], world.open, None)
+        await listener.serve_local([world.listener], always(world.open), None)
     assert world.listener.closed
 
 
@@ -513,7 +514,7 @@ async def test_over_sockets(nursery: trio.Nursery) -> None:
         return await trio.open_tcp_stream(address.host, address.port)
 
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    await nursery.start(listener.serve_local, listeners, connect, None)
+    await nursery.start(listener.serve_local, listeners, always(connect), None)
     async with await open_stream_to_socket_listener(listeners[0]) as app:
         await app.send_all(GREETING + b"\x05\x01\x00\x01\x7f\x00\x00\x01" + port.to_bytes(2, "big") + b"early")
         assert await exactly(app, 17) == CHOSEN + SUCCEEDED_5 + b"early"

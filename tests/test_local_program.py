@@ -63,14 +63,19 @@ async def test_the_local_side_reads_its_file_again_and_streams_stay(
     caplog.set_level(logging.DEBUG, "ropeway")
     monkeypatch.setattr(local_program, "_state_folder", lambda: tmp_path)
     read, reload = trio.Event(), LocalSide.reload
-    monkeypatch.setattr(LocalSide, "reload", lambda side, path: (reload(side, path), read.set()))
+
+    async def reloaded(side: LocalSide, path: Path) -> None:
+        await reload(side, path)
+        read.set()
+
+    monkeypatch.setattr(LocalSide, "reload", reloaded)
     path = tmp_path / "config.toml"
     (target,) = await nursery.start(functools.partial(trio.serve_tcp, echo, 0, host="127.0.0.1"))
     async with local_exit(tmp_path, nursery) as link:
-        written = f'[local]\nlisten = "127.0.0.1:0"\nexit = "{link}"\n'
+        written = f'[rules]\nmode = "all"\n[local]\nlisten = "127.0.0.1:0"\nexit = "{link}"\n'
         replace_file(path, written.encode())
         with trio.fail_after(20):
-            (local,) = await nursery.start(local_program.serve_local_side, load(path).local, path)
+            (local,) = await nursery.start(local_program.serve_local_side, load(path), path)
             port, to = local.socket.getsockname()[1], target.socket.getsockname()[1]
             async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
                 await stream.send_all(socks_request(to) + b"hello")
@@ -91,7 +96,7 @@ async def test_sockets_that_listen_already_are_used_and_the_start_is_told(
     monkeypatch.setattr(local_program, "_state_folder", lambda: tmp_path)
     path, told = tmp_path / "config.toml", Told()
     async with local_exit(tmp_path, nursery) as link:
-        settings = parse({"local": {"listen": "127.0.0.1:1", "exit": str(link)}}, path).local
+        settings = parse({"local": {"listen": "127.0.0.1:1", "exit": str(link)}, "rules": {"mode": "all"}}, path)
         given = socket.create_server(("127.0.0.1", 0))
         with trio.fail_after(20):
             start = Start(told, [given])
@@ -104,8 +109,8 @@ async def test_sockets_that_listen_already_are_used_and_the_start_is_told(
 
 
 async def test_a_socket_unit_may_not_open_the_port_to_others(tmp_path: Path) -> None:
-    settings = parse({}, tmp_path / "config.toml").local
+    settings = parse({}, tmp_path / "config.toml")
     with socket.create_server(("0.0.0.0", 0)) as given:
         with pytest.raises(ConfigError, match=r"local.username.*password"):
             await local_program.serve_local_side(settings, tmp_path / "config.toml", Start(sockets=[given]))
-        local_program._check_sockets([given], replace(settings, username="anna", password="secret"))
+        local_program._check_sockets([given], replace(settings.local, username="anna", password="secret"))

@@ -43,6 +43,10 @@ ONE, TWO, THREE = (
 )
 
 
+PATH = Path("config.toml")
+RULES = config.check("", PATH).rules
+
+
 def text(*links: Link, more: str = "") -> str:
     return f"[local]\nexits = {[str(link) for link in links]}\n{more}\n"
 
@@ -72,32 +76,39 @@ async def running(server: Identity, around: list[World], more: str = "") -> Asyn
     async with world(server) as made, trio.open_nursery() as nursery:
         around.append(made)
         link = replace(ONE, key=made.key, pin=server.pin)
-        side = LocalSide(settings(link, more=more))
+        side = LocalSide(settings(link, more=more), RULES)
         await nursery.start(side.exits.run)
         yield side, link
         nursery.cancel_scope.cancel()
 
 
 def test_a_side_without_an_exit() -> None:
-    check_exits(settings(ONE))
+    check_exits(config.check(text(ONE), PATH))
     with pytest.raises(ConfigError, match="ropeway join"):
-        check_exits(settings())
+        check_exits(config.check("", PATH))
+
+
+def test_a_rule_that_names_no_exit() -> None:
+    named = '\n[rules]\nrules = ["exit:two.example suffix:example.com"]\n'
+    check_exits(config.check(text(ONE, TWO) + named, PATH))
+    with pytest.raises(ConfigError, match=r"rule 1: two.example is no address of an exit"):
+        check_exits(config.check(text(ONE) + named, PATH))
 
 
 async def test_preferred_exits_go_first_and_then_what_worked_last(tmp_path: Path) -> None:
     book = AddressBook(tmp_path / "addresses.json")
-    assert names(LocalSide(settings(ONE, TWO, THREE))) == ["one", "two", "three"]
-    side = LocalSide(settings(ONE, TWO, THREE), book)
+    assert names(LocalSide(settings(ONE, TWO, THREE), RULES)) == ["one", "two", "three"]
+    side = LocalSide(settings(ONE, TWO, THREE), RULES, book)
     assert names(side) == ["one", "two", "three"]
     await side._routes()[2].chosen()
     await side._routes()[2].chosen()
-    assert names(LocalSide(settings(ONE, TWO, THREE), book)) == ["two", "three", "one"]
+    assert names(LocalSide(settings(ONE, TWO, THREE), RULES, book)) == ["two", "three", "one"]
     preferring = settings(ONE, TWO, THREE, more='prefer = ["one.example"]')
-    assert names(LocalSide(preferring, book)) == ["one", "two", "three"]
+    assert names(LocalSide(preferring, RULES, book)) == ["one", "two", "three"]
 
 
 async def test_the_order_of_a_single_exit_is_not_written(tmp_path: Path) -> None:
-    side = LocalSide(settings(ONE), AddressBook(tmp_path / "addresses.json"))
+    side = LocalSide(settings(ONE), RULES, AddressBook(tmp_path / "addresses.json"))
     await side._routes()[0].chosen()
     assert not (tmp_path / "addresses.json").exists()
 
@@ -109,7 +120,7 @@ async def test_ways_know_what_the_book_says_and_what_is_allowed(tmp_path: Path) 
     book.remember(link.pin, link.address, [numeric])
 
     def candidates(more: str) -> list[Address]:
-        side = LocalSide(settings(link, more=more), book)
+        side = LocalSide(settings(link, more=more), RULES, book)
         return [candidate.address for ways in side._ways.values() for candidate in ways._candidates()]
 
     assert candidates("") == [numeric, link.address, *link.also]
@@ -119,7 +130,7 @@ async def test_ways_know_what_the_book_says_and_what_is_allowed(tmp_path: Path) 
 
 async def test_what_ways_find_is_written_into_the_book(tmp_path: Path) -> None:
     book = AddressBook(tmp_path / "addresses.json")
-    side = LocalSide(settings(ONE, TWO), book)
+    side = LocalSide(settings(ONE, TWO), RULES, book)
     async with trio.open_nursery() as nursery:
         for link in (ONE, TWO):
             nursery.start_soon(side._remember, link.pin, link.address, [Address("192.0.2.9", 443)])
@@ -131,7 +142,7 @@ async def test_what_ways_find_is_written_into_the_book(tmp_path: Path) -> None:
 
 
 async def test_a_changed_bound_of_memory_holds_at_once() -> None:
-    side = LocalSide(settings(ONE))
+    side = LocalSide(settings(ONE), RULES)
     assert side._budget.limit == LIMIT
     side.change(settings(ONE, more="memory = 512"))
     assert side._budget.limit > 2 * LIMIT
@@ -222,7 +233,7 @@ async def test_the_file_is_read_again(
     async with running(server, around) as (side, link):
         path.write_text("[log]\nformat = 'json'\nlevel = 'debug'\n" + text(link, TWO))
         path.chmod(0o600)
-        side.reload(path)
+        await side.reload(path)
         assert names(side) == ["one", "two"]
         assert '"message": "the configuration was read again"' in capsys.readouterr().err
         assert logging.getLogger("ropeway").level == logging.DEBUG
@@ -247,7 +258,7 @@ async def test_a_file_that_is_broken_changes_nothing(
     async with running(server, around) as (side, _):
         stream = await side.exits.open(ECHO)
         level = logging.getLogger("ropeway").level
-        side.reload(path)
+        await side.reload(path)
         await exchange(stream)
         assert names(side) == ["one"]
         assert logging.getLogger("ropeway").level == level
@@ -262,8 +273,8 @@ async def test_a_hangup_reads_the_file(tmp_path: Path, monkeypatch: pytest.Monke
     if sys.platform == "win32":  # for the type checker, which reads no further there
         return
     read, told = trio.open_memory_channel[Path](1)
-    monkeypatch.setattr(LocalSide, "reload", lambda _, path: read.send_nowait(path))
-    side = LocalSide(settings(ONE))
+    monkeypatch.setattr(LocalSide, "reload", lambda _, path: read.send(path))
+    side = LocalSide(settings(ONE), RULES)
     nursery.start_soon(side.reload_on_hangup, tmp_path / "config.toml")
     await wait_all_tasks_blocked()
     with trio.fail_after(20):

@@ -11,7 +11,7 @@ from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_task
 from proxy.address import Address
 from proxy.connections import BY_HAND, AppProtocol, Connections, State
 from proxy.errors import OpenError, Reason
-from proxy.opener import GIVEN_UP, Opener, carry
+from proxy.opener import GIVEN_UP, Chosen, Opener, always, carry
 from tests.ends import two_ends
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class World:
         self.table = Connections()
         self.gate = trio.Event()
         self.fault: Exception | None = None
-        self.opener = Opener(self.open_stream, self.table)
+        self.opener = Opener(always(self.open_stream), self.table)
 
     async def open_stream(self, address: Address) -> trio.abc.HalfCloseableStream:
         assert address == ADDRESS
@@ -143,3 +143,16 @@ async def test_what_is_asked_for_between_two_steps_is_not_forgotten(autojump_clo
     assert await app.receive_some() == b"reply"
     assert await app.receive_some() == b""
     assert world.closed.reason == BY_HAND
+
+
+async def test_the_table_knows_the_way_and_the_rule_while_it_is_being_opened() -> None:
+    table = Connections()
+
+    async def look(_: Address) -> trio.abc.HalfCloseableStream:
+        (entry,) = table.snapshot(trio.current_time()).open
+        assert (entry.route, entry.rule) == ("direct", "rule 1: direct suffix:example.com")
+        raise OpenError(Reason.REFUSED)
+
+    opener = Opener(lambda _: Chosen("direct", "rule 1: direct suffix:example.com", look), table)
+    with pytest.raises(OpenError):
+        await opener.open(AppProtocol.SOCKS5, Address("example.com", 443))

@@ -12,6 +12,7 @@ import trio.testing
 from proxy.address import Address
 from proxy.errors import LocalPortError, OpenError, Reason
 from proxy.listener import serve_local
+from proxy.opener import always
 from proxy.probe import ANSWER_LIMIT, AT_ONCE, Finding, probe, probe_all
 from proxy.socks_client import connect_through
 from tests.memory import ECHO, world
@@ -183,7 +184,7 @@ async def test_through_a_local_port_that_expected_a_success(nursery: trio.Nurser
         return Far(None)
 
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    await nursery.start(serve_local, listeners, open_stream, None)
+    await nursery.start(serve_local, listeners, always(open_stream), None)
     port = Address("127.0.0.1", listeners[0].socket.getsockname()[1])
     with trio.fail_after(ANSWER_LIMIT):
         finding = await probe(partial(connect_through, port, None), ADDRESS)
@@ -195,7 +196,7 @@ async def test_through_a_tunnel_that_knows_the_destination(server: Identity, nur
         tunnel = made.new_tunnel()
         made.run(tunnel)
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        await nursery.start(serve_local, listeners, tunnel.open, None)
+        await nursery.start(serve_local, listeners, always(tunnel.open), None)
         connect = partial(connect_through, Address("127.0.0.1", listeners[0].socket.getsockname()[1]), None)
         with trio.fail_after(3 * ANSWER_LIMIT):
             for _ in range(2):

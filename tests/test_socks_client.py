@@ -11,6 +11,7 @@ import trio
 from proxy.address import Address
 from proxy.errors import LocalPortError, OpenError, Reason
 from proxy.listener import serve_local
+from proxy.opener import always
 from proxy.protocol.socks import Credentials
 from proxy.socks_client import connect_through
 
@@ -39,7 +40,7 @@ class Behind:
 
 async def local_port(nursery: trio.Nursery, behind: Behind, credentials: Credentials | None = None) -> Address:
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    await nursery.start(serve_local, listeners, behind.open, credentials)
+    await nursery.start(serve_local, listeners, always(behind.open), credentials)
     return Address("127.0.0.1", listeners[0].socket.getsockname()[1])
 
 

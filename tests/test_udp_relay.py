@@ -19,6 +19,7 @@ from proxy.address import Address
 from proxy.association import Association
 from proxy.errors import OpenError, Reason
 from proxy.listener import serve_local
+from proxy.opener import always
 from proxy.protocol.socks import LARGEST_DATAGRAM, Credentials, Handshake, decode_datagram, encode_datagram
 from proxy.udp_relay import AGE_LIMIT, BATCH, MAX_CHOICES, PAUSE, UNUSED_AFTER, WAITING, Choice, UDPRelay
 
@@ -164,7 +165,7 @@ class World:
     async def start(self, nursery: trio.Nursery, credentials: Credentials | None = None) -> None:
         self.listeners = await trio.open_tcp_listeners(0, host=self.host)
         serve = partial(serve_local, associate=self.relay.serve)
-        await nursery.start(serve, self.listeners, self.connect, credentials)
+        await nursery.start(serve, self.listeners, always(self.connect), credentials)
 
     async def connect(self, address: Address) -> trio.abc.HalfCloseableStream:
         """An echo."""

@@ -23,8 +23,14 @@ _Item = TypeVar("_Item")
 MOST_QUEUED = 131_072
 #: What each datagram that waits costs besides its bytes.
 OVERHEAD = 200
+#: Of what is free in the budget: however many associations are flooded, streams find room.
+_PART = 32
 #: A datagram that is not on its way after so many seconds is dropped: what is said in a call is worth nothing later.
 AGE = 0.3
+#: Up to here an association is a call, and waits for nothing: 90 KB a second with the half-life of the schedule. With more it is a download.
+CALL = 131_072
+#: Downloads take turns of so many bytes.
+TURN = 16_384
 #: Addresses are encoded anew for each datagram, and an association talks to few.
 _ADDRESSES = 4096
 
@@ -44,9 +50,10 @@ class DatagramQueue(Generic[_Item]):
 
     def put(self, item: _Item, size: int, now: float) -> None:
         cost = size + OVERHEAD
-        while self._items and self.size + cost > MOST_QUEUED:
+        most = min(MOST_QUEUED, self._budget.free // _PART)
+        while self._items and self.size + cost > most:
             self._pop()
-        if self._budget.spent:
+        if cost > most:
             return
         self._items.append((now, cost, item))
         self._count(cost)
@@ -131,13 +138,22 @@ class DatagramSchedule:
     __slots__ = ("_opened", "_schedule", "age")
 
     def __init__(self) -> None:
-        self._schedule = Schedule()
+        self._schedule = Schedule(CALL)
         self._opened: list[Association] = []  # whose ASSOCIATE has not been sent
         self.age = AGE
 
-    def ready(self, *, bulk: bool) -> bool:
-        """Whether there is something to send now; `bulk`: whether floods may."""
-        return self._schedule.has_little or (bulk and self._schedule.has_bulk)
+    @property
+    def has_little(self) -> bool:
+        return self._schedule.has_little
+
+    @property
+    def has_bulk(self) -> bool:
+        return self._schedule.has_bulk
+
+    @property
+    def little_at(self) -> float:
+        """When one has sent last that sends little."""
+        return self._schedule.little_at
 
     def opened(self, association: Association) -> None:
         """Call with its ASSOCIATE in the row of control frames, and `announced` when those were sent."""
@@ -154,18 +170,24 @@ class DatagramSchedule:
         if association.announced:
             self._schedule.add(association, now)
 
-    def take(self, limit: int, now: float, *, bulk: bool) -> bytes:
-        """Whole frames that are not too old: of those that send little, like a call, all; of floods at most `limit` bytes, or one."""
+    def take(self, limit: int, now: float, *, bulk: bool) -> tuple[list[bytes], int]:
+        """Whole frames that are not too old: of those that send little, like a call, all; of floods at most `limit` bytes, or one. And how many
+        bytes are of floods.
+        """
         parts: list[bytes] = []
-        left = limit
-        while (association := self._schedule.pop(limit, bulk=bulk and left > 0)) is not None:
+        left, much = limit, 0
+        while (association := self._schedule.pop(TURN, bulk=bulk and left > 0)) is not None:
             assert isinstance(association, Association)
+            floods = association.recent >= self._schedule.little
             frame = association.frames.take(now - self.age)
+            size = 0
             if frame is not None:
                 parts.append(frame)
-                left -= len(frame)
-            self._schedule.sent(association, len(frame or b""), now)
-        return b"".join(parts)
+                size = len(frame)
+            left -= size
+            much += size if floods else 0
+            self._schedule.sent(association, size, now)
+        return parts, much
 
 
 #: Datagrams say themselves where they go.

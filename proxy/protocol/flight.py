@@ -108,7 +108,7 @@ class Rates:
 
 
 class Flight:
-    """Of one direction of one carrier. Offsets are those of reliable bytes; `acked` is where the carrier begins, `cap` what holds at first."""
+    """Of one direction of one carrier. Offsets are those of reliable bytes, and of datagrams as `marks` counts them; `acked` is where the carrier begins, `cap` what holds at first."""
 
     # Over the budget of attributes: each is one fact of the path, or where the present round stands.
 
@@ -162,6 +162,11 @@ class Flight:
     def draining(self) -> bool:
         """While this is so, each ping tells more than at other times."""
         return self._draining > 0
+
+    @property
+    def acked(self) -> int:
+        """Up to where everything has arrived."""
+        return self._acked
 
     @property
     def _flying(self) -> int:

@@ -146,8 +146,8 @@ class Mux(Associations):
 
         Call `take_events` after it: streams may have become writable.
         """
-        datagrams = self._take_datagrams(limit // 2, now)
-        reliable = self._outbox.take_reliable(max(limit - len(datagrams), limit // 2), now, self._events)
+        datagrams = self._take_datagrams(limit, now)
+        reliable = self._outbox.take_reliable(max(limit - len(datagrams), limit // 8), now, self._events)
         while self._outbox.ended:
             self._forget_if_closed(self._outbox.ended.pop())
         if reliable:
@@ -249,8 +249,9 @@ class Mux(Associations):
     def _receive_ping(self, frame: Frame, _now: float) -> None:
         self._outbox.pong = frame.payload  # only the last one is kept: a flood of pings costs nothing
 
-    def _receive_pong(self, _frame: Frame, now: float) -> None:
-        self._outbox.flight.answered(self._liveness.answered(now), now)
+    def _receive_pong(self, frame: Frame, now: float) -> None:
+        if self._outbox.answered(_U64.unpack(frame.payload)[0], now):
+            self._outbox.flight.answered(self._liveness.answered(now), now)
 
     def _receive_ack(self, frame: Frame, now: float) -> None:
         self._acknowledge(_U64.unpack(frame.payload)[0], now)

@@ -11,6 +11,7 @@ from .datagrams import Association, DatagramSchedule
 from .event import Event, StreamWritable
 from .flight import FIRST, LEAST, Flight
 from .frame import HEADER_SIZE, MAX_PAYLOAD, Type, encode, header
+from .marks import Marks
 from .replay import ReplayLog
 from .schedule import Schedule
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from .stream import Stream
 
 _U64 = struct.Struct("!Q")
-_PING = _U64.pack(0)  # one is out at a time, so all may look alike
+_PING = _U64.pack(0)  # one that measures is out at a time, so all may look alike; marks are numbered from 1 on
 
 # Our choices.
 SEGMENT = 1400  # a piece is no smaller than what one packet carries
@@ -33,12 +34,17 @@ class Outbox:
     """In this order: unreliable frames, datagrams, what is sent again, control frames, the streams' data.
 
     Frames are made as late as possible, when the carrier can take them, so that a message goes before a download that was queued earlier.
+    Datagrams of those that send much and bulk of streams take turns of the same length in what may be in flight.
     """
 
+    # Over the budget of attributes: one for each kind of what is sent, and how far it has come.
+
     __slots__ = (
-        "_unannounced",
+        "_asked",
+        "_marked",
+        "_streams_turn",
+        "_this_turn",
         "ack",
-        "age",
         "budget",
         "control",
         "datagrams",
@@ -47,6 +53,7 @@ class Outbox:
         "flight",
         "held",
         "log",
+        "marks",
         "ping",
         "pong",
         "schedule",
@@ -64,6 +71,13 @@ class Outbox:
         self.schedule = Schedule()
         self.datagrams = DatagramSchedule()
         self.flight = Flight(0, 0.0)
+        self.marks = Marks()
+        self._marked = self._asked = (
+            0  # the last mark before what was taken last, and the last one before the last PING that measures
+        )
+        self._streams_turn = self._this_turn = (
+            False  # whether bulk of streams goes before floods; and did so in what is taken now
+        )
 
     def carrier_made(self, now: float, *, held: bool) -> None:
         """Unreliable frames belong to the carrier that they were made for. Where the log is to be rewound, do it before or call `take_off`."""
@@ -77,6 +91,8 @@ class Outbox:
         messages behind it; and each carrier that is cut early would leave more to be sent again.
         """
         self.flight = Flight(self.log.start, now, FIRST if self.log.end else math.inf)
+        self.marks = Marks()
+        self._marked = self._asked = 0
 
     def acknowledge(self, offset: int, now: float) -> bool:
         """The peer has everything before it; whether that is news. Raises RemoteProtocolError if it was never sent."""
@@ -84,22 +100,35 @@ class Outbox:
         self.log.acknowledge(offset)
         if self.log.start == before:
             return False
-        self.flight.acknowledged(self.log.start, now)
+        self._arrived(self.marks.acknowledged(self.log.start), now)
         return True
+
+    def answered(self, number: int, now: float) -> bool:
+        """A PONG came that says this; whether it answers the last PING that measures: that one itself, or a mark behind it, as a peer may answer
+        the last of several only.
+        """
+        if (position := self.marks.answered(number or self._asked)) is not None:
+            self._arrived(position, now)
+        return not self.ping and (number == 0 or number > self._asked)
+
+    def _arrived(self, position: int, now: float) -> None:
+        if position > self.flight.acked:
+            self.flight.acknowledged(position, now)
 
     def chunk(self, now: float) -> int:
         """How much to move at once, at most."""
-        return LARGEST if now > self.schedule.little_at + NO_LITTLE else BESIDE_LITTLE
+        return LARGEST if now > max(self.schedule.little_at, self.datagrams.little_at) + NO_LITTLE else BESIDE_LITTLE
 
     @property
     def _room(self) -> bool:
         """Whether bulk may go: in pieces that are not too little, or each acknowledgement would let another one out."""
-        return not self.log.waiting or self.flight.room >= min(LEAST, self.flight.cap / 8)
+        in_flight = self.log.waiting or self.marks.waiting
+        return not in_flight or self.flight.room >= min(LEAST, self.flight.cap / 8)
 
     @property
     def stall_at(self) -> float:
         """When bulk that may not go may go, if nothing is acknowledged until then."""
-        waits = self.schedule.has_bulk or self.log.sent < self.log.end
+        waits = self.schedule.has_bulk or self.datagrams.has_bulk or self.log.sent < self.log.end
         return self.flight.stall_at if waits and not self._room else math.inf
 
     @property
@@ -108,7 +137,9 @@ class Outbox:
 
     @property
     def _datagrams_ready(self) -> bool:
-        return not self.held and self.datagrams.ready(bulk=self._room)
+        if self.held:
+            return False
+        return self.datagrams.has_little or (self.datagrams.has_bulk and self._room and not self.marks.full)
 
     @property
     def _reliable_ready(self) -> bool:
@@ -128,6 +159,7 @@ class Outbox:
         if self.pong is not None:
             parts.append(encode(Type.PONG, 0, self.pong))
         if self.ping:
+            self._asked = self._marked
             parts.append(encode(Type.PING, 0, _PING))
         self.ack = self.ping = False
         self.pong = None
@@ -139,24 +171,55 @@ class Outbox:
         self.datagrams.opened(association)
 
     def take_datagrams(self, limit: int, now: float) -> bytes:
-        """Whole frames, of those that flood about `limit` bytes."""
-        return self.datagrams.take(limit, now, bulk=self._room) if self._datagrams_ready else b""
+        """Whole frames, of those that flood about `limit` bytes where it is their turn. Call it before `take_reliable`.
+
+        Nothing acknowledges datagrams. A mark behind those of floods does: a PING, so that they count in the flight, and fill no queue on the way.
+        """
+        self._marked, self._this_turn = self.marks.number, self._streams_turn
+        if not self._datagrams_ready:
+            return b""
+        bulk = self._room and not self.marks.full and not (self._streams_turn and self._bulk_ready)
+        parts, much = self.datagrams.take(self._limit(limit), now, bulk=bulk)
+        if much:
+            self._streams_turn = True
+            self.marks.unmarked += much
+            if self.marks.due(self.flight.cap):
+                self.marks.place(self.log.sent)
+                parts.append(encode(Type.PING, 0, _U64.pack(self.marks.number)))
+                self._note_flight(now)
+        return b"".join(parts)
+
+    @property
+    def _bulk_ready(self) -> bool:
+        """Whether bulk of streams may go, and there is some."""
+        return (self.schedule.has_bulk or self.log.sent < self.log.end) and self._room and self._reliable_ready
+
+    def _note_flight(self, now: float) -> None:
+        more = self.log.sent < self.log.end or self.schedule or self.datagrams.has_bulk
+        self.flight.sent(self.log.sent + self.marks.sent, now, limited=not more)
+
+    def _limit(self, limit: int) -> int:
+        """No more than an eighth of what may be in flight, as it is acknowledged whole."""
+        return int(
+            min(limit, max(self.flight.cap / 8, SEGMENT), self.budget.batch, max(LEAST_BATCH, self.budget.window))
+        )
 
     def take_reliable(self, limit: int, now: float, events: list[Event]) -> bytes | memoryview:
-        """Whole frames, about `limit` bytes of them, and no more than an eighth of what may be in flight, as they are acknowledged whole; empty where there are none. They are kept in the log from here on.
+        """Whole frames, about `limit` bytes of them and no more than `_limit` says; empty where there are none. They are kept in the log from here on.
 
         A stream's turn is as long as all of it: on a fast carrier that is what one read of its app gives, and few streams have to be woken at the
         other side for many bytes; on a slow one it is little, and turns are short.
         """
         if not self._reliable_ready:
             return b""
-        budget = self.budget
-        limit = int(min(limit, max(self.flight.cap / 8, SEGMENT), budget.batch, max(LEAST_BATCH, budget.window)))
+        theirs = self._this_turn and self._bulk_ready
         chunk = self.log.next_unsent()
         if chunk is None:
-            chunk = self._new_chunk(limit, now, events)
+            chunk = self._new_chunk(self._limit(limit), now, events)
         if chunk:
-            self.flight.sent(self.log.sent, now, limited=not (self.log.sent < self.log.end or self.schedule))
+            self._note_flight(now)
+            if theirs:
+                self._streams_turn = self._this_turn = False
         return chunk
 
     def _new_chunk(self, limit: int, now: float, events: list[Event]) -> bytes:

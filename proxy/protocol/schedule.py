@@ -18,11 +18,12 @@ HALF_LIFE = 1.0
 
 
 class Schedule:
-    """The streams that have something to send and may send it. Each stands here once."""
+    """The streams that have something to send and may send it. Each stands here once. Up to `little` bytes one counts as little."""
 
-    __slots__ = ("_bulk", "_little", "little_at")
+    __slots__ = ("_bulk", "_little", "little", "little_at")
 
-    def __init__(self) -> None:
+    def __init__(self, little: int = LITTLE) -> None:
+        self.little = little
         self._little: deque[Stream] = deque()
         self._bulk: deque[Stream] = deque()
         self.little_at = -math.inf  # when a little one has sent last
@@ -45,7 +46,7 @@ class Schedule:
         stream.scheduled = True
         stream.recent *= 0.5 ** ((now - stream.recent_at) / HALF_LIFE)
         stream.recent_at = now
-        (self._little if stream.recent < LITTLE else self._bulk).append(stream)
+        (self._little if stream.recent < self.little else self._bulk).append(stream)
 
     def pop(self, turn: int, *, bulk: bool) -> Stream | None:
         """The stream whose turn it is, of at most `turn` bytes; `bulk`: whether bulk may go now. It stands here no more: `sent` puts it back."""
@@ -59,14 +60,14 @@ class Schedule:
 
     def sent(self, stream: Stream, size: int, now: float) -> None:
         """Call after the popped stream has sent `size` bytes. Where its turn was cut short it goes on with it, else it stands at the end of its row."""
-        if stream.recent < LITTLE:
+        if stream.recent < self.little:
             self.little_at = now
         stream.recent += size
         stream.recent_at = now
         stream.turn -= size
         if stream.turn > 0 and stream.sender.ready:
             stream.scheduled = True
-            (self._little if stream.recent < LITTLE else self._bulk).appendleft(stream)
+            (self._little if stream.recent < self.little else self._bulk).appendleft(stream)
         else:
             stream.turn = 0
             self.add(stream, now)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.address import Address
 from proxy.errors import OpenError, Reason
-from proxy.protocol.datagrams import AGE, MOST_QUEUED, Association
+from proxy.protocol.datagrams import AGE, CALL, MOST_QUEUED, Association
 from proxy.protocol.event import AssociationOpened, Code, DatagramReceived, StreamAccepted, StreamReset
 from proxy.protocol.frame import Type, encode
 from tests.pair import Pair, byte_by_byte, whole
@@ -113,19 +115,19 @@ def test_datagrams_go_before_a_download_and_what_floods_leaves_room_for_it() -> 
     pair.settle()
     forget(pair)
     pair.local.write(stream, bytes(200_000), pair.now)
-    for _ in range(80):
-        pair.local.send_datagram(flood, BACK, bytes(1200), pair.now)
-    pair.take(pair.local, 50_000)  # now it is known for a flood
+    pair.take(pair.local, 50_000)
+    flood.recent = 10.0 * CALL  # it is known for one
     for _ in range(80):
         pair.local.send_datagram(flood, BACK, bytes(1200), pair.now)
     pair.local.send_datagram(call, THERE, b"hello", pair.now)
     forget(pair)
-    data = pair.take(pair.local, 16_384)
-    pair.feed(pair.exit, data)
+    before = pair.exit.streams[stream.id].receiver.buffered
+    for _ in range(4):
+        pair.feed(pair.exit, pair.take(pair.local, 16_384))
     found = datagrams(pair, pair.exit)
     assert found[0] == (THERE, b"hello")
-    assert sum(len(each) for _, each in found) <= 8192 + 1200
-    assert pair.exit.streams[stream.id].receiver.buffered >= 6000
+    assert 30_000 <= sum(len(each) for _, each in found) <= 2 * (16_384 + 1200)
+    assert pair.exit.streams[stream.id].receiver.buffered - before >= 30_000
 
 
 def test_floods_take_turns() -> None:
@@ -275,3 +277,97 @@ def test_a_silence_after_datagrams_is_asked_about() -> None:
     pair.local.send_datagram(local, THERE, b"voice", pair.now)
     pair.take(pair.local)
     assert pair.local.next_timer(pair.now) <= pair.now + 0.5
+
+
+# ---- what may be in flight
+
+KERNEL = 131_072  # bytes that a kernel takes, whether the path does or not
+
+
+class Link:
+    """From the exit to the local side over a path of so many bytes a second, of a round trip of 50 ms: a flood, a call, and a download over TCP."""
+
+    def __init__(self, rate: float) -> None:
+        self.pair = pair = Pair()
+        self.call, self.call_out = associated(pair)
+        flood = pair.local.associate(pair.now)
+        self.stream, self.stream_out = pair.open()
+        out = pair.exit.streams[flood.id]
+        assert isinstance(out, Association)
+        self.flood, self.flood_out = flood, out
+        pair.exit._outbox.take_off(pair.now)  # in no time at all the pair has measured round trips that are none
+        self.rate = rate
+        self.free_at = 0.0  # the path, from the exit's kernel on
+        self.down: list[tuple[float, bytes]] = []
+        self.up: list[tuple[float, bytes]] = []
+        self.over_udp = self.over_tcp = 0
+        self.voice: list[float] = []  # how long each packet of the call took
+
+    def run(self, seconds: float, *, tcp: bool) -> None:
+        pair, until, speak_at = self.pair, self.pair.now + seconds, self.pair.now
+        self.over_udp, self.over_tcp, self.voice = 0, 0, []
+        while pair.now < until:
+            self.flood_out.recent, self.flood_out.recent_at = 100.0 * CALL, pair.now
+            for _ in range(60):
+                pair.exit.send_datagram(self.flood_out, BACK, bytes(1200), pair.now)
+            if tcp and self.stream_out.sender.queued < 100_000:
+                pair.exit.write(self.stream_out, bytes(100_000), pair.now)
+            if pair.now >= speak_at:
+                speak_at += 0.02
+                said = struct.pack("!d", pair.now) + bytes(152)
+                pair.exit.send_datagram(self.call_out, BACK, said, pair.now)
+            while self.free_at - pair.now < KERNEL / self.rate and pair.exit.wants_to_send:
+                data = pair.take(pair.exit, 16_384)
+                self.free_at = max(self.free_at, pair.now) + len(data) / self.rate
+                self.down.append((self.free_at + 0.025, data))
+            pair.now += 0.002
+            self._arrive()
+
+    def _arrive(self) -> None:
+        pair = self.pair
+        while self.down and self.down[0][0] <= pair.now:
+            pair.feed(pair.local, self.down.pop(0)[1])
+        for event in pair.events[pair.local]:
+            if isinstance(event, DatagramReceived):
+                if event.association is self.call:
+                    self.voice.append(pair.now - float(struct.unpack("!d", event.data[:8])[0]))
+                else:
+                    self.over_udp += len(event.data)
+        forget(pair)
+        self.over_tcp += len(pair.read(pair.local, self.stream))
+        for side in (pair.local, pair.exit):
+            side.handle_timer(pair.now)
+        if pair.local.wants_to_send:
+            self.up.append((pair.now + 0.025, pair.take(pair.local)))
+        while self.up and self.up[0][0] <= pair.now:
+            pair.feed(pair.exit, self.up.pop(0)[1])
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+@pytest.mark.parametrize("rate", [250_000, 1_250_000], ids=["2 Mbit/s", "10 Mbit/s"])
+def test_floods_fill_the_path_and_a_call_does_not_wait_behind_them(rate: float, tcp: bool) -> None:
+    link = Link(rate)
+    link.run(1.5, tcp=tcp)  # a start may be too fast
+    link.run(2, tcp=tcp)
+    assert link.over_udp + link.over_tcp > 0.8 * rate * 2
+    if tcp:
+        assert 0.5 < link.over_udp / link.over_tcp < 2
+    assert len(link.voice) >= 98
+    assert sorted(link.voice)[97] < 0.025 + 0.06
+
+
+def test_a_call_is_not_in_the_books_of_what_may_be_in_flight() -> None:
+    """It is neither held up nor measured: what is acknowledged later would seem to have been on its way for as long as the call."""
+    pair = Pair()
+    call, _ = associated(pair)
+    pair.tick(1)
+    for side in (pair.local, pair.exit):
+        side._outbox.take_off(pair.now)
+    for _ in range(500):
+        pair.local.send_datagram(call, THERE, bytes(160), pair.now)
+        data = pair.take(pair.local)
+        pair.now += 0.02
+        pair.feed(pair.exit, data)
+        pair.feed(pair.local, pair.take(pair.exit))
+    assert pair.local._outbox.flight.stall_at == math.inf  # nothing is on its way
+    assert not pair.local._outbox.marks.number

@@ -64,10 +64,14 @@ def test_the_largest_waits_too() -> None:
 
 
 def test_where_memory_is_spent_nothing_more_waits() -> None:
-    budget = Budget(1000)
+    budget = Budget(32 * 1200)
     queue: DatagramQueue[bytes] = DatagramQueue(budget)
     queue.put(b"", 900, 0.0)
-    queue.put(b"", 1, 0.0)
+    budget.held += 31 * 1200
+    queue.put(b"", 900, 0.0)
+    budget.held -= 31 * 1200
+    assert (budget.held, bool(queue)) == (0, False)
+    queue.put(b"", 900, 0.0)
     assert budget.held == 900 + OVERHEAD
     queue.clear()
     assert (budget.held, bool(queue)) == (0, False)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from proxy.address import Address
 from proxy.errors import Reason
 from proxy.protocol.budget import LARGEST
+from proxy.protocol.datagrams import Association
 from proxy.protocol.event import Event, StreamWritable
 from proxy.protocol.frame import HEADER_SIZE, MAX_PAYLOAD, Frame, FrameDecoder, Type, encode, framed
 from proxy.protocol.outbox import BESIDE_LITTLE, MAX_KEPT, Outbox
@@ -398,3 +399,60 @@ def test_a_batch_of_framed_bytes_takes_that_much_of_a_stream_whole(size: int) ->
     stream.sender.credit = LARGEST
     assert sum(len(frame.payload) for frame in take(outbox, limit=framed(size))) == size
     assert not outbox.ready
+
+
+# ---- marks behind datagrams; `test_associations.py` has what they are for
+
+
+def flooded(outbox: Outbox) -> list[Frame]:
+    """What is taken, behind a mark's worth of datagrams."""
+    association = Association(9, NOW, outbox.budget)
+    association.recent, association.announced = BIG, True
+    for size in (60_000, 6000):
+        outbox.datagrams.put(association, encode(Type.DATAGRAM, 9, bytes(size)), NOW)
+    return list(FrameDecoder().feed(outbox.take_datagrams(BIG, NOW)))
+
+
+@pytest.mark.parametrize(("number", "answers"), [(0, True), (1, False), (2, False), (3, True), (4, True)])
+def test_what_answers_the_ping_that_measures(number: int, answers: bool) -> None:
+    """Itself, and a mark behind it, but none before it: the round trip would be too short."""
+    outbox = Outbox()
+    flooded(outbox)
+    flooded(outbox)
+    assert outbox.marks.number == 2
+    outbox.ping = True
+    frames = flooded(outbox)
+    assert [frame.type for frame in frames] == [Type.DATAGRAM, Type.DATAGRAM, Type.PING]
+    assert frames[-1].payload == struct.pack("!Q", 3)
+    (ping,) = FrameDecoder().feed(outbox.take_unreliable(None))  # it goes before them
+    assert ping.payload == bytes(8)
+    flooded(outbox)
+    before = outbox.marks.waiting
+    assert outbox.answered(number, NOW + 1) is answers
+    assert (before - outbox.marks.waiting) // 60_000 == (number or 2)
+
+
+def test_while_a_ping_waits_to_be_sent_nothing_answers_it() -> None:
+    outbox = Outbox()
+    flooded(outbox)
+    outbox.ping = True
+    assert not outbox.answered(1, NOW)
+    assert not outbox.answered(0, NOW)
+
+
+def test_on_another_carrier_marks_begin_anew() -> None:
+    outbox = Outbox()
+    flooded(outbox)
+    outbox.carrier_made(NOW, held=False)
+    assert (outbox.marks.number, outbox.marks.waiting) == (0, 0)
+
+
+def test_chunks_are_small_beside_a_call() -> None:
+    outbox = Outbox()
+    assert outbox.chunk(NOW) == LARGEST
+    association = Association(9, NOW, outbox.budget)
+    association.announced = True
+    outbox.datagrams.put(association, encode(Type.DATAGRAM, 9, bytes(160)), NOW)
+    outbox.take_datagrams(BIG, NOW)
+    assert outbox.chunk(NOW) == BESIDE_LITTLE
+    assert outbox.chunk(NOW + 1) == LARGEST

@@ -1,0 +1,145 @@
+"""Which way each connection and each datagram of an app goes, by the rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from . import name_verdict
+from .address import Address
+from .errors import OpenError, Reason
+from .name_verdict import Verdict
+from .opener import Chosen
+from .rule_terms import Network
+from .rules import Kind
+
+if TYPE_CHECKING:
+    import trio
+
+    from .association import Association
+    from .preference import Pattern as ExitName
+    from .ruleset import Decision, Ruleset
+
+#: Our choice: rules whose hits are counted one by one; those that come first, as there may be a hundred thousand.
+MOST_COUNTED = 1024
+#: Our choice: addresses that datagrams go to at the same time and are decided once. A call has a few.
+MOST_REMEMBERED = 4096
+
+
+class Way(Protocol):
+    """Where connections and datagrams may go: by the tunnel, by one exit, or directly."""
+
+    async def open(self, address: Address) -> trio.abc.HalfCloseableStream:
+        """Raises OpenError."""
+        ...
+
+    async def associate(self) -> Association:
+        """Raises OpenError."""
+        ...
+
+
+#: What the reasons mean where the exit has no part in it. For the others the usual text is right.
+_DIRECT_TEXT = {
+    Reason.HOST_UNREACHABLE: "the destination cannot be reached from this computer, and the rules say direct",
+    Reason.NETWORK_UNREACHABLE: "this computer has no route to the destination's network, and the rules say direct",
+    Reason.NAME_NOT_FOUND: "the destination's name does not exist or cannot be resolved here, and the rules say direct",
+    Reason.FORBIDDEN: "this computer's firewall does not let it connect to the destination",
+    Reason.BUSY: "a limit of this computer was reached; try again later",
+    Reason.FAILED: "this computer could not connect to the destination",
+}
+
+_Connect: TypeAlias = Callable[[Address], Awaitable["trio.abc.HalfCloseableStream"]]
+_Associate: TypeAlias = Callable[[], Coroutine[Any, Any, "Association"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """Without the tunnel. `connect` raises OpenError as at an exit, and here it is told as what it is here."""
+
+    connect: _Connect
+    associate: _Associate
+
+    async def open(self, address: Address) -> trio.abc.HalfCloseableStream:
+        try:
+            return await self.connect(address)
+        except OpenError as error:
+            raise OpenError(error.reason, _DIRECT_TEXT.get(error.reason, "")) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A way for datagrams. What goes the same way is equal."""
+
+    way: Way
+
+    async def open(self) -> Association:
+        return await self.way.associate()
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocked:
+    source: str
+
+    async def open(self, _address: Address) -> trio.abc.HalfCloseableStream:
+        raise OpenError(Reason.FORBIDDEN, f"{self.source}: blocked on this computer")
+
+
+class Router:
+    """`by` is the way by the exit of that name. `hits` says how often which rule decided, for connections and for where datagrams go."""
+
+    def __init__(self, ruleset: Ruleset, *, tunnel: Way, direct: Way, by: Callable[[ExitName], Way]) -> None:
+        self._ruleset = ruleset
+        self._ways = {Kind.TUNNEL: tunnel, Kind.DIRECT: direct}
+        self._by = by
+        self._choices: dict[Address, Choice | None] = {}
+        self.hits: Counter[str] = Counter()
+
+    def change(self, ruleset: Ruleset) -> None:
+        """These rules hold for what is opened from now on."""
+        self._ruleset = ruleset
+        self._choices.clear()
+        self.hits.clear()
+
+    def choose_stream(self, address: Address) -> Chosen:
+        """The way of a connection to the address."""
+        decision = self._decided(address, Network.TCP)
+        way = self._way(decision)
+        return Chosen(
+            str(decision.route), decision.rule_text, _Blocked(decision.source).open if way is None else way.open
+        )
+
+    def choose(self, address: Address) -> Choice | None:
+        """The way of datagrams to the address; None where they are blocked."""
+        try:
+            return self._choices[address]
+        except KeyError:
+            way = self._way(self._decided(address, Network.UDP))
+            if len(self._choices) >= MOST_REMEMBERED:
+                self._choices.clear()
+            choice = self._choices[address] = Choice(way) if way is not None else None
+            return choice
+
+    def verdict(self, name: str) -> Verdict:
+        """Which way a question about the name takes, whose port and network nobody knows yet: directly or not at all only where that holds for
+        all that commonly follows.
+        """
+        follows = ((443, Network.TCP), (80, Network.TCP), (443, Network.UDP))
+        routes = [self._ruleset.decide(Address.make(name, port), network).route for port, network in follows]
+        for route in routes:
+            if route.kind in (Kind.TUNNEL, Kind.EXIT):
+                return Verdict(name_verdict.Way.TUNNEL, str(route.exit) if route.exit is not None else "")
+        kinds = {route.kind for route in routes}
+        return name_verdict.DIRECT if Kind.DIRECT in kinds else name_verdict.BLOCK
+
+    def _decided(self, address: Address, network: Network) -> Decision:
+        decision = self._ruleset.decide(address, network)
+        text = decision.rule_text
+        self.hits[text if text in self.hits or len(self.hits) < MOST_COUNTED else "others"] += 1
+        return decision
+
+    def _way(self, decision: Decision) -> Way | None:
+        """None where it is blocked."""
+        route = decision.route
+        return self._by(route.exit) if route.exit is not None else self._ways.get(route.kind)

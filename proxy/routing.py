@@ -1,0 +1,74 @@
+"""The rules at work: what they say of connections, datagrams and names, what goes directly, and what changes when they do."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import trio
+
+from .dialer import Dialer, is_own, open_socket
+from .presets import load_presets
+from .router import Direct, Router
+from .rule_files import RuleFiles
+from .udp import UDP, Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .address import Address, IPAddress
+    from .association import Association
+    from .exits import Exits
+    from .opener import Chosen
+    from .rules import RuleSettings
+    from .ruleset import Ruleset
+
+
+class Routing:
+    """`router` may be asked once it is made; `run` keeps it true. Raises ConfigError where the rules are of no use."""
+
+    def __init__(self, settings: RuleSettings, exits: Exits, *, datagram_age: float) -> None:
+        self.udp = UDP(age=datagram_age)
+        self.own_ports: set[int] = set()  # where this program listens
+        self.shared = False  # whether other computers can use the port: what is on this one only is not for them
+        self._files = RuleFiles(settings, load_presets())
+        self._dialer = Dialer(allow_private=True, attempt=self._open_socket)
+        direct = Direct(self._dialer.connect, self._associate)
+        self.router = Router(self._files.read(), tunnel=exits, direct=direct, by=exits.by)
+        self._changed: list[Callable[[], None]] = []
+
+    def when_changed(self, call: Callable[[], None]) -> None:
+        """Call it after each change of the rules."""
+        self._changed.append(call)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until it is cancelled; then what is open directly over UDP is closed."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.udp.run)
+            await nursery.start(self._files.run, self._use)
+            task_status.started()
+
+    async def change(self, settings: RuleSettings) -> None:
+        """These rules hold from now on. Raises ConfigError where they are of no use; then the old ones stay."""
+        self._use(await self._files.change(settings))
+
+    def choose(self, address: Address) -> Chosen:
+        """The way of a connection."""
+        return self.router.choose_stream(address)
+
+    def _use(self, ruleset: Ruleset) -> None:
+        self.router.change(ruleset)
+        for call in self._changed:
+            call()
+
+    async def _associate(self) -> Association:
+        return self.udp.associate(Policy(lambda ip: not self._is_kept(ip), self._dialer.lookup))
+
+    def _is_kept(self, ip: IPAddress) -> bool:
+        return self.shared and (ip.is_loopback or is_own(ip))
+
+    async def _open_socket(self, ip: IPAddress, port: int) -> trio.SocketStream:
+        """Not to this program's own port: an app that is told to go there would go round in circles. Raises OSError."""
+        if self._is_kept(ip) or (port in self.own_ports and (ip.is_loopback or is_own(ip))):
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "this is not for apps")
+        return await open_socket(ip, port)

@@ -1,0 +1,233 @@
+"""Which of very many terms holds first for a destination, without asking each.
+
+Every term is reached by its most telling part, its key: a name, a suffix, a network, a part of a name. What else has to hold is its guard, which
+is asked when the key was found. Terms that have no such part are asked one by one; there are few.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .rule_tables import Keywords, Prefixes, Table, literal_in
+from .rule_terms import (
+    AllOf,
+    AnyOf,
+    Carried,
+    Country,
+    CountryOf,
+    Exact,
+    Keyword,
+    Not,
+    Pattern,
+    PortRange,
+    Query,
+    Suffix,
+    Term,
+    Within,
+)
+
+if TYPE_CHECKING:
+    from .rule_tables import Bucket
+
+#: Our choice: an alternative with more parts than this has an index of its own where it is a guard.
+_FEW = 8
+
+# How telling a key is: the terms of a rule that most destinations meet are asked last.
+_RANKS: dict[type, int] = {Exact: 0, Within: 1, Suffix: 1, Pattern: 3, Keyword: 2, PortRange: 4, Country: 5, Carried: 6}
+_NO_KEY = 9
+
+
+class Index:
+    """`add` the terms in the order in which they count, then ask for the `first` that holds."""
+
+    def __init__(self) -> None:
+        self._numbers: list[int] = []  # of each slot, its term
+        guards: list[Term | None] = []
+
+        def is_free(slot: int) -> bool:
+            return guards[slot] is None
+
+        # Nothing below knows the index itself: without a cycle rules that are replaced go at once, and the collector has no part in it.
+        self._guards = guards  # of each slot, what else has to hold
+        self._is_free = is_free
+        self._exact: Table[str] = Table(is_free)
+        self._suffixes: Table[str] = Table(is_free)
+        self._keywords = Keywords(is_free)
+        self._networks = {4: Prefixes(is_free, 32), 6: Prefixes(is_free, 128)}
+        self._ports = Prefixes(is_free, 16)
+        self._carried: Table[object] = Table(is_free)
+        self._countries: dict[CountryOf, Table[str]] = {}
+        self._rest: list[int] = []
+
+    def add(self, number: int, term: Term) -> None:
+        """`number` is not below that of the term before."""
+        _Insertion(self, number).insert(term, None)
+
+    def first(self, query: Query) -> int | None:
+        """The number of the first term that holds."""
+        best = len(self._numbers)
+        if query.ip is not None:
+            for bucket in self._networks[query.ip.version].find(query.number):
+                best = self._better(bucket, best, query)
+        elif query.name:
+            best = self._by_name(query, best)
+        if self._ports:
+            for bucket in self._ports.find(query.port):
+                best = self._better(bucket, best, query)
+        if self._carried and (found := self._carried.get(query.network)) is not None:
+            best = self._better(found, best, query)
+        best = self._better(self._rest, best, query)
+        if self._countries and query.ip is not None:
+            best = self._by_country(query, best)
+        return self._numbers[best] if best < len(self._numbers) else None
+
+    def _by_name(self, query: Query, best: int) -> int:
+        name = query.name
+        if (found := self._exact.get(name)) is not None:
+            best = self._better(found, best, query)
+        if self._suffixes:
+            suffixes, start = self._suffixes, 0
+            while True:
+                if (found := suffixes.get(name[start:] if start else name)) is not None:
+                    best = self._better(found, best, query)
+                start = name.find(".", start) + 1
+                if not start:
+                    break
+        if self._keywords:
+            for bucket in self._keywords.find(name):
+                best = self._better(bucket, best, query)
+        return best
+
+    def _by_country(self, query: Query, best: int) -> int:
+        assert query.ip is not None
+        for country_of, table in self._countries.items():
+            if table.least < best and (found := table.get(country_of(query.ip))) is not None:
+                best = self._better(found, best, query)
+        return best
+
+    def _better(self, bucket: Bucket, best: int, query: Query) -> int:
+        """The first slot of the bucket whose guard holds, where that comes before the best so far."""
+        if isinstance(bucket, int):
+            if bucket < best and ((guard := self._guards[bucket]) is None or guard.holds(query)):
+                return bucket
+            return best
+        for slot in bucket:
+            if slot >= best:
+                break
+            if (guard := self._guards[slot]) is None or guard.holds(query):
+                return slot
+        return best
+
+
+class _Insertion:
+    """Puts one term into the tables of an index."""
+
+    def __init__(self, index: Index, number: int) -> None:
+        self._index = index
+        self._number = number
+        self._free: int | None = None  # the slot of this term where nothing else has to hold
+
+    def insert(self, term: Term, guard: Term | None) -> None:
+        if isinstance(term, AnyOf):
+            self._insert_any(term, guard)
+        elif isinstance(term, AllOf):
+            self._insert_all(term, guard)
+        else:
+            self._insert_one(term, guard)
+
+    def _slot(self, guard: Term | None) -> int:
+        if guard is None and self._free is not None:
+            return self._free
+        self._index._numbers.append(self._number)
+        self._index._guards.append(guard)
+        slot = len(self._index._numbers) - 1
+        if guard is None:
+            self._free = slot
+        return slot
+
+    def _insert_any(self, term: AnyOf, guard: Term | None) -> None:
+        if not term:
+            return
+        index, slot = self._index, self._slot(guard)
+        for name in term.exact:
+            index._exact.put(name, slot)
+        for name in term.suffixes:
+            index._suffixes.put(name, slot)
+        for word in term.keywords:
+            index._keywords.put(word, slot)
+        for network in term.networks:
+            index._networks[network.version].put(int(network.network_address), network.prefixlen, slot)
+        for other in term.others:
+            self.insert(other, guard)
+
+    def _insert_all(self, term: AllOf, guard: Term | None) -> None:
+        key = min(term.terms, key=_rank)
+        others = [_asked_often(each) for each in term.terms if each is not key]
+        if guard is not None:
+            others.append(guard)
+        self.insert(key, (others[0] if len(others) == 1 else AllOf(tuple(others))) if others else None)
+
+    def _insert_one(self, term: Term, guard: Term | None) -> None:
+        index = self._index
+        match term:
+            case Exact(name):
+                index._exact.put(name, self._slot(guard))
+            case Suffix(name):
+                index._suffixes.put(name, self._slot(guard))
+            case Keyword(word):
+                index._keywords.put(word, self._slot(guard))
+            case Within(network):
+                prefixes = index._networks[network.version]
+                prefixes.put(int(network.network_address), network.prefixlen, self._slot(guard))
+            case PortRange(first, last):
+                index._ports.put_range(first, last, self._slot(guard))
+            case Carried(network):
+                index._carried.put(network, self._slot(guard))
+            case Country(code, country_of):
+                table = index._countries.setdefault(country_of, Table(index._is_free))
+                table.put(code, self._slot(guard))
+            case _:
+                self._insert_guarded(term, guard)
+
+    def _insert_guarded(self, term: Term, guard: Term | None) -> None:
+        """A pattern is found by a part that each of its names has; what has none is asked each time."""
+        asked = _asked_often(term)
+        slot = self._slot(asked if guard is None else AllOf((asked, guard)))
+        word = literal_in(term.expression.pattern) if isinstance(term, Pattern) else ""
+        if word:
+            self._index._keywords.put(word, slot)
+        else:
+            self._index._rest.append(slot)
+
+
+def _rank(term: Term) -> int:
+    if isinstance(term, AllOf):
+        return min(map(_rank, term.terms))
+    if isinstance(term, AnyOf):
+        # As a list it has names and networks, of which most destinations meet none.
+        return max(map(_rank, term.others), default=1)
+    return _RANKS.get(type(term), _NO_KEY)
+
+
+def _asked_often(term: Term) -> Term:
+    """The same as a guard, quick however many parts it has."""
+    if isinstance(term, Not):
+        return Not(_asked_often(term.term))
+    if isinstance(term, AllOf):
+        return AllOf(tuple(map(_asked_often, term.terms)))
+    if isinstance(term, AnyOf) and len(term) > _FEW:
+        index = Index()
+        index.add(0, term)
+        return Indexed(index)
+    return term
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """Holds where anything in the index does."""
+
+    index: Index
+
+    def holds(self, query: Query) -> bool:
+        return self.index.first(query) is not None

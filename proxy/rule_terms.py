@@ -1,0 +1,302 @@
+"""What a rule can ask of a destination, as terms: of its name, its address, its port, its network. Nothing here looks anything up.
+
+A name is never resolved to judge it: terms on names do not hold for addresses, and terms on addresses do not hold for names.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol, TypeAlias
+
+from .address import Address, IPAddress
+
+IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+#: The country of an address in two capital letters, or "" where it is not known.
+CountryOf: TypeAlias = Callable[[IPAddress], str]
+
+#: RFC 1035, section 2.3.4; also what bounds the time that a regular expression takes.
+LONGEST_NAME = 255
+LONGEST_LABEL = 63
+
+# Names in use have underscores, too; the rest is RFC 1123, section 2.1.
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+# As nearly all lists write them; zeros in front have no agreed meaning.
+_OCTET = r"(0|[1-9][0-9]{0,2})"
+_PLAIN_NETWORK = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?:/{_OCTET})?", re.ASCII)
+# What Python may come to read as sets of sets, and Go as classes of POSIX.
+_NESTED_SET = re.compile(r"\[\^?\[|\[\^?\]?[^\]]*(?:--|&&|~~|\|\||\[:)")
+
+
+class Network(enum.Enum):
+    """What carries the data."""
+
+    TCP = "tcp"
+    UDP = "udp"
+
+
+class Term(Protocol):
+    def holds(self, query: Query) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Query:
+    """A destination as the terms see it: `name` is lower-case without dots at its end and empty for an address; `ip` is never an IPv4 address in
+    the form of IPv6.
+    """
+
+    name: str
+    ip: IPAddress | None
+    port: int
+    network: Network
+
+    @classmethod
+    def of(cls, address: Address, network: Network) -> Query:
+        ip, name = address.ip, address.host
+        if ip is None and name.endswith("."):
+            name = name.rstrip(".")
+            ip = _literal(name)
+        if ip is None:
+            return cls(name, None, address.port, network)
+        if ip.version == 6 and ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped
+        return cls("", ip, address.port, network)
+
+    @cached_property
+    def number(self) -> int:
+        return int(self.ip) if self.ip is not None else 0
+
+
+def _literal(name: str) -> IPAddress | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """This name."""
+
+    name: str
+
+    def holds(self, query: Query) -> bool:
+        return query.name == self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Suffix:
+    """This name and all below it."""
+
+    name: str
+
+    def holds(self, query: Query) -> bool:
+        return query.name.endswith(self.name) and (
+            len(query.name) == len(self.name) or query.name[-len(self.name) - 1] == "."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Keyword:
+    """Names that have this in them."""
+
+    word: str
+
+    def holds(self, query: Query) -> bool:
+        return self.word in query.name
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Names in which this regular expression is found."""
+
+    expression: re.Pattern[str]
+
+    def holds(self, query: Query) -> bool:
+        return 0 < len(query.name) <= LONGEST_NAME and self.expression.search(query.name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Addresses of this network."""
+
+    network: IPNetwork
+
+    def holds(self, query: Query) -> bool:
+        return query.ip is not None and query.ip.version == self.network.version and query.ip in self.network
+
+
+@dataclass(frozen=True, slots=True)
+class Country:
+    """Addresses of this country, in two capital letters, by this database."""
+
+    code: str
+    country_of: CountryOf
+
+    def holds(self, query: Query) -> bool:
+        return query.ip is not None and self.country_of(query.ip) == self.code
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    """From the first to the last."""
+
+    first: int
+    last: int
+
+    def holds(self, query: Query) -> bool:
+        return self.first <= query.port <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What goes over this network."""
+
+    network: Network
+
+    def holds(self, query: Query) -> bool:
+        return query.network is self.network
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    terms: tuple[Term, ...]
+
+    def holds(self, query: Query) -> bool:
+        return all(term.holds(query) for term in self.terms)
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    term: Term
+
+    def holds(self, query: Query) -> bool:
+        return not self.term.holds(query)
+
+
+@dataclass(slots=True)
+class AnyOf:
+    """What a list holds. The entries of which there are many stand in columns, as an object for each would cost more than all the rest; it is
+    filled while it is read, and not changed afterwards.
+    """
+
+    exact: list[str] = field(default_factory=list)
+    suffixes: list[str] = field(default_factory=list)
+    keywords: list[str] = field(default_factory=list)
+    networks: list[IPNetwork] = field(default_factory=list)
+    others: list[Term] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.exact) + len(self.suffixes) + len(self.keywords) + len(self.networks) + len(self.others)
+
+    def __bool__(self) -> bool:
+        return len(self) > 0
+
+    def add(self, term: Term) -> None:
+        match term:
+            case Exact(name):
+                self.exact.append(name)
+            case Suffix(name):
+                self.suffixes.append(name)
+            case Keyword(word):
+                self.keywords.append(word)
+            case Within(network):
+                self.networks.append(network)
+            case _:
+                self.others.append(term)
+
+    def holds(self, query: Query) -> bool:
+        """One by one: `rule_index` is for those that have many."""
+        return (
+            query.name in self.exact
+            or any(Suffix(name).holds(query) for name in self.suffixes)
+            or any(word in query.name for word in self.keywords)
+            or any(Within(network).holds(query) for network in self.networks)
+            or any(term.holds(query) for term in self.others)
+        )
+
+
+# ---- from text; each raises ValueError with a text for people
+
+
+def name_of(text: str) -> str:
+    """The form in which names are compared: lower-case, without a dot at its end, and in A-labels (RFC 5890)."""
+    name = text.rstrip(".")
+    if not name.isascii():
+        if len(name) > LONGEST_NAME:
+            raise ValueError(f"a name has at most {LONGEST_NAME} characters")
+        try:
+            name = name.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise ValueError(f"{text!r} is no name") from None
+    name = name.lower()
+    if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
+        raise ValueError(f"{text!r} is no name")
+    return name
+
+
+def keyword_of(text: str) -> str:
+    word = text.lower()
+    if not word or len(word) > LONGEST_NAME or not word.isascii() or not word.isprintable() or " " in word:
+        raise ValueError(f"{text!r} is no part of a name")
+    return word
+
+
+def network_of(text: str) -> IPNetwork:
+    """192.0.2.0/24, 2001:db8::/32 or one address. Bits beyond the prefix do not matter; IPv4 in the form of IPv6 becomes IPv4."""
+    if (plain := _PLAIN_NETWORK.fullmatch(text)) is not None:
+        a, b, c, d, bits = plain.groups(default="32")
+        if max(number := (int(a), int(b), int(c), int(d))) < 256 and int(bits) <= 32:  # a fifth of the time
+            keep = 0xFFFFFFFF << 32 - int(bits) & 0xFFFFFFFF
+            return ipaddress.IPv4Network((int.from_bytes(number) & keep, int(bits)))
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is no network, as 192.0.2.0/24 is one") from None
+    mapped = network.network_address.ipv4_mapped if network.version == 6 else None
+    if mapped is not None and network.prefixlen >= 96:
+        return ipaddress.IPv4Network((int(mapped), network.prefixlen - 96))
+    return network
+
+
+def pattern_of(text: str) -> Pattern:
+    if not text or len(text) > 1000:  # our choice: the longest in common lists have about 200
+        raise ValueError("a regular expression has 1 to 1000 characters")
+    if _NESTED_SET.search(text):
+        raise ValueError(f"the regular expression {text!r} has a set inside a set, which not all programs read alike")
+    try:
+        return Pattern(re.compile(text, re.IGNORECASE | re.ASCII))
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"the regular expression {text!r} is none: {error}") from None
+
+
+def ports_of(text: str) -> PortRange:
+    """443 or 8000-8100."""
+    first, dash, last = text.partition("-")
+    bounds = [first, last if dash else first]
+    if not all(bound.isascii() and bound.isdigit() and len(bound) <= 5 for bound in bounds):
+        raise ValueError(f"{text!r} is no port and no range of ports, as 443 and 8000-8100 are")
+    ports = PortRange(int(bounds[0]), int(bounds[1]))
+    if not 0 < ports.first <= ports.last < 65536:
+        raise ValueError(f"{text!r} is no range of ports: they go from 1 to 65535")
+    return ports
+
+
+def country_code_of(text: str) -> str:
+    """ISO 3166-1, two letters."""
+    code = text.upper()
+    if len(code) != 2 or not code.isascii() or not code.isalpha():
+        raise ValueError(f"{text!r} is no country in two letters")
+    return code
+
+
+def carried_of(text: str) -> Carried:
+    try:
+        return Carried(Network(text.lower()))
+    except ValueError:
+        raise ValueError(f"{text!r} is no network; it is tcp or udp") from None

@@ -1,0 +1,229 @@
+"""Lists of lines: names, networks, hosts files, those of v2fly and of Clash, mixed as one likes; and gfwlist, in the language of AutoProxy."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from .errors import ConfigError
+from .rule_clash import add_line, is_line
+from .rule_tables import literal_in
+from .rule_terms import (
+    LONGEST_NAME,
+    AllOf,
+    Exact,
+    Keyword,
+    Query,
+    Suffix,
+    Term,
+    Within,
+    keyword_of,
+    name_of,
+    network_of,
+    pattern_of,
+)
+
+if TYPE_CHECKING:
+    from .rule_entries import Entries
+
+#: The text of another file of the list. Raises ConfigError.
+Include: TypeAlias = Callable[[Path], str]
+
+_DEPTH = 8  # our choice: of files that include one another
+
+# What nearly every line of nearly every list is; the last label tells it from an address.
+_PLAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_COMMENT = re.compile(r"(?:^|\s)#.*|^(?://|!|;).*")
+
+_V2FLY: dict[str, Callable[[str], Term]] = {
+    "domain": lambda text: Suffix(name_of(text)),
+    "full": lambda text: Exact(name_of(text)),
+    "keyword": lambda text: Keyword(keyword_of(text)),
+    "regexp": pattern_of,
+}
+
+
+def read_lines(text: str, entries: Entries, include: Include) -> None:
+    """Raises ConfigError with the line and the reason."""
+    if entries.tag and not entries.tag.startswith("@"):
+        entries.no_tag()
+    wanted = frozenset({entries.tag[1:]}) if entries.tag else frozenset()
+    _Lines(entries, include, wanted, _DEPTH).read(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """`wanted` are the attributes that an entry has to have, and with a minus those that it must not have."""
+
+    entries: Entries
+    include: Include
+    wanted: frozenset[str]
+    depth: int
+
+    def read(self, text: str) -> None:
+        entries, wanted = self.entries, self.wanted
+        suffixes, plain = entries.all.suffixes, _PLAIN.fullmatch
+        for number, line in enumerate(text.split("\n"), 1):
+            name = line.strip().lower()
+            if number % 1024 and not wanted and plain(name) and len(name) <= LONGEST_NAME:
+                suffixes.append(name)
+                continue  # by the longer way it is seen now and then whether the list is too long
+            entries.place = f"line {number}"
+            rest = _COMMENT.sub("", line).strip()
+            if rest:
+                try:
+                    self._line(rest)
+                except ValueError as error:
+                    raise entries.wrong(str(error)) from None
+
+    def _line(self, text: str) -> None:
+        if is_line(text):
+            add_line(text, self.entries)
+            return
+        first, *others = text.split()
+        if others and _is_ip(first):
+            self._hosts(others)
+            return
+        if any(other[0] not in "@&" for other in others):
+            raise ValueError(f"{text!r} is neither a name nor a network nor a line of a hosts file")
+        attributes = {other[1:] for other in others if other[0] == "@"}
+        kind, colon, value = first.partition(":")
+        if colon and kind == "include":
+            self._included(value, attributes)
+        elif self._wants(attributes):
+            self.entries.add(_V2FLY[kind](value) if colon and kind in _V2FLY else _name_or_network(first))
+
+    def _hosts(self, names: list[str]) -> None:
+        for name in names:
+            if "." in name and not self.wanted:  # localhost and the like stand in each, and are not meant
+                self.entries.add(Exact(name_of(name)))
+
+    def _wants(self, attributes: set[str]) -> bool:
+        return all((each[1:] not in attributes) if each[0] == "-" else each in attributes for each in self.wanted)
+
+    def _included(self, name: str, attributes: set[str]) -> None:
+        if not re.fullmatch(r"[a-zA-Z0-9!_-]{1,100}", name):
+            raise ValueError(f"include:{name} does not name a list beside this one")
+        if self.depth == 0:
+            raise ValueError(f"lists include one another more than {_DEPTH} deep")
+        path = self.entries.path.with_name(name)
+        entries = self.entries.within(path)
+        wanted = self.wanted | {each for each in attributes if each not in ("", "-")}
+        try:
+            text = self.include(path)
+        except ConfigError as error:
+            raise self.entries.wrong(str(error)) from None
+        _Lines(entries, self.include, wanted, self.depth - 1).read(text)
+
+
+def _name_or_network(text: str) -> Term:
+    if "/" in text or _is_ip(text):
+        return Within(network_of(text))
+    for mark in ("+.", "*.", "."):
+        text = text.removeprefix(mark)
+    return Suffix(name_of(text))
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+# ---- gfwlist
+
+AUTOPROXY = "[autoproxy"
+#: How the same begins in base64.
+AUTOPROXY_BASE64 = base64.b64encode(b"[AutoProxy").rstrip(b"=")[:-1]
+
+_SCHEME = re.compile(r"https?://", re.IGNORECASE)
+# A host, and what may follow it in an address.
+_HOST = re.compile(r"([^/:?^]*)(?::\d+)?(?:[/?^].*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPattern:
+    """Names that are in an address in which the regular expression is found."""
+
+    expression: re.Pattern[str]
+
+    def holds(self, query: Query) -> bool:
+        search, name = self.expression.search, query.name
+        if not 0 < len(name) <= LONGEST_NAME:
+            return False
+        return search(f"https://{name}/") is not None or search(f"http://{name}/") is not None
+
+
+def decoded(data: bytes, entries: Entries) -> str:
+    """A gfwlist out of base64. Raises ConfigError."""
+    try:
+        return base64.b64decode(b"".join(data.split()), validate=True).decode("utf-8")
+    except ValueError as error:
+        raise entries.wrong(f"it begins as a gfwlist and is no base64: {error}") from None
+
+
+def read_autoproxy(text: str, entries: Entries) -> None:
+    """Raises ConfigError with the line and the reason."""
+    entries.no_tag()
+    for number, line in enumerate(text.split("\n"), 1):
+        entries.place = f"line {number}"
+        rule = line.strip()
+        if not rule or rule.startswith("!") or rule.lower().startswith(AUTOPROXY):
+            continue
+        add = entries.add
+        if rule.startswith("@@"):
+            add, rule = entries.except_for, rule[2:]
+        if len(rule) > 2 and rule.startswith("/") and rule.endswith("/"):
+            try:
+                add(_address_pattern(rule[1:-1]))
+            except ValueError as error:
+                raise entries.wrong(str(error)) from None
+            continue
+        try:
+            term = _autoproxy(rule)
+        except ValueError:  # the list itself has now and then a line with a typing error, and is of use all the same
+            entries.left_out["lines that are no names"] += 1
+            continue
+        if term is None:
+            entries.left_out["parts of addresses"] += 1
+        else:
+            add(term)
+
+
+def _autoproxy(rule: str) -> Term | None:
+    """None where it speaks only of what follows the host in an address, of which nothing is known here."""
+    below, anchored = rule.startswith("||"), rule.startswith("|")
+    rule = rule.lstrip("|")
+    scheme = _SCHEME.match(rule)
+    found = _HOST.fullmatch(rule[scheme.end() :] if scheme else rule)
+    host = found[1] if found else ""
+    if not host.strip("*."):
+        return None
+    if _is_ip(host):
+        return Within(network_of(host))
+    exact = anchored and not below
+    host = host.removeprefix("*.") if not exact else host
+    if "*" in host:
+        return _wildcard(host, exact=exact)
+    if "." not in host and not anchored:
+        return Keyword(keyword_of(host))
+    return Exact(name_of(host)) if exact else Suffix(name_of(host.removeprefix(".")))
+
+
+def _wildcard(host: str, *, exact: bool) -> Term:
+    start = "^" if exact else r"(^|\.)"
+    return pattern_of(start + ".*".join(re.escape(part) for part in host.lower().lstrip(".").split("*")) + "$")
+
+
+def _address_pattern(text: str) -> Term:
+    pattern = AddressPattern(pattern_of(text).expression)
+    _, scheme, rest = text.partition(r"https?:\/\/")
+    word = literal_in(rest).strip("/") if scheme else ""
+    return AllOf((Keyword(word), pattern)) if word and "/" not in word else pattern

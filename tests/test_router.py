@@ -1,0 +1,182 @@
+"""Which way connections and datagrams go, over ways that only note what they were asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from proxy import router as router_module
+from proxy.address import Address
+from proxy.association import Association
+from proxy.errors import REASON_TEXT, OpenError, Reason
+from proxy.name_verdict import BLOCK, DIRECT, TUNNEL, Verdict, Way
+from proxy.router import Direct, Router
+from proxy.rules import RuleSettings
+from proxy.ruleset import Ruleset
+
+if TYPE_CHECKING:
+    from proxy.preference import Pattern as ExitName
+    from proxy.rule_terms import Term
+    from proxy.rules import ListFile
+
+
+async def opened(router: Router, address: Address) -> trio.abc.HalfCloseableStream:
+    return await router.choose_stream(address).open(address)
+
+
+class Silent(Association):
+    def send(self, address: Address, data: bytes) -> None:
+        raise NotImplementedError
+
+    async def receive(self) -> tuple[Address, bytes]:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A way that notes what it was asked for."""
+
+    name: str
+    asked: list[tuple[str, str]] = field(compare=False)
+
+    async def open(self, address: Address) -> trio.abc.HalfCloseableStream:
+        self.asked.append((self.name, str(address)))
+        return trio.StapledStream(*trio.testing.memory_stream_one_way_pair())
+
+    async def associate(self) -> Association:
+        self.asked.append((self.name, "association"))
+        return Silent()
+
+
+def read_list(place: ListFile) -> Term:
+    raise NotImplementedError
+
+
+def ruleset(*rules: str) -> Ruleset:
+    settings = RuleSettings.parse(rules, "home-direct", "cn", "tunnel", folder=Path("/"))
+    return Ruleset(settings, presets={}, read_list=read_list, country_of=lambda _: "")
+
+
+class World:
+    def __init__(self, *rules: str) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+        def by(name: ExitName) -> Noted:
+            return Noted(str(name), self.asked)
+
+        tunnel, direct = Noted("tunnel", self.asked), Noted("direct", self.asked)
+        self.router = Router(ruleset(*rules), tunnel=tunnel, direct=direct, by=by)
+
+
+RULES = ("block suffix:ads.example", "exit:far.example suffix:far.example", "block port:53 network:udp")
+
+
+@pytest.mark.parametrize(
+    ("where", "way"),
+    [
+        ("example.com:443", "tunnel"),
+        ("192.168.1.1:80", "direct"),
+        ("a.far.example:443", "far.example"),
+        ("example.com:53", "tunnel"),
+    ],
+)
+async def test_a_connection_goes_the_way_that_the_rules_say(where: str, way: str) -> None:
+    world = World(*RULES)
+    await trio.aclose_forcefully(await opened(world.router, Address.parse(where)))
+    assert world.asked == [(way, where)]
+
+
+async def test_a_blocked_connection_says_which_rule_it_was_and_not_what_the_rule_says() -> None:
+    world = World("direct port:1", *RULES)
+    with pytest.raises(OpenError) as caught:
+        await opened(world.router, Address.make("ads.example", 443))
+    assert caught.value.reason is Reason.FORBIDDEN
+    assert str(caught.value) == "rule 2: blocked on this computer"
+    assert world.asked == []
+
+
+async def test_datagrams_go_the_way_that_the_rules_say() -> None:
+    world = World(*RULES)
+    choose = world.router.choose
+    assert choose(Address.make("example.com", 53)) is None
+    tunnelled = choose(Address.make("example.com", 443))
+    assert tunnelled is not None
+    assert tunnelled == choose(Address.make("example.org", 1))
+    assert tunnelled != choose(Address.make("10.0.0.1", 1))
+    by_far = choose(Address.make("a.far.example", 1))
+    assert by_far == choose(Address.make("b.far.example", 2))
+    assert len({tunnelled, by_far, choose(Address.make("c.far.example", 2))}) == 2
+    assert isinstance(await tunnelled.open(), Silent)
+    assert by_far is not None
+    await by_far.open()
+    assert world.asked == [("tunnel", "association"), ("far.example", "association")]
+
+
+def test_rules_that_change_hold_at_once() -> None:
+    world = World()
+    address = Address.make("example.com", 443)
+    before = world.router.choose(address)
+    assert before is not None
+    world.router.change(ruleset("block suffix:com"))
+    assert world.router.choose(address) is None
+    assert world.router.hits == {"rule 1: block suffix:com": 1}
+
+
+async def test_hits_are_counted_for_a_bounded_number_of_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router_module, "MOST_COUNTED", 2)
+    world = World(*RULES)
+    for where in ("example.com", "a.far.example", "10.0.0.1", "10.0.0.2", "example.org"):
+        await trio.aclose_forcefully(await opened(world.router, Address.make(where, 443)))
+    for _ in range(3):
+        world.router.choose(Address.make("example.com", 443))  # decided once
+    assert world.router.hits == {"default": 3, "rule 2: exit:far.example suffix:far.example": 1, "others": 2}
+
+
+def test_what_is_remembered_of_datagrams_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router_module, "MOST_REMEMBERED", 10)
+    world = World()
+    for port in range(1, 100):
+        world.router.choose(Address.make("example.com", port))
+        assert len(world.router._choices) <= 10
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("example.com", TUNNEL),
+        ("example.cn", DIRECT),
+        ("ads.example", BLOCK),
+        ("a.far.example", Verdict(Way.TUNNEL, "far.example")),
+        ("partly.example", TUNNEL),  # directly only over one port
+        ("half.example", DIRECT),  # blocked over one network, and the other needs an answer
+        ("printer", DIRECT),
+    ],
+)
+def test_questions_about_names(name: str, verdict: Verdict) -> None:
+    rules = (
+        "direct suffix:partly.example port:80",
+        "block suffix:half.example network:udp",
+        "direct suffix:half.example",
+    )
+    assert World(*RULES, *rules).router.verdict(name) == verdict
+
+
+@pytest.mark.parametrize("reason", Reason)
+async def test_a_direct_connection_that_fails_does_not_blame_the_exit(reason: Reason) -> None:
+    async def connect(address: Address) -> trio.abc.HalfCloseableStream:
+        raise OpenError(reason, "the exit could not")
+
+    direct = Direct(connect, Noted("direct", []).associate)
+    with pytest.raises(OpenError) as caught:
+        await direct.open(Address.make("example.com", 1))
+    assert caught.value.reason is reason
+    if reason is not Reason.TUNNEL_DOWN:  # which no dialer says
+        assert "exit" not in str(caught.value)
+    assert str(caught.value) != REASON_TEXT[reason] or "exit" not in REASON_TEXT[reason] or reason is Reason.TUNNEL_DOWN
