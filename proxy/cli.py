@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import cli_rules, cli_service, telemetry
+from . import cli_rules, cli_service, cli_system, telemetry
 from .cli_apps import apps_commands
 from .cli_exit import exit_commands
 from .errors import RopewayError
@@ -29,6 +29,7 @@ program.command("route")(cli_rules.route)
 program.add_typer(apps_commands, name="apps")
 program.add_typer(exit_commands, name="exit")
 cli_service.add_to(program, exit_commands)
+cli_system.add_to(program)
 
 LinkArgument = Annotated[
     str,

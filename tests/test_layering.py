@@ -254,7 +254,9 @@ ALLOWED_BESIDE = {
     "proxy.demo": {"proxy.listening", "proxy.local_program", "proxy.local_side"},
     "proxy.exit_program": {f"proxy.{name}" for name in ("activation", "listening", "reload", "start")},
     "proxy.local_side": {"proxy.routing"},
-    "proxy.local_program": {f"proxy.{name}" for name in ("activation", "listening", "local_side", "start")},
+    "proxy.local_program": {
+        f"proxy.{name}" for name in ("activation", "listening", "local_side", "start", "system_proxy")
+    },
     "proxy.port_holder": {"proxy.supervisor"},
     "proxy.service_launchd": {"proxy.log_file", "proxy.service_program", "proxy.supervisor"},
     "proxy.service_systemd": {"proxy.supervisor"},
@@ -281,7 +283,10 @@ ALLOWED_BESIDE = {
         f"proxy.{name}"
         for name in ("app", "local_side", "log_file", "service", "service_exit", "supervisor", "terminal")
     },
-    "proxy.cli": {f"proxy.{name}" for name in ("app", "cli_apps", "cli_exit", "cli_rules", "cli_service", "terminal")},
+    "proxy.cli": {
+        f"proxy.{name}"
+        for name in ("app", "cli_apps", "cli_exit", "cli_rules", "cli_service", "cli_system", "terminal")
+    },
     "proxy.cli_rules": {"proxy.terminal"},
     "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
     "proxy.cli_exit": {"proxy.app", "proxy.qr", "proxy.terminal"},
