@@ -25,11 +25,9 @@ _MAX_LINK = 8192  # of what is read from standard input; share.py has the true l
 program = typer.Typer(
     help="A local SOCKS and HTTP proxy; one TLS connection to an exit of your own carries all.", **PLAIN
 )
-program.command("route")(cli_rules.route)
 program.add_typer(apps_commands, name="apps")
 program.add_typer(exit_commands, name="exit")
 cli_service.add_to(program, exit_commands)
-cli_system.add_to(program)
 
 LinkArgument = Annotated[
     str,
@@ -159,3 +157,7 @@ def demo(port: LocalPortOption = 1080, allow_private: AllowPrivateOption = False
 
     settings = load(config) if config else parse({}, Path("demo.toml"))
     until_interrupted(app.run_demo, settings, port, allow_private)
+
+
+program.command("route")(cli_rules.route)
+cli_system.add_to(program)

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from .login_repair import LoginRepair
     from .system_proxy import SystemProxy
 
-system_proxy_commands = typer.Typer(
-    help="Send everything that follows the system's proxy to Ropeway, and back.", **PLAIN
-)
+system_proxy_commands = typer.Typer(help="Point the system's proxy settings at the local port.", **PLAIN)
 ShellOption = Annotated[
     Shell | None, typer.Option("--shell", metavar="SHELL", help="sh, fish or powershell.  [default: the one you use]")
 ]
@@ -60,7 +58,9 @@ def turn_off() -> None:
 
 @system_proxy_commands.command("status")
 def show_status() -> None:
-    """Show whether it is on, and whether anybody listens there; ends with 1 where nobody does."""
+    """Show whether it is on.
+
+    Ends with 1 where it leads to a port at which nobody listens."""
     from .system_proxy import listens
 
     proxy = _system_proxy()
@@ -72,7 +72,9 @@ def show_status() -> None:
 
 @system_proxy_commands.command("repair")
 def repair(wait: WaitOption = 0) -> None:
-    """Bring back what was set before, where Ropeway does not run; it is done at each log-in."""
+    """Bring back what was set before, where nobody listens.
+
+    It comes back on when Ropeway runs again."""
     import time
 
     from .system_proxy import listens
@@ -89,7 +91,7 @@ def repair(wait: WaitOption = 0) -> None:
 def print_environment(
     shell: ShellOption = None, with_password: PasswordOption = False, config: ConfigOption = None
 ) -> None:
-    """Print the lines that point the programs of a shell at Ropeway."""
+    """Print lines for a shell that set the proxy of its programs."""
     from .environment import exports, variables
 
     port, credentials = local_port(config)

@@ -75,9 +75,10 @@ async def serve_local_side(
 
 async def _lead_system_here(listeners: list[trio.SocketListener]) -> None:
     """Where the user has turned the system's proxy on it leads here for as long as this runs, and no longer. Never ends the program."""
-    name = listeners[0].socket.getsockname()
+    host, port = listeners[0].socket.getsockname()[:2]
+    here = Address("127.0.0.1" if ipaddress.ip_address(host).is_unspecified else host, port)
     proxy = of_this_user(memory_of_this_user())
-    await trio.to_thread.run_sync(_tell, partial(proxy.resume, Address(name[0], name[1])))
+    await trio.to_thread.run_sync(_tell, partial(proxy.resume, here))
     try:
         await trio.sleep_forever()
     finally:
