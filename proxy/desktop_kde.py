@@ -106,7 +106,7 @@ def edited(text: str, values: Values) -> str:
         elif (value := missing.pop(match[2], None)) is not None:
             body.append(line if match[3] == value else f"{match[1]}{value}\n")
     emptied = not body and end - start > 1
-    blanks = []
+    blanks: list[str] = []
     while body and not body[-1].strip():
         blanks.insert(0, body.pop())
     body += [f"{key}={value}\n" for key, value in missing.items() if value is not None]

@@ -9,7 +9,7 @@ from .errors import DesktopError
 from .supervisor import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from .address import Address
     from .desktop import Values
@@ -109,12 +109,12 @@ def _set_domains(service: str, part: str, value: str) -> None:
     tell("networksetup", f"-set{part}", service, *(value.splitlines() or [_EMPTY]))
 
 
-_READ: dict[str, Callable[[str, str], str]] = {
+_READ: Mapping[str, Callable[[str, str], str]] = {
     _DOMAINS: _domains,
     _URL: _url,
     _DISCOVERY: _discovery,
 } | dict.fromkeys(_PROXIES, _proxy)
-_WRITE: dict[str, Callable[[str, str, str], None]] = {
+_WRITE: Mapping[str, Callable[[str, str, str], None]] = {
     _DOMAINS: _set_domains,
     _URL: _set_url,
     _DISCOVERY: _set_discovery,

@@ -132,7 +132,7 @@ def test_repair_waits_for_a_service_that_is_about_to_start(
 ) -> None:
     ropeway("system-proxy", "on")
     answers = [False, False, True, True]
-    slept = []
+    slept: list[float] = []
     monkeypatch.setattr("proxy.system_proxy.listens", lambda _place: answers.pop(0))
     monkeypatch.setattr("time.sleep", slept.append)
     assert ropeway("system-proxy", "repair", "--wait", "60") == (0, "", "Nothing has to be mended.\n")

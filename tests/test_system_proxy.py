@@ -21,7 +21,7 @@ from proxy.errors import DesktopError
 from proxy.system_proxy import Memory, SystemProxy, desktops_here, listens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from proxy.desktop import Values
@@ -150,6 +150,7 @@ def test_what_the_user_has_set_meanwhile_stays(act: str, path: Path) -> None:
     proxy = proxy_of(desktop, path)
     proxy.turn_on(PLACE)
     desktop.values["host"] = "office:3128"
+    acts: dict[str, Callable[[], list[str]]]
     acts = {"turn_off": proxy.turn_off, "repair": lambda: proxy.repair(nobody), "resume": lambda: proxy.resume(PLACE)}
     (line,) = acts[act]()
     assert "set to something else meanwhile, and stays as it is" in line
