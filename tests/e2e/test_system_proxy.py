@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 BY_SIGKILL = -9  # Windows has no such signal
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform != "linux", reason="GNOME is of Linux")]
 
+KILL = 9  # SIGKILL, which Windows has not
 SCHEMA = "org.gnome.system.proxy"
 #: What `ropeway` is, without what else it can do.
 ROPEWAY = "import typer; from proxy import cli_system; p = typer.Typer(); cli_system.add_to(p); p()"
