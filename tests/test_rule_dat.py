@@ -111,7 +111,7 @@ def test_a_file_that_is_wrong(data: bytes, tag: str, text: str) -> None:
 
 def test_entries_that_are_not_meant_are_not_looked_into() -> None:
     """A file has a thousand of them, and each rule takes one."""
-    broken = message((1, message((1, "DE"), (2, b"\xff"))), (1, message((1, "CN"), (2, message((1, 2), (2, "a"))))))
+    broken = message((1, message((1, "DE")) + b"\xff"), (1, message((1, "CN"), (2, message((1, 2), (2, "a"))))))
     assert hits(read(broken, "cn"), "a") == ["a"]
     assert complaint(broken, "de").startswith(f"{PATH}, record 1: a number does not end")
 
