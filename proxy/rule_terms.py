@@ -60,7 +60,7 @@ class Query:
         ip, name = address.ip, address.host
         if ip is None and name.endswith("."):
             name = name.rstrip(".")
-            ip = _literal(name)
+            ip = ip_of(name)
         if ip is None:
             return cls(name, None, address.port, network)
         if ip.version == 6 and ip.ipv4_mapped is not None:
@@ -72,7 +72,8 @@ class Query:
         return int(self.ip) if self.ip is not None else 0
 
 
-def _literal(name: str) -> IPAddress | None:
+def ip_of(name: str) -> IPAddress | None:
+    """The address that it is in writing, if it is one."""
     try:
         return ipaddress.ip_address(name)
     except ValueError:
