@@ -136,6 +136,8 @@ LAYERS: list[set[str]] = [
         "proxy.cli_service",
         "proxy.cli_rules",
         "proxy.cli_apps",
+        "proxy.exit_setup",
+        "proxy.questions",
         "proxy.guide",
         "proxy.terminal",
         "proxy.descriptors",
@@ -262,7 +264,8 @@ ALLOWED_BESIDE = {
     "proxy.cli": {f"proxy.{name}" for name in ("app", "cli_apps", "cli_exit", "cli_rules", "cli_service", "terminal")},
     "proxy.cli_rules": {"proxy.terminal"},
     "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
-    "proxy.cli_exit": {"proxy.app", "proxy.qr", "proxy.terminal"},
+    "proxy.cli_exit": {f"proxy.{name}" for name in ("app", "exit_setup", "qr", "questions", "terminal")},
+    "proxy.questions": {"proxy.terminal"},
     "proxy.__main__": {"proxy.cli"},
 }
 IMPURE = {
