@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .completion import user_names
 from .errors import ConfigError
 from .terminal import PLAIN, AllowPrivateOption, ConfigOption, command, config_path, say, until_interrupted
 
@@ -56,7 +57,8 @@ CertificateOption = Annotated[
 ]
 KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its key, PEM without a password.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace keys and users of an exit that was set up before.")]
-UserName = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
+UserName = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.", autocompletion=user_names)]
+NewUserName = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
 
 
 @exit_commands.command("run")
@@ -131,7 +133,7 @@ def show_link(name: UserName, config: ConfigOption = None) -> None:
 
 
 @user_commands.command("add")
-def add_user(name: UserName, config: ConfigOption = None) -> None:
+def add_user(name: NewUserName, config: ConfigOption = None) -> None:
     """Add a user with a new key, and print the link."""
     from .config import change, load
     from .config_file import with_user
