@@ -48,6 +48,7 @@ LAYERS: list[set[str]] = [
         "proxy.share",
         "proxy.keys",
         "proxy.preference",
+        "proxy.exit_links",
         "proxy.address_book",
         "proxy.name_verdict",
         "proxy.presets",
@@ -147,6 +148,11 @@ LAYERS: list[set[str]] = [
         "proxy.cli_service",
         "proxy.cli_rules",
         "proxy.cli_apps",
+        "proxy.cli_exits",
+        "proxy.completion",
+        "proxy.exit_setup",
+        "proxy.qr_picture",
+        "proxy.questions",
         "proxy.guide",
         "proxy.terminal",
         "proxy.descriptors",
@@ -220,6 +226,7 @@ ALLOWED_BESIDE = {
     "proxy.tls": {"proxy.tcp"},
     "proxy.share": {"proxy.keys"},
     "proxy.address_book": {"proxy.config_file"},
+    "proxy.exit_links": {f"proxy.{name}" for name in ("config", "config_file", "config_tables", "preference", "share")},
     "proxy.session": {"proxy.session_stream", "proxy.session_association", "proxy.carrier"},
     "proxy.session_association": {"proxy.association", "proxy.session", "proxy.session_stream"},
     "proxy.udp": {"proxy.association", "proxy.dialer", "proxy.session_stream"},
@@ -285,11 +292,14 @@ ALLOWED_BESIDE = {
     },
     "proxy.cli": {
         f"proxy.{name}"
-        for name in ("app", "cli_apps", "cli_exit", "cli_rules", "cli_service", "cli_system", "terminal")
+        for name in ("app", "cli_apps", "cli_exit", "cli_exits", "cli_rules", "cli_service", "cli_system", "terminal")
     },
     "proxy.cli_rules": {"proxy.terminal"},
     "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
-    "proxy.cli_exit": {"proxy.app", "proxy.qr", "proxy.terminal"},
+    "proxy.cli_exit": {f"proxy.{name}" for name in ("app", "completion", "exit_setup", "qr", "questions", "terminal")},
+    "proxy.cli_exits": {"proxy.completion", "proxy.qr_picture", "proxy.terminal"},
+    "proxy.completion": {"proxy.terminal"},
+    "proxy.questions": {"proxy.terminal"},
     "proxy.__main__": {"proxy.cli"},
 }
 IMPURE = {

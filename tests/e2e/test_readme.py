@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = ("README.md", "docs/usage.md", "docs/service.md", "docs/rules.md", "docs/apps.md", "docs/system.md", "bench/README.md")
+PAGES = (
+    "README.md",
+    "docs/usage.md",
+    "docs/service.md",
+    "docs/rules.md",
+    "docs/apps.md",
+    "docs/system.md",
+    "bench/README.md",
+)
 
 
 def examples(page: str) -> list[str]:
