@@ -48,7 +48,6 @@ async def serve_local_side(
 ) -> None:
     start, settings = start or Start(), config.local
     _check_sockets(start.sockets, settings)
-    listeners = activation.listeners(start.sockets) or await listen(settings.listen, "local.listen")
     if not looks_like_a_browser:
         log.warning(
             "utls is not installed: carriers work, but they look like Python and not like a browser from outside"
