@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -13,6 +12,8 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 from .finding import Finding
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from .share import Link
 
 CHECK = "certificate"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import enum
 import textwrap
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Kind(enum.Enum):
