@@ -57,7 +57,9 @@ def judge_validity(here: dt.datetime, begin: dt.datetime, end: dt.datetime) -> F
         text = f"by this computer's clock, {here:%Y-%m-%d %H:%M} UTC, the exit's certificate is not valid before {begin:%Y-%m-%d}"
         return Finding.fault(CHECK, text, "the clock is slow: the exit made its certificate already", _MEND)
     if here > end:
-        text = f"by this computer's clock, {here:%Y-%m-%d %H:%M} UTC, the exit's certificate has expired on {end:%Y-%m-%d}"
+        text = (
+            f"by this computer's clock, {here:%Y-%m-%d %H:%M} UTC, the exit's certificate has expired on {end:%Y-%m-%d}"
+        )
         why = "the clock is fast, or the certificate was not renewed, and the link demands one that is vouched for"
         return Finding.fault(CHECK, text, why, f"{_MEND}; if the clock is right, renew the certificate at the exit")
     return None

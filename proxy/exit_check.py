@@ -168,10 +168,9 @@ class ExitCheck:
         if shaken.first and not shaken.first.startswith((b"\x16\x03", b"\x15\x03")):
             why = "another program listens there, or a device on the way answers in the exit's place"
             return Finding.fault(TLS, f"what answers at {place} does not speak TLS", why, _SERVER_MEND)
-        if (shaken.cut or shaken.silent) and not shaken.first and server_name:
-            if blocked := await self._judge_server_name(place, server_name):
-                return blocked
-        return _judge_handshake(place, shaken)
+        nothing_came = (shaken.cut or shaken.silent) and not shaken.first
+        blocked = await self._judge_server_name(place, server_name) if nothing_came and server_name else None
+        return blocked or _judge_handshake(place, shaken)
 
     def _judge_certificate(self, shaken: Shaken) -> Finding:
         try:
