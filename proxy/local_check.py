@@ -120,9 +120,10 @@ def judge_tunnel(answer: PortAnswer | None, seconds: float) -> Finding:
         return Finding.fault(
             TUNNEL, "Ropeway runs, and is not connected to the exit", "apps wait and then give up", mend
         )
-    if answer.status in (502, 200):
+    if answer.status == 502 and "rules say direct" not in answer.text:
         return Finding.ok(TUNNEL, f"Ropeway is connected: an answer from the exit took {seconds * 1000:.0f} ms")
-    return Finding.note(TUNNEL, f"the port answers: {answer.text or answer.status}")
+    text = answer.text or f"status {answer.status}"
+    return Finding.note(TUNNEL, f"the port answers, which says nothing of the tunnel: {text}")
 
 
 # ---- what apps are told
