@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,7 +30,7 @@ DestinationArgument = Annotated[
 def add_to(program: typer.Typer) -> None:
     """Makes them part of the program."""
     program.command("doctor")(doctor)
-    program.command("test")(test)
+    program.command("test")(walk_to)
     program.command("status")(status)
 
 
@@ -62,7 +62,7 @@ def doctor(as_json: JsonOption = False, config: ConfigOption = None) -> None:
         raise typer.Exit(1)
 
 
-def test(destination: DestinationArgument, as_json: JsonOption = False, config: ConfigOption = None) -> None:
+def walk_to(destination: DestinationArgument, as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """Go the way of an app to one destination, and say where it ends. Ends with 1 unless it answers."""
     import trio
 
@@ -107,42 +107,25 @@ def _line(step: Step) -> str:
 
 def status(as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """Say whether Ropeway runs, and whether it is connected to the exit. Ends with 1 unless both are so."""
-    from functools import partial
-
     import trio
 
     from .config import load
-    from .doctor import ask_tunnel, port_of
-    from .finding import has_fault, lines_of
-    from .local_check import judge_port, judge_tunnel
-    from .port_holder import holder_of
+    from .doctor import Surroundings, is_connected, look_at_port
+    from .finding import lines_of
 
     settings = load(config_path(config))
-    findings = [*look_at_service(settings)]
-    place = port_of(settings.local)
-    connected = False
-    if place is not None:
-        holder = holder_of(settings.local.listen)
-        answered: list[Any] = []
+    findings: list[Finding] = []
+    width = _width()
 
-        async def ask() -> None:
-            answered.extend(await ask_tunnel(*place))
+    def tell(finding: Finding) -> None:
+        findings.append(finding)
+        if not as_json:
+            print("\n".join(lines_of(finding, width)), flush=True)
 
-        until_interrupted(partial(trio.run, ask))
-        answer, seconds = answered or (None, 0.0)
-        waits = answer is None and holder is not None
-        if waits:
-            findings.append(judge_tunnel(None, seconds))
-        else:
-            findings.append(judge_port(settings.local.listen, holder, answer))
-            if answer is not None and answer.is_ours:
-                findings.append(judge_tunnel(answer, seconds))
-                connected = not has_fault(findings)
+    until_interrupted(trio.run, look_at_port, settings, tell, Surroundings(looks=(look_at_service,)))
+    connected = is_connected(findings)
     if as_json:
         print(json.dumps({"connected": connected, "findings": [each.plain() for each in findings]}, indent=1))
-    else:
-        for finding in findings:
-            print("\n".join(lines_of(finding, _width())))
     if not connected:
         raise typer.Exit(1)
 

@@ -172,7 +172,7 @@ class DestinationWalk:
             with trio.move_on_after(TLS_PATIENCE) as waiting:
                 await tls.do_handshake()
             if not waiting.cancelled_caught:
-                agreed = getattr(tls, "alpn", "") or ""
+                agreed = tls.alpn
                 shown = _described(tls.peer_certificate)
                 tell(
                     Step(

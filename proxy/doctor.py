@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
@@ -20,6 +20,7 @@ from .exit_lookup import ExitLookup
 from .exit_name import NOBODY
 from .exit_walk import ExitWalk
 from .finding import Finding
+from .finding import Kind as Severity
 from .nameservers import system_nameservers
 from .port_holder import holder_of
 from .protocol.socks import Credentials
@@ -109,10 +110,7 @@ async def examine(path: Path, book: AddressBook | None, tell: Tell, around: Surr
         tell(clock.judge_alone(now))
     if loaded.config is None:
         return
-    running = await _check_port(loaded.config.local, around, tell)
-    for look in around.looks:
-        for finding in await trio.to_thread.run_sync(look, loaded.config):
-            tell(finding)
+    running = await look_at_port(loaded.config, tell, around)
     several = len(loaded.config.local.exits) > 1
     for chosen in loaded.config.local.exits:
         for finding in await _check_exit(chosen.link, book, around):
@@ -140,8 +138,21 @@ def port_of(settings: LocalSettings) -> tuple[Address, Credentials | None] | Non
     return Address.make(str(ip), listen.port), credentials
 
 
+async def look_at_port(config: Config, tell: Tell, around: Surroundings | None = None) -> bool:
+    """Whether Ropeway runs; and what else there is to be looked at on this system."""
+    around = around or Surroundings()
+    for look in around.looks:
+        for finding in await trio.to_thread.run_sync(look, config):
+            tell(finding)
+    return await _check_port(config.local, around, tell)
+
+
+def is_connected(findings: Iterable[Finding]) -> bool:
+    """By what `look_at_port` told."""
+    return any(finding.check == local_check.TUNNEL and finding.kind is Severity.OK for finding in findings)
+
+
 async def _check_port(settings: LocalSettings, around: Surroundings, tell: Tell) -> bool:
-    """Whether Ropeway runs."""
     place = port_of(settings)
     if place is None:
         text = "it is another one each time that Ropeway starts, so it was not looked at"
