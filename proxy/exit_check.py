@@ -159,8 +159,11 @@ class ExitCheck:
         return b"" if shaken.stream is None else await self.walk.visit(shaken.stream)
 
     async def _judge_failure(self, place: _Place, shaken: Shaken, server_name: str) -> Finding:
-        if portal := await self._portal(place, place.port) or await self._portal(place, self.walk.portal_port):
-            return portal
+        nothing_came = (shaken.cut or shaken.silent) and not shaken.first
+        blocked = await self._judge_server_name(place, server_name) if nothing_came and server_name else None
+        known = blocked or await self._portal(place, place.port) or await self._portal(place, self.walk.portal_port)
+        if known is not None:
+            return known
         if shaken.complaint:
             return await self._judge_complaint(place, shaken.complaint, server_name)
         if shaken.certificate:
@@ -168,9 +171,7 @@ class ExitCheck:
         if shaken.first and not shaken.first.startswith((b"\x16\x03", b"\x15\x03")):
             why = "another program listens there, or a device on the way answers in the exit's place"
             return Finding.fault(TLS, f"what answers at {place} does not speak TLS", why, _SERVER_MEND)
-        nothing_came = (shaken.cut or shaken.silent) and not shaken.first
-        blocked = await self._judge_server_name(place, server_name) if nothing_came and server_name else None
-        return blocked or _judge_handshake(place, shaken)
+        return _judge_handshake(place, shaken)
 
     def _judge_certificate(self, shaken: Shaken) -> Finding:
         try:

@@ -30,7 +30,8 @@ class PortAnswer:
 
     @property
     def is_ours(self) -> bool:
-        return self.stream is not None or bool(self.text)
+        """Whether it speaks as ours does, and to us: not where it wants other credentials."""
+        return self.stream is not None or (bool(self.text) and self.status != 407)
 
 
 async def connect(port: Address, credentials: Credentials | None, address: Address) -> PortAnswer:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import ssl
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
 
-from proxy.address import Address
 from proxy.doctor import Surroundings, examine
 from proxy.errors import OpenError, Reason
 from proxy.exit import Exit, Limits, Terms
@@ -20,17 +20,19 @@ from proxy.exit import Identity as Shown
 from proxy.exit_name import Answers
 from proxy.exit_walk import ExitWalk
 from proxy.finding import Finding, Kind
-from proxy.keys import UserKey
-from proxy.share import Link
 from proxy.website import page
 
 if TYPE_CHECKING:
     import ipaddress
+    import ssl
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
+    from proxy.address import Address
     from proxy.address_book import AddressBook
+    from proxy.keys import UserKey
     from proxy.settings import Listen
+    from proxy.share import Link
     from tests.memory import Identity
 
 Handler: TypeAlias = Callable[[trio.SocketStream], Awaitable[None]]
@@ -53,8 +55,8 @@ async def answering(handler: Handler) -> AsyncIterator[int]:
 
 
 def unused_port() -> int:
-    with trio.socket.socket() as sock:
-        sock._sock.bind((LOOPBACK, 0))  # type: ignore[attr-defined]
+    with socket.socket() as sock:
+        sock.bind((LOOPBACK, 0))
         port: int = sock.getsockname()[1]
         return port
 
@@ -102,9 +104,6 @@ async def hang(stream: trio.SocketStream) -> None:
 
 async def reset(stream: trio.SocketStream, _first: bytes = b"") -> None:
     """After the first message, as middleboxes do it."""
-    import socket
-    import struct
-
     await stream.receive_some()
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 

@@ -224,12 +224,12 @@ async def test_11_the_exit_is_down(planted: Planted) -> None:
     assert (fault.check, "refuses" in fault.what, "ropeway exit run" in fault.mend) == ("connection", True, True)
 
 
-async def test_12_the_port_is_blocked(planted: Planted, autojump_clock: object) -> None:
+async def test_12_the_port_is_blocked(planted: Planted) -> None:
     async def swallowed(_ip: object, _port: int) -> trio.SocketStream:
         await trio.sleep_forever()
         raise AssertionError
 
-    planted.connect = swallowed
+    planted.connect, planted.tcp_timeout = swallowed, 0.05
     findings = await at(planted, 443).examine()
     fault = the(findings, "connection")
     assert (fault.kind, "does not answer" in fault.what, "another port or address" in fault.mend) == (

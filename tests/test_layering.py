@@ -36,6 +36,7 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.socks",
         "proxy.protocol.socks_client",
         "proxy.protocol.http_proxy",
+        "proxy.protocol.error_page",
         "proxy.protocol.dns_message",
         "proxy.protocol.dns_answer",
         "proxy.protocol.dns_cache",
@@ -187,6 +188,7 @@ ALLOWED_BESIDE = {
     "proxy.protocol.dns_answer": {"proxy.protocol.dns_message"},
     "proxy.protocol.dns_cache": {"proxy.protocol.dns_message"},
     "proxy.protocol.socks_client": {"proxy.protocol.socks"},
+    "proxy.protocol.http_proxy": {"proxy.protocol.error_page"},
     "proxy.config": {
         f"proxy.{name}" for name in ("config_file", "config_tables", "keys", "preference", "rules", "settings", "share")
     },
