@@ -142,7 +142,7 @@ class Planted:
         return self.nameservers
 
     def walk(self, link: Link) -> ExitWalk:
-        others = {} if self.connect is None else {"connect": self.connect}
+        others: dict[str, Any] = {} if self.connect is None else {"connect": self.connect}
         return ExitWalk(
             link, tcp_timeout=self.tcp_timeout, patience=self.patience, portal_port=self.portal_port, **others
         )
