@@ -48,7 +48,7 @@ def show_app(name: AppName, config: ConfigOption = None) -> None:
     from .presets import load_presets
 
     preset = load_presets().find(name)
-    port, credentials = _local_port(config)
+    port, credentials = local_port(config)
     width = min(shutil.get_terminal_size().columns, WIDEST)
     print(described(preset, port, credentials=credentials is not None, width=width))
 
@@ -65,7 +65,7 @@ def check_app(name: AppName, config: ConfigOption = None) -> None:
     from .socks_client import connect_through
 
     preset = load_presets().find(name)
-    port, credentials = _local_port(config)
+    port, credentials = local_port(config)
     say(_what_is_checked(preset, port))
     width = max(len(str(address)) for address in preset.hosts)
     reached = []
@@ -88,7 +88,7 @@ def _what_is_checked(preset: Preset, port: Address) -> str:
     return f"{hosts}; your rules decide which way each goes."
 
 
-def _local_port(option: Path | None) -> tuple[Address, Credentials | None]:
+def local_port(option: Path | None) -> tuple[Address, Credentials | None]:
     """Where apps connect, and what they have to say there, by the configuration or, where there is none, by default. Raises ConfigError."""
     import ipaddress
 

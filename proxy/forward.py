@@ -10,8 +10,9 @@ be done is to break the connection, so that half an answer never looks like a wh
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import h11
 import trio
@@ -24,12 +25,13 @@ from .protocol.http_proxy import StatusError
 from .relay import abort
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from .address import Address
     from .connections import Connection
     from .opener import Opener
     from .protocol.socks import Credentials
+
+#: Answers a request for the port itself and closes the stream, or returns False.
+ServeOwnSite: TypeAlias = Callable[[h11.Request, trio.abc.HalfCloseableStream, http_proxy.Connection], Awaitable[bool]]
 
 CHUNK = 65536
 #: How long a connection may wait for its next request: longer than sites keep theirs (nginx 75 s), so that they decide.
@@ -77,12 +79,13 @@ async def serve_http(
     credentials: Credentials | None,
     *,
     deadline: float,
+    own_site: ServeOwnSite | None = None,
 ) -> None:
     """Serves an app that speaks HTTP and has sent `data`, until one of the two closes. Closes the stream.
 
-    The head of the first request has to be complete at `deadline`.
+    The head of the first request has to be complete at `deadline`. `own_site` is asked for requests that are for the port itself.
     """
-    app = _App(_Client(stream, http_proxy.Connection(h11.SERVER, data)), opener, credentials)
+    app = _App(_Client(stream, http_proxy.Connection(h11.SERVER, data)), opener, credentials, own_site)
     await app.serve(deadline)
     await stream.aclose()
 
@@ -253,10 +256,13 @@ class _Exchange:
 class _App:
     """One connection of an app, request after request. Keeps the stream to the last request's site for the next one."""
 
-    def __init__(self, client: _Client, opener: Opener, credentials: Credentials | None) -> None:
+    def __init__(
+        self, client: _Client, opener: Opener, credentials: Credentials | None, own_site: ServeOwnSite | None
+    ) -> None:
         self._client = client
         self._opener = opener
         self._credentials = credentials
+        self._own_site = own_site
         self._site: _Site | None = None
 
     async def serve(self, deadline: float) -> None:
@@ -279,7 +285,7 @@ class _App:
             head, page = request.method == b"HEAD", http_proxy.accepts_page(request)
             target = http_proxy.parse_target(request)
             if target is None:
-                await self._end(http_proxy.own_page(head=head))
+                await self._show_own(request, head=head)
                 return False
             self._authorize(request)
             if isinstance(target, http_proxy.Connect):
@@ -289,6 +295,12 @@ class _App:
         except StatusError as exc:
             await self._end(http_proxy.error_answer(exc.status, str(exc), head=head, page=page))
             return False
+
+    async def _show_own(self, request: h11.Request, *, head: bool) -> None:
+        await self._close_site()
+        client = self._client
+        if self._own_site is None or not await self._own_site(request, client.stream, client.http):
+            await self._end(http_proxy.own_page(head=head))
 
     async def _end(self, answer: bytes) -> None:
         await self._abort_site()

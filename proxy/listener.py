@@ -20,6 +20,7 @@ from .protocol import socks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .forward import ServeOwnSite
     from .protocol.socks import Credentials
 
 Listener: TypeAlias = trio.abc.Listener[trio.abc.HalfCloseableStream]
@@ -43,16 +44,17 @@ async def serve_local(
     associate: ServeAssociation | None = None,
     max_connections: int = MAX_CONNECTIONS,
     connections: Connections | None = None,
+    own_site: ServeOwnSite | None = None,
     task_status: trio.TaskStatus[Sequence[Listener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves until it is cancelled, and then closes the listeners and every connection.
 
     `choose` says which way each connection goes; anything but an OpenError that goes wrong with a connection ends that connection and is logged.
-    Without `associate`, UDP ASSOCIATE is a command that is not supported.
+    `own_site` answers requests for the port itself, beside the page that says what it is. Without `associate`, UDP ASSOCIATE is a command that is not supported.
     Beyond `max_connections` at once, new ones wait in the queue of the kernel. What is open stands in `connections`.
     Raises OSError where a listener fails.
     """
-    port = _Port(Opener(choose, connections or Connections()), credentials, associate)
+    port = _Port(Opener(choose, connections or Connections()), credentials, associate, own_site)
     await Acceptor(port.serve, max_connections).run(listeners, task_status=task_status)
 
 
@@ -61,10 +63,17 @@ _Joined: TypeAlias = tuple[Connection, trio.abc.HalfCloseableStream, bytes, byte
 
 
 class _Port:
-    def __init__(self, opener: Opener, credentials: Credentials | None, associate: ServeAssociation | None) -> None:
+    def __init__(
+        self,
+        opener: Opener,
+        credentials: Credentials | None,
+        associate: ServeAssociation | None,
+        own_site: ServeOwnSite | None,
+    ) -> None:
         self._opener = opener
         self._credentials = credentials
         self._associate = associate
+        self._own_site = own_site
 
     async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
         # What it took to get there is forgotten by then: a connection may be idle for days, and there may be thousands.
@@ -81,7 +90,9 @@ class _Port:
         if limit.cancelled_caught or not data:
             return None
         if not data.startswith(_SOCKS):
-            await serve_http(stream, data, self._opener, self._credentials, deadline=limit.deadline)
+            await serve_http(
+                stream, data, self._opener, self._credentials, deadline=limit.deadline, own_site=self._own_site
+            )
             return None
         return None if handshake is None else await self._open(stream, _PROTOCOLS[data[:1]], handshake)
 

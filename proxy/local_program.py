@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -10,27 +11,32 @@ import trio
 from . import activation, telemetry
 from .address import Address
 from .address_book import AddressBook
-from .errors import ConfigError
+from .errors import ConfigError, RopewayError
 from .idleness import IDLE_TIME, end_idle
 from .listener import serve_local
 from .listening import advice, listen, shown
 from .local_side import LocalSide
 from .network import watch_network
+from .own_site import OwnSite, PacFile
 from .preference import Pattern as ExitName
 from .protocol.socks import Credentials
 from .start import Start
+from .system_proxy import memory_of_this_user, of_this_user
 from .tls import looks_like_a_browser
 from .udp_relay import UDPRelay
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from .session_stream import SessionStream
     from .settings import Config, DnsSettings, LocalSettings
 
 log = telemetry.logger("app")
+
+#: How long the system's settings may take at the end; seconds.
+_GOODBYE = 2.0
 
 
 async def serve_local_side(
@@ -42,12 +48,12 @@ async def serve_local_side(
 ) -> None:
     start, settings = start or Start(), config.local
     _check_sockets(start.sockets, settings)
-    listeners = activation.listeners(start.sockets) or await listen(settings.listen, "local.listen")
     if not looks_like_a_browser:
         log.warning(
             "utls is not installed: carriers work, but they look like Python and not like a browser from outside"
         )
-    side = LocalSide(settings, config.rules, AddressBook(_state_folder() / "addresses.json"))
+    side = LocalSide(settings, config.rules, AddressBook.of_user())
+    listeners = activation.listeners(start.sockets) or await listen(settings.listen, "local.listen")
     side.routing.own_ports = {listener.socket.getsockname()[1] for listener in listeners}
     side.routing.shared = not all(
         ipaddress.ip_address(listener.socket.getsockname()[0]).is_loopback for listener in listeners
@@ -63,7 +69,29 @@ async def serve_local_side(
         names = ", ".join(str(each.addresses[0]) for each in settings.exits)
         log.info("ready: SOCKS and HTTP proxy on %s, by way of %s", shown(listeners), names)
         start.notifier.ready(f"SOCKS and HTTP proxy on {shown(listeners)}")
+        nursery.start_soon(_lead_system_here, listeners)
         task_status.started(listeners)
+
+
+async def _lead_system_here(listeners: list[trio.SocketListener]) -> None:
+    """Where the user has turned the system's proxy on it leads here for as long as this runs, and no longer. Never ends the program."""
+    host, port = listeners[0].socket.getsockname()[:2]
+    here = Address("127.0.0.1" if ipaddress.ip_address(host).is_unspecified else host, port)
+    proxy = of_this_user(memory_of_this_user())
+    await trio.to_thread.run_sync(_tell, partial(proxy.resume, here))
+    try:
+        await trio.sleep_forever()
+    finally:
+        with trio.move_on_after(_GOODBYE, shield=True):
+            await trio.to_thread.run_sync(_tell, proxy.pause, abandon_on_cancel=True)
+
+
+def _tell(act: Callable[[], list[str]]) -> None:
+    try:
+        for line in act():
+            log.info("%s", line)
+    except RopewayError as exc:
+        log.warning("%s", exc)
 
 
 def _check_sockets(sockets: Sequence[socket.socket], settings: LocalSettings) -> None:
@@ -81,6 +109,8 @@ async def serve_port(
     task_status: trio.TaskStatus[object],
 ) -> None:
     credentials = Credentials(settings.username, settings.password) if settings.username else None
+    hosts = frozenset(listener.socket.getsockname()[0] for listener in listeners)
+    pac = PacFile(lambda: side.routing.router.ruleset, secret=side.routing.shared)
     relay = UDPRelay(
         side.routing.router.choose, age_limit=settings.datagram_age, max_associations=settings.max_associations
     )
@@ -91,6 +121,7 @@ async def serve_port(
         associate=relay.serve if settings.max_associations else None,
         max_connections=settings.max_connections,
         connections=side.connections,
+        own_site=OwnSite(pac.pages, hosts=hosts).serve,
         task_status=task_status,
     )
 
@@ -118,9 +149,3 @@ async def _serve_names(settings: DnsSettings, side: LocalSide, nursery: trio.Nur
     side.routing.when_changed(names.clear)
     await nursery.start(serve_dns, port, names)
     log.info("names can be asked for on %s", own)
-
-
-def _state_folder() -> Path:
-    import platformdirs
-
-    return platformdirs.user_state_path("ropeway", appauthor=False)

@@ -96,6 +96,11 @@ class Router:
         self._choices: dict[Address, Choice | None] = {}
         self.hits: Counter[str] = Counter()
 
+    @property
+    def ruleset(self) -> Ruleset:
+        """That which holds now."""
+        return self._ruleset
+
     def change(self, ruleset: Ruleset) -> None:
         """These rules hold for what is opened from now on."""
         self._ruleset = ruleset

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from .errors import ConfigError
-from .rule_clash import PROVIDER, read_provider
+from .rule_clash import is_provider, read_provider
 from .rule_dat import read_dat
 from .rule_entries import Entries
 from .rule_mmdb import MARK, MARK_WITHIN, country_database, read_mmdb
@@ -82,7 +84,7 @@ class Lists:
         text = _as_text(data, entries)
         if text[:100].lstrip().lower().startswith(AUTOPROXY):
             read_autoproxy(text, entries)
-        elif PROVIDER.match(text):
+        elif is_provider(text):
             read_provider(text, entries)
         elif text[:_BEGINNING].lstrip().startswith("{"):
             read_rule_set(text, entries)
@@ -133,13 +135,20 @@ _FORMATS: list[tuple[Callable[[bytes], bool], Callable[[Lists, bytes, Entries], 
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ConfigError("", f"{path} cannot be read: it is not a file")
             data = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise ConfigError("", f"{path} cannot be read: {error.strerror}") from None
     if len(data) > LARGEST_FILE:
         raise ConfigError("", f"{path}: the file is larger than {LARGEST_FILE // (1024 * 1024)} MB")
     return data
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A pipe waits until somebody writes to it, perhaps for ever, and no list would be read again meanwhile."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _as_text(data: bytes, entries: Entries) -> str:

@@ -26,6 +26,8 @@ LONGEST_LABEL = 63
 # Names in use have underscores, too; the rest is RFC 1123, section 2.1.
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+# Each in decimal, in octal with a zero in front, or in hexadecimal.
+_NUMBERS = re.compile(r"(?:0x[0-9a-f]{1,8}|[0-9]{1,12})(?:\.(?:0x[0-9a-f]{1,8}|[0-9]{1,12})){0,3}", re.ASCII)
 # As nearly all lists write them; zeros in front have no agreed meaning.
 _OCTET = r"(0|[1-9][0-9]{0,2})"
 _PLAIN_NETWORK = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?:/{_OCTET})?", re.ASCII)
@@ -58,9 +60,9 @@ class Query:
     @classmethod
     def of(cls, address: Address, network: Network) -> Query:
         ip, name = address.ip, address.host
-        if ip is None and name.endswith("."):
+        if ip is None:
             name = name.rstrip(".")
-            ip = _literal(name)
+            ip = ip_of(name) or _number_of(name)
         if ip is None:
             return cls(name, None, address.port, network)
         if ip.version == 6 and ip.ipv4_mapped is not None:
@@ -72,11 +74,34 @@ class Query:
         return int(self.ip) if self.ip is not None else 0
 
 
-def _literal(name: str) -> IPAddress | None:
+def ip_of(name: str) -> IPAddress | None:
+    """The address that it is in writing, if it is one."""
     try:
         return ipaddress.ip_address(name)
     except ValueError:
         return None
+
+
+def _number_of(name: str) -> IPAddress | None:
+    """What system resolvers take for an IPv4 address without asking anybody (inet_aton): one to four numbers, of which the last one fills what is
+    left. Where the rules took it for a name it would get around those for addresses.
+    """
+    if not _NUMBERS.fullmatch(name):
+        return None
+    try:
+        *octets, rest = map(_number, name.split("."))
+    except ValueError:
+        return None  # an octal number with a 9
+    left = 8 * (4 - len(octets))
+    if rest >> left or any(octet > 255 for octet in octets):
+        return None
+    return ipaddress.IPv4Address(int.from_bytes(bytes(octets)) << left | rest)
+
+
+def _number(text: str) -> int:
+    if text.startswith("0x"):
+        return int(text, 16)
+    return int(text, 8 if text.startswith("0") else 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +165,14 @@ class Country:
 
     def holds(self, query: Query) -> bool:
         return query.ip is not None and self.country_of(query.ip) == self.code
+
+
+@dataclass(frozen=True, slots=True)
+class SomeAddresses:
+    """Addresses of which nobody has kept which; so it may hold for each."""
+
+    def holds(self, query: Query) -> bool:
+        return query.ip is not None
 
 
 @dataclass(frozen=True, slots=True)

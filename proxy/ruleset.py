@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from . import countries
 from .errors import ConfigError
 from .rule_index import Index
-from .rule_terms import AllOf, AnyOf, Country, Pattern, Query, Term
+from .rule_terms import AllOf, AnyOf, Country, Pattern, Query, SomeAddresses, Term
 from .rules import App, Condition, Kind, ListFile, Mode, Route
 
 if TYPE_CHECKING:
@@ -102,13 +102,18 @@ class Ruleset:
         self._default = Decision(settings.default, "default")
         self._index = Index()
         self._of_mode: list[Decision] = []
+        #: What is decided, in the order in which it counts. Of large lists it does not say which addresses are in them.
+        self.terms: list[tuple[Term, Kind]] = []
         resolve = _Resolve(presets, read_list)
         for number, rule in enumerate(self._rules):
-            self._index.add(number, resolve.rule(number + 1, rule))
+            term = resolve.rule(number + 1, rule)
+            self._index.add(number, term)
+            self.terms.append((_without_many_networks(term), rule.route.kind))
         if settings.mode is Mode.HOME_DIRECT:
             for term, route, text in _home_direct(settings.home, presets, country_of):
                 self._index.add(len(self._rules) + len(self._of_mode), term)
                 self._of_mode.append(Decision(Route(route), f"mode {settings.mode.value}", text))
+                self.terms.append((_without_many_networks(term), route))
 
     def decide(self, address: Address, network: Network) -> Decision:
         """Looks nothing up: a name is judged by what it says."""
@@ -174,6 +179,19 @@ class _Resolve:
             return _of_app(self._presets[app.name])
         except KeyError:
             raise ConfigError("", f"no app is known by the name {app.name!r}; `ropeway apps` lists them") from None
+
+
+#: Our choice: those of a large list take as objects much more memory than all else of it, and the index has them as numbers.
+_MANY_NETWORKS = 1000
+
+
+def _without_many_networks(term: Term) -> Term:
+    if isinstance(term, AllOf):
+        return AllOf(tuple(map(_without_many_networks, term.terms)))
+    if isinstance(term, AnyOf) and len(term.networks) > _MANY_NETWORKS:
+        others = [*map(_without_many_networks, term.others), SomeAddresses()]
+        return AnyOf(term.exact, term.suffixes, term.keywords, [], others)
+    return term
 
 
 def _of_app(app: AppFacts) -> AnyOf:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import site
 import sys
 from dataclasses import dataclass
 from importlib import metadata
@@ -36,8 +37,10 @@ def this_program(*words: str) -> Program:
         version = metadata.version("ropeway")
     except metadata.PackageNotFoundError:
         version = ""
-    installed = package.parent.name in ("site-packages", "dist-packages")
-    return Program(sys.executable, words, "" if installed else str(package.parent), version)
+    root = str(package.parent)
+    # A single file has unpacked itself into a folder that is named like those of Python, and is none of them.
+    found_by_itself = root in (*site.getsitepackages(), site.getusersitepackages())
+    return Program(sys.executable, words, "" if found_by_itself else root, version)
 
 
 def check_readable_by_services(program: Program) -> None:

@@ -186,7 +186,7 @@ class SocketAssociation(Association):
             if len(self._judged) >= _MOST_JUDGED:
                 self._judged.clear()
             try:
-                allowed = not ip.is_multicast and not ip.is_unspecified and self._policy.allows(ip)
+                allowed = _is_one(ip) and self._policy.allows(ip)
             except OSError:
                 return False
             self._judged[ip] = allowed, trio.current_time() + _NAME_LIFE
@@ -241,6 +241,13 @@ class SocketAssociation(Association):
                     if self._may_send_to(ip):
                         return ip
         return None
+
+
+def _is_one(ip: IPAddress) -> bool:
+    """Whether it is the address of one host, also in the form that embeds an IPv4 address."""
+    inner = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    one = inner or ip
+    return not one.is_multicast and not one.is_unspecified
 
 
 def _open_socket() -> socket.socket:

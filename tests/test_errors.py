@@ -8,6 +8,7 @@ from proxy.errors import (
     REASON_TEXT,
     CarrierError,
     ConfigError,
+    DesktopError,
     LocalPortError,
     LocalProtocolError,
     OpenError,
@@ -19,7 +20,9 @@ from proxy.errors import (
 
 
 def test_what_a_user_may_read_is_one_family_and_protocol_errors_are_not_in_it() -> None:
-    assert {ConfigError, OpenError, LocalPortError, CarrierError, ServiceError} == set(RopewayError.__subclasses__())
+    assert {ConfigError, OpenError, LocalPortError, CarrierError, ServiceError, DesktopError} == set(
+        RopewayError.__subclasses__()
+    )
     for kind in (LocalProtocolError, RemoteProtocolError):
         assert not issubclass(kind, RopewayError)
 

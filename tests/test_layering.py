@@ -49,6 +49,7 @@ LAYERS: list[set[str]] = [
         "proxy.share",
         "proxy.keys",
         "proxy.preference",
+        "proxy.exit_links",
         "proxy.address_book",
         "proxy.name_verdict",
         "proxy.presets",
@@ -58,6 +59,7 @@ LAYERS: list[set[str]] = [
         "proxy.rule_index",
         "proxy.rules",
         "proxy.ruleset",
+        "proxy.pac",
         "proxy.rule_entries",
         "proxy.rule_clash",
         "proxy.rule_text",
@@ -111,6 +113,7 @@ LAYERS: list[set[str]] = [
         "proxy.exits",
         "proxy.listener",
         "proxy.forward",
+        "proxy.own_site",
         "proxy.udp_relay",
         "proxy.destination_walk",
         "proxy.exit",
@@ -141,12 +144,26 @@ LAYERS: list[set[str]] = [
         "proxy.systemd_unit",
         "proxy.port_holder",
         "proxy.log_file",
+        "proxy.desktop",
+        "proxy.desktop_gnome",
+        "proxy.desktop_kde",
+        "proxy.desktop_macos",
+        "proxy.desktop_windows",
+        "proxy.environment",
+        "proxy.login_repair",
+        "proxy.system_proxy",
+        "proxy.cli_system",
         "proxy.reload",
         "proxy.cli",
         "proxy.cli_exit",
         "proxy.cli_service",
         "proxy.cli_rules",
         "proxy.cli_apps",
+        "proxy.cli_exits",
+        "proxy.completion",
+        "proxy.exit_setup",
+        "proxy.qr_picture",
+        "proxy.questions",
         "proxy.cli_doctor",
         "proxy.doctor",
         "proxy.local_check",
@@ -227,12 +244,15 @@ ALLOWED_BESIDE = {
     "proxy.cli_doctor": {"proxy.doctor", "proxy.local_check", "proxy.service", "proxy.terminal"},
     "proxy.rules": {"proxy.countries", "proxy.preference", "proxy.rule_terms"},
     "proxy.ruleset": {"proxy.countries", "proxy.rule_index", "proxy.rule_terms", "proxy.rules"},
+    "proxy.own_site": {"proxy.forward"},
+    "proxy.pac": {"proxy.rule_tables", "proxy.rule_terms", "proxy.rules"},
     "proxy.connections": {"proxy.idleness"},
     "proxy.opener": {"proxy.connections", "proxy.relay"},
     "proxy.relay": {"proxy.connections", "proxy.tcp"},
     "proxy.tls": {"proxy.tcp"},
     "proxy.share": {"proxy.keys"},
     "proxy.address_book": {"proxy.config_file"},
+    "proxy.exit_links": {f"proxy.{name}" for name in ("config", "config_file", "config_tables", "preference", "share")},
     "proxy.session": {"proxy.session_stream", "proxy.session_association", "proxy.carrier"},
     "proxy.session_association": {"proxy.association", "proxy.session", "proxy.session_stream"},
     "proxy.udp": {"proxy.association", "proxy.dialer", "proxy.session_stream"},
@@ -267,7 +287,9 @@ ALLOWED_BESIDE = {
     "proxy.demo": {"proxy.listening", "proxy.local_program", "proxy.local_side"},
     "proxy.exit_program": {f"proxy.{name}" for name in ("activation", "listening", "reload", "start")},
     "proxy.local_side": {"proxy.routing"},
-    "proxy.local_program": {f"proxy.{name}" for name in ("activation", "listening", "local_side", "start")},
+    "proxy.local_program": {
+        f"proxy.{name}" for name in ("activation", "listening", "local_side", "start", "system_proxy")
+    },
     "proxy.port_holder": {"proxy.supervisor"},
     "proxy.service_launchd": {"proxy.log_file", "proxy.service_program", "proxy.supervisor"},
     "proxy.service_systemd": {"proxy.supervisor"},
@@ -281,14 +303,29 @@ ALLOWED_BESIDE = {
     "proxy.service_exit": {
         f"proxy.{name}" for name in ("service", "service_program", "service_systemd", "supervisor", "systemd_unit")
     },
+    "proxy.desktop_gnome": {"proxy.desktop", "proxy.supervisor"},
+    "proxy.desktop_kde": {"proxy.desktop", "proxy.supervisor"},
+    "proxy.desktop_macos": {"proxy.desktop", "proxy.supervisor"},
+    "proxy.desktop_windows": {"proxy.desktop"},
+    "proxy.system_proxy": {f"proxy.desktop{name}" for name in ("", "_gnome", "_kde", "_macos", "_windows")},
+    "proxy.cli_system": {
+        f"proxy.{name}"
+        for name in ("cli_apps", "environment", "login_repair", "service_program", "system_proxy", "terminal")
+    },
     "proxy.cli_service": {
         f"proxy.{name}"
         for name in ("app", "local_side", "log_file", "service", "service_exit", "supervisor", "terminal")
     },
-    "proxy.cli": {f"proxy.{name}" for name in ("app", "cli_apps", "cli_exit", "cli_rules", "cli_service", "terminal")},
+    "proxy.cli": {
+        f"proxy.{name}"
+        for name in ("app", "cli_apps", "cli_exit", "cli_exits", "cli_rules", "cli_service", "cli_system", "terminal")
+    },
     "proxy.cli_rules": {"proxy.terminal"},
     "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
-    "proxy.cli_exit": {"proxy.app", "proxy.qr", "proxy.terminal"},
+    "proxy.cli_exit": {f"proxy.{name}" for name in ("app", "completion", "exit_setup", "qr", "questions", "terminal")},
+    "proxy.cli_exits": {"proxy.completion", "proxy.qr_picture", "proxy.terminal"},
+    "proxy.completion": {"proxy.terminal"},
+    "proxy.questions": {"proxy.terminal"},
     "proxy.__main__": {"proxy.cli"},
 }
 IMPURE = {

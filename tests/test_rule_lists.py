@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,6 +78,14 @@ def test_a_file_that_is_not_there_or_too_large(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "large").write_bytes(bytes(1024 * 1024 + 1))
     with pytest.raises(ConfigError, match="large: the file is larger than 1 MB"):
         lists.read(ListFile(tmp_path / "large", ""))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
+def test_a_pipe_is_no_file_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match=r"pipe cannot be read: it is not a file"):
+        Lists().read(ListFile(tmp_path / "pipe", ""))
 
 
 def test_included_files_are_read_and_watched_too(tmp_path: Path) -> None:

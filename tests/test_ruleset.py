@@ -146,6 +146,45 @@ def test_a_name_is_never_judged_by_an_address_nor_an_address_by_a_name() -> None
     assert decided(made, "[2001:db8::1]")[0] == "block"
 
 
+@pytest.mark.parametrize(
+    ("spelling", "meant"),
+    [
+        ("134744072", "8.8.8.8"),
+        ("0x08080808", "8.8.8.8"),
+        ("8.8.2056", "8.8.8.8"),
+        ("8.526344", "8.8.8.8"),
+        ("010.8.8.0x8.", "8.8.8.8"),
+        ("2130706433", "127.0.0.1"),
+        ("0", "0.0.0.0"),
+    ],
+)
+def test_an_address_is_one_in_every_spelling_that_resolvers_know(spelling: str, meant: str) -> None:
+    """The system makes an address of it without asking anybody; taken for a name without dots it would be local, and go direct."""
+    made = ruleset("block regex:.", "exit:all.example cidr:8.8.8.8", "direct cidr:127.0.0.1", "tunnel cidr:0.0.0.0")
+    assert decided(made, spelling) == decided(made, meant)
+    assert decided(made, spelling)[0] != "block"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "4294967296",
+        "08.8.8.8",
+        "256.1",
+        "1.2.3.256",
+        "1.16777216",
+        "1.2.3.4.5",
+        "0x",
+        "0xg",
+        "1..2",
+        "8x",
+        "1.2.3.4.example",
+    ],
+)
+def test_what_no_resolver_takes_for_an_address_is_a_name(name: str) -> None:
+    assert decided(ruleset("block regex:.", mode="all"), name)[0] == "block"
+
+
 def test_a_decision_says_which_rule_without_what_it_says() -> None:
     decision = ruleset("block suffix:secret.example").decide(Address.make("secret.example", 1), Network.TCP)
     assert decision.route == Route(Kind.BLOCK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import site
 import subprocess
 import sys
 from pathlib import Path
@@ -25,12 +26,17 @@ def test_it_runs_from_anywhere_whatever_is_there(tmp_path: Path) -> None:
     assert done.stdout.startswith("Usage: ropeway")
 
 
-@pytest.mark.parametrize(
-    ("place", "root"), [("/v/lib/python3/site-packages", ""), ("/usr/lib/python3/dist-packages", ""), ("/src", "/src")]
-)
-def test_where_it_is_imported_from(place: str, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", [*site.getsitepackages(), site.getusersitepackages()])
+def test_python_finds_what_is_installed(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service_program, "__file__", f"{place}/proxy/service_program.py")
-    assert this_program().root == (root and str(Path(root).absolute()))
+    assert this_program().root == ""
+
+
+@pytest.mark.parametrize("place", ["/src", "/home/anna/.shiv/ropeway.pyz_1f/site-packages"])
+def test_what_is_elsewhere_is_named(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout, or where a single file has unpacked itself."""
+    monkeypatch.setattr(service_program, "__file__", f"{place}/proxy/service_program.py")
+    assert this_program().root == str(Path(place).absolute())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it is about services of Linux")

@@ -130,6 +130,8 @@ async def test_what_cannot_be_sent_is_dropped_and_the_rest_goes_on() -> None:
         made.send(Address("224.0.0.1", 9), b"multicast")
         made.send(Address("255.255.255.255", 9), b"broadcast")
         made.send(Address("0.0.0.0", 9), b"nobody")
+        for inner in ("0.0.0.0", "224.0.0.1"):
+            made.send(Address.make(f"::ffff:{inner}", to_a.port), b"the same in the form of IPv6")
         made.send(to_a, b"still here")
         assert (await a.got())[0] == b"still here"
 

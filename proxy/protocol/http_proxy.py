@@ -375,6 +375,12 @@ def error_answer(status: int, text: str, *, head: bool = False, page: bool = Fal
     return _answer(status, "text/plain", content, extra, head=head)
 
 
+def page_answer(content_type: str, content: str, *, head: bool = False) -> bytes:
+    """A whole answer of ours to a request for the port itself, for that client only; nothing keeps it, and no page may have it in itself."""
+    extra: Fields = [(b"Cache-Control", b"no-store"), (b"Cross-Origin-Resource-Policy", b"same-origin")]
+    return _answer(200, content_type, content, extra, head=head)
+
+
 def accepts_page(request: h11.Request) -> bool:
     """Whether it comes from a browser that wants to show what it is answered: no CONNECT, whose answers are shown nowhere."""
     return request.method != b"CONNECT" and any(

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = ("README.md", "docs/usage.md", "docs/service.md", "docs/rules.md", "docs/apps.md", "bench/README.md")
+PAGES = (
+    "README.md",
+    "docs/usage.md",
+    "docs/service.md",
+    "docs/rules.md",
+    "docs/apps.md",
+    "docs/system.md",
+    "bench/README.md",
+)
 
 
 def examples(page: str) -> list[str]:
@@ -96,7 +104,7 @@ def test_the_curl_examples(pair: Pair, nginx: Nginx, folder: Path, line: str) ->
     assert (done.returncode, done.stdout) == (0, (nginx.site / "index.html").read_text())
 
 
-@pytest.mark.parametrize("page", [*PAGES, "docs/architecture.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", [*PAGES, "docs/architecture.md", "docs/install.md", "CHANGELOG.md"])
 def test_what_the_pages_name_is_there(page: str) -> None:
     text = (ROOT / page).read_text()
     links = re.findall(r"\]\(([^)#:]+)\)", text) + re.findall(

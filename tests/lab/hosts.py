@@ -45,6 +45,7 @@ class Host(Programs):
     def __init__(self, name: str, folder: Path) -> None:
         super().__init__(folder)
         folder.mkdir()
+        self._name = name
         self.prefix: tuple[str, ...] = ("ip", "netns", "exec", name)
 
     def start(self, name: str, argv: Sequence[str | Path], *, stdin: int = subprocess.DEVNULL) -> Program:
@@ -58,6 +59,11 @@ class Host(Programs):
     def start_module(self, name: str, *arguments: str | Path) -> Program:
         """One of the programs beside this file."""
         return self.start(name, [sys.executable, "-m", f"tests.lab.{name}", *arguments])
+
+    def change_network(self, *lines: str) -> None:
+        """Lines such as `route add ...`, for the program ip."""
+        argv = [program("ip"), "-n", self._name, "-batch", "-"]
+        subprocess.run(argv, input="\n".join(lines), check=True, capture_output=True, text=True)
 
     def replace(self, path: str, text: str) -> None:
         """What programs that are started from now on find in place of that file."""
@@ -172,17 +178,17 @@ def configure(config: Path, section: str, text: str) -> None:
     config.write_text(old.replace(heading, heading + text) if heading in old else f"{old}\n{heading}{text}")
 
 
-def start_exit(lab: Lab, settings: str = "") -> Exit:
+def start_exit(lab: Lab, settings: str = "", *, port: int = EXIT_PORT) -> Exit:
     """`settings` are lines for its configuration's [exit]; the link, of its user `first`, is made after them. There is a user OTHER as well."""
     programs = lab.abroad
     config = folder_for(programs, "exit") / "ropeway.toml"
-    public = ["--host", ABROAD, "--port", str(EXIT_PORT), "--listen", f":{EXIT_PORT}", "--allow-private"]
+    public = ["--host", ABROAD, "--port", str(port), "--listen", f":{port}", "--allow-private"]
     for words in (["exit", "init", *public], ["exit", "user", "add", OTHER]):
         done = programs.run_ropeway(*words, "--config", config)
         assert done.returncode == 0, done.stderr
     configure(config, "log", 'level = "debug"\n')
     configure(config, "exit", settings)
-    return Exit(run_exit(lab, config), config, EXIT_PORT, link_of(lab, config, "first"))
+    return Exit(run_exit(lab, config), config, port, link_of(lab, config, "first"))
 
 
 def link_of(lab: Lab, config: Path, user: str) -> str:
@@ -197,21 +203,24 @@ def run_exit(lab: Lab, config: Path) -> Program:
     return started
 
 
-def start_local(lab: Lab, link: str, settings: str = "") -> Local:
-    """`settings` are lines for its configuration's [local]."""
+def start_local(lab: Lab, link: str, settings: str = "", *, mode: str = "all", others: str = "") -> Local:
+    """`settings` are lines for its configuration's [local], `others` whole sections. In the other mode the lab's private networks go direct."""
     programs = lab.home
     config = folder_for(programs, "local") / "ropeway.toml"
     port = free_port()
-    where = ["--listen", f"127.0.0.1:{port}", "--mode", "all"]  # the lab's private networks would go direct
+    where = ["--listen", f"127.0.0.1:{port}", "--mode", mode]
     done = programs.run_ropeway("join", link, *where, "--config", config)
     assert done.returncode == 0, done.stderr
     configure(config, "log", 'level = "debug"\n')
     configure(config, "local", settings)
+    config.write_text(config.read_text() + others)
     started = programs.start_ropeway("local", "run", "--config", config)
     started.wait_for("connected to the exit")
     return Local(started, config, port)
 
 
-def start_pair(lab: Lab, *, exit_settings: str = "", local_settings: str = "") -> Pair:
+def start_pair(
+    lab: Lab, *, exit_settings: str = "", local_settings: str = "", mode: str = "all", others: str = ""
+) -> Pair:
     there = start_exit(lab, exit_settings)
-    return Pair(there, start_local(lab, there.link, local_settings))
+    return Pair(there, start_local(lab, there.link, local_settings, mode=mode, others=others))

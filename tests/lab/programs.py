@@ -32,16 +32,22 @@ async def connect_by_socks(proxy_port: int, port: int) -> trio.SocketStream:
     stream = await trio.open_tcp_stream("127.0.0.1", proxy_port)
     try:
         name = b"localhost"
-        await stream.send_all(b"\5\1\0" + b"\5\1\0\3" + bytes([len(name)]) + name + struct.pack("!H", port))
-        await receive_exactly(stream, 2)
-        _, reply, _, kind = await receive_exactly(stream, 4)
-        await receive_exactly(stream, {1: 4, 4: 16}[kind] + 2)
-        if reply:
-            raise OSError(f"SOCKS reply {reply}")
+        await socks_request(stream, 1, b"\3" + bytes([len(name)]) + name + struct.pack("!H", port))
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
     return stream
+
+
+async def socks_request(stream: trio.SocketStream, command: int, address: bytes) -> bytes:
+    """The address of the answer, address and port (RFC 1928). Raises OSError where SOCKS refuses, and EOFError."""
+    await stream.send_all(b"\5\1\0" + bytes([5, command, 0]) + address)
+    await receive_exactly(stream, 2)
+    _, reply, _, kind = await receive_exactly(stream, 4)
+    bound = await receive_exactly(stream, {1: 4, 4: 16}[kind] + 2)
+    if reply:
+        raise OSError(f"SOCKS reply {reply}")
+    return bound
 
 
 def write_report(given: Namespace, report: dict[str, Any]) -> None:

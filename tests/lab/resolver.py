@@ -1,4 +1,4 @@
-"""The DNS server of a host: it says what it is asked, and knows the names that it was told. Others do not exist.
+"""The DNS server of a host, over UDP and TCP: it says what it is asked, and knows the names that it was told. Others do not exist.
 
 python -m tests.lab.resolver [NAME=ADDRESS ...]
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+import threading
+from contextlib import suppress
 
 PORT = 53
 _A = 1
@@ -36,10 +38,25 @@ def answer(query: bytes, names: dict[str, str]) -> bytes:
     return query[:2] + struct.pack("!HHHHH", flags, 1, bool(records), 0, 0) + question + records
 
 
+def serve_tcp(server: socket.socket, names: dict[str, str]) -> None:
+    """Each connection for as long as it has questions, with their lengths before them (RFC 1035, section 4.2.2)."""
+    while True:
+        connection, _ = server.accept()
+        threading.Thread(target=answer_all, args=(connection, names), daemon=True).start()
+
+
+def answer_all(connection: socket.socket, names: dict[str, str]) -> None:
+    with suppress(ConnectionResetError), connection, connection.makefile("rb") as questions:
+        while len(head := questions.read(2)) == 2:
+            answered = answer(questions.read(int.from_bytes(head, "big")), names)
+            connection.sendall(len(answered).to_bytes(2, "big") + answered)
+
+
 def main() -> None:
     names = dict(word.split("=") for word in sys.argv[1:])
-    with socket.socket(type=socket.SOCK_DGRAM) as server:
+    with socket.create_server(("127.0.0.1", PORT)) as listener, socket.socket(type=socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", PORT))
+        threading.Thread(target=serve_tcp, args=(listener, names), daemon=True).start()
         print("ready", flush=True)
         while True:
             query, peer = server.recvfrom(4096)

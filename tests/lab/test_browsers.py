@@ -27,8 +27,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 SITE, IMAGES, PREFETCHED, PRECONNECTED = TUNNELLED = tuple(
     f"{name}.example" for name in ("site", "images", "soon", "sooner")
 )
-#: Known to the resolver at home.
-NEAR = "near.example"
+#: Known to the resolver at home. The second one is domestic by its name.
+NEAR, DIRECT = "near.example", "near.example.cn"
 PAGE = """<!doctype html><title>A page</title>
 <link rel=dns-prefetch href=//{prefetched}> <link rel=preconnect href=//{preconnected}:{port}>
 <p>from {where} <img alt=missing src=//{images}:{port}/image.svg>
@@ -47,14 +47,15 @@ def open_site(host: Host, folder: Path, authority: Authority, where: str) -> Ngi
     return nginx
 
 
-def visit(lab: Lab, name: str, proxy: str, url: str) -> str:
-    """What a browser at home says of the page."""
+def visit(lab: Lab, name: str, proxy: str, *urls: str) -> list[str]:
+    """What a browser at home says of the pages."""
     folder = lab.home.folder / f"{name}-by-{proxy.partition(':')[0]}"
     folder.mkdir()
-    argv: list[str | Path] = [sys.executable, "-m", "tests.e2e.visit", name, folder, proxy, url]
+    argv: list[str | Path] = [sys.executable, "-m", "tests.e2e.visit", name, folder, proxy, *urls]
     visiting = lab.home.start("visit", argv)
-    said = visiting.wait_for("saw", "failed", seconds=SECONDS)
-    wait_until(lambda: not visiting.alive, "the end of the browser")
+    wait_until(lambda: not visiting.alive, "the end of the browser", seconds=SECONDS)
+    said = visiting.lines("saw", "failed")
+    assert len(said) == len(urls), visiting.text()
     return said
 
 
@@ -80,16 +81,47 @@ def test_names_do_not_leave(lab: Lab, sites: tuple[Nginx, Nginx], browser: str, 
     for program in (resolver, wire):
         program.wait_for("ready")
 
-    assert visit(lab, browser, pair.local.url(scheme), f"http://{SITE}:{far.http_port}/").startswith("saw from abroad")
+    (said,) = visit(lab, browser, pair.local.url(scheme), f"http://{SITE}:{far.http_port}/")
+    assert said.startswith("saw from abroad")
     assert far.requests("/image.svg")
     assert not resolver.lines("asked")
     assert sent(wire) == {f"tcp {ABROAD}:{EXIT_PORT}"}
     assert not questions(wire)
 
     # Else all this would say nothing.
-    assert visit(lab, browser, "none", f"http://{NEAR}:{near.http_port}/").startswith("saw from home")
+    (said,) = visit(lab, browser, "none", f"http://{NEAR}:{near.http_port}/")
+    assert said.startswith("saw from home")
     assert resolver.lines(f"asked {NEAR}")
     assert questions(wire)
+
+
+@pytest.mark.parametrize("browser", BROWSERS)
+def test_each_site_goes_its_way(lab: Lab, sites: tuple[Nginx, Nginx], browser: str) -> None:
+    """In the mode home-direct, in one browser with one setting."""
+    near, far = sites
+    pair = start_pair(lab, mode="home-direct")
+    resolver = lab.home.start_module("resolver", f"{DIRECT}=127.0.0.1")
+    wire = lab.home.start_module("wire", DIRECT, *TUNNELLED)
+    for program in (resolver, wire):
+        program.wait_for("ready")
+
+    urls = f"http://{SITE}:{far.http_port}/?tunnelled", f"http://{DIRECT}:{near.http_port}/?direct"
+    one, other = visit(lab, browser, pair.local.url("socks5"), *urls)
+    assert one.startswith("saw from abroad")
+    assert other.startswith("saw from home")
+
+    # Each server saw who was to come to it, and nobody else.
+    assert far.requests("/?tunnelled")
+    assert far.requests("/image.svg")
+    assert not far.requests("direct")
+    assert near.requests("/?direct")
+    assert not near.requests("tunnelled")
+    assert not near.requests("/image.svg")  # the page names it at a tunnelled name
+
+    # Whoever listens at home sees the carrier, and questions for the direct name alone.
+    assert set(resolver.lines("asked")) == {f"asked {DIRECT}"}
+    assert sent(wire) == {f"tcp {ABROAD}:{EXIT_PORT}"}
+    assert all(line.startswith("lo ") for line in questions(wire))
 
 
 def sent(wire: Program) -> set[str]:

@@ -1,0 +1,110 @@
+"""What the local port answers to requests that are for itself, by path: the PAC file, and whatever is put beside it.
+
+Any web page can send requests here, and other computers where the port is open to them. So what is asked has to name this port as its host, which a
+name that somebody makes lead here does not, and must not come from a page: those get the usual answer, as if there was nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, TypeAlias
+
+import trio
+
+from . import pac
+from .address import Address
+from .forward import answer_and_close
+from .protocol import http_proxy
+from .rules import Kind
+
+if TYPE_CHECKING:
+    import h11
+
+    from .ruleset import Ruleset
+
+#: Answers the request, whose content is still to be read from the stream by way of the connection, and closes the stream. The address is what
+#: the client calls this port.
+Page: TypeAlias = Callable[
+    ["h11.Request", Address, trio.abc.HalfCloseableStream, http_proxy.Connection], Awaitable[None]
+]
+
+#: Fetch Metadata (W3C): every browser of today says so where a page asks; "none" is the user.
+_FROM_A_PAGE = (b"origin", b"referer")
+_PAC_PATH = b"/proxy.pac"
+
+
+class OwnSite:
+    """`hosts` are the addresses at which the port listens; loopback always counts. `pages` are by path, without what follows a "?"."""
+
+    def __init__(self, pages: Mapping[bytes, Page], *, hosts: frozenset[str] = frozenset()) -> None:
+        self._pages = dict(pages)
+        self._hosts = hosts | {"127.0.0.1", "::1", "localhost"}
+
+    async def serve(
+        self, request: h11.Request, stream: trio.abc.HalfCloseableStream, http: http_proxy.Connection
+    ) -> bool:
+        """Returns whether there was an answer; the stream is closed then."""
+        page = self._pages.get(request.target.partition(b"?")[0])
+        place = self._place(request)
+        if page is None or place is None or _is_from_a_page(request):
+            return False
+        await page(request, place, stream, http)
+        return True
+
+    def _place(self, request: h11.Request) -> Address | None:
+        """The Host field, where it says one of our own."""
+        given = [value for name, value in request.headers if name == b"host"]
+        try:
+            (value,) = given
+            place = Address.parse(value.decode("ascii"), 80)
+        except ValueError:
+            return None
+        return place if place.host in self._hosts else None
+
+
+def _is_from_a_page(request: h11.Request) -> bool:
+    return any(
+        name in _FROM_A_PAGE or (name == b"sec-fetch-site" and value != b"none") for name, value in request.headers
+    )
+
+
+class PacFile:
+    """The page with the rules of `ruleset()`. With `secret` rules, as others may reach the port, it only says that everything goes to the proxy."""
+
+    def __init__(self, ruleset: Callable[[], Ruleset], *, secret: bool = False) -> None:
+        self._ruleset = ruleset
+        self._secret = secret
+        self._made: tuple[Ruleset, Address, str] | None = None
+        self._turn = trio.CapacityLimiter(1)
+
+    @property
+    def pages(self) -> dict[bytes, Page]:
+        return {_PAC_PATH: self.serve}
+
+    async def serve(
+        self,
+        request: h11.Request,
+        place: Address,
+        stream: trio.abc.HalfCloseableStream,
+        _http: http_proxy.Connection,
+    ) -> None:
+        if request.method not in (b"GET", b"HEAD"):
+            await answer_and_close(stream, http_proxy.error_answer(405, "this can be read, and nothing else"))
+            return
+        text = await self._text(place)
+        answer = http_proxy.page_answer(pac.CONTENT_TYPE, text, head=request.method == b"HEAD")
+        await answer_and_close(stream, answer)
+
+    async def _text(self, place: Address) -> str:
+        """In a thread, as a hundred thousand names take most of a second, and once for each ruleset."""
+        ruleset = self._ruleset()
+        made = self._made
+        if made is None or made[0] is not ruleset or made[1] != place:
+            text = await trio.to_thread.run_sync(self._make, ruleset, place, limiter=self._turn)
+            made = self._made = (ruleset, place, text)
+        return made[2]
+
+    def _make(self, ruleset: Ruleset, place: Address) -> str:
+        if self._secret:
+            return pac.pac_text([], Kind.TUNNEL, place)
+        return pac.pac_text(ruleset.terms, ruleset.settings.default.kind, place)

@@ -1,0 +1,181 @@
+"""Requests for the port itself, through the whole listener: who gets the PAC file, and who the page that there is nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import h11
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import open_stream_to_socket_listener
+
+from proxy import pac
+from proxy.address import Address
+from proxy.forward import answer_and_close
+from proxy.listener import serve_local
+from proxy.opener import always
+from proxy.own_site import OwnSite, PacFile
+from proxy.protocol import http_proxy
+from proxy.rule_terms import AnyOf
+from proxy.rules import RuleSettings
+from proxy.ruleset import Ruleset
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+USUAL = http_proxy.own_page()
+
+
+def rules(folder: Path, *texts: str) -> Ruleset:
+    parsed = RuleSettings.parse(texts, "all", "CN", "tunnel", folder=folder)
+    return Ruleset(parsed, presets={}, read_list=lambda _: AnyOf())
+
+
+@pytest.fixture
+def ruleset(tmp_path: Path) -> Ruleset:
+    return rules(tmp_path, "direct suffix:secret.example")
+
+
+async def never(_address: Address) -> trio.abc.HalfCloseableStream:
+    raise AssertionError("nothing is to be opened")
+
+
+async def asked(site: OwnSite, request: bytes) -> bytes:
+    """The whole answer of a listener with this site."""
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        serve = partial(serve_local, listeners, always(never), None, own_site=site.serve)
+        await nursery.start(serve)
+        async with await open_stream_to_socket_listener(listeners[0]) as stream:
+            await stream.send_all(request)
+            answer = b"".join([bytes(part) async for part in stream])
+        nursery.cancel_scope.cancel()
+    return answer
+
+
+def get(*fields: bytes, target: bytes = b"/proxy.pac", method: bytes = b"GET") -> bytes:
+    return b"\r\n".join([method + b" " + target + b" HTTP/1.1", *fields, b"", b""])
+
+
+def site_of(ruleset: Ruleset, *, secret: bool = False, hosts: frozenset[str] = frozenset()) -> OwnSite:
+    return OwnSite(PacFile(lambda: ruleset, secret=secret).pages, hosts=hosts)
+
+
+GOOD = {
+    "IPv4": [b"Host: 127.0.0.1:1080"],
+    "a name": [b"Host: LocalHost:1080"],
+    "IPv6": [b"Host: [::1]:1080"],
+    "where it listens": [b"Host: 192.0.2.7:1080"],
+    "the user": [b"Host: 127.0.0.1:1080", b"Sec-Fetch-Site: none"],
+}
+
+
+@pytest.mark.parametrize("fields", GOOD.values(), ids=GOOD.keys())
+async def test_the_file_for_a_browser(fields: list[bytes], ruleset: Ruleset) -> None:
+    answer = await asked(site_of(ruleset, hosts=frozenset(["192.0.2.7"])), get(*fields))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"Content-Type: application/x-ns-proxy-autoconfig; charset=utf-8" in head
+    assert b"X-Content-Type-Options: nosniff" in head  # a page cannot run it as a script
+    assert b"Cross-Origin-Resource-Policy: same-origin" in head
+    place = Address.parse(fields[0].partition(b": ")[2].decode())
+    assert body.decode() == pac.pac_text(ruleset.terms, ruleset.settings.default.kind, place)
+    assert b"secret.example" not in head
+    assert b"secret" in body
+
+
+BAD = {
+    "no host": [b"X: y"],
+    "another name": [b"Host: rebound.example:1080"],
+    "a name that begins alike": [b"Host: 127.0.0.1.example:1080"],
+    "another address": [b"Host: 192.0.2.7:1080"],
+    "no address": [b"Host: 127.0.0.1:port"],
+    "a page": [b"Host: 127.0.0.1:1080", b"Sec-Fetch-Site: cross-site"],
+    "a page of another port": [b"Host: 127.0.0.1:1080", b"Sec-Fetch-Site: same-site"],
+    "a script": [b"Host: 127.0.0.1:1080", b"Origin: https://evil.example"],
+    "a link": [b"Host: 127.0.0.1:1080", b"Referer: https://evil.example/"],
+}
+
+
+@pytest.mark.parametrize("fields", BAD.values(), ids=BAD.keys())
+async def test_the_usual_answer_for_others(fields: list[bytes], ruleset: Ruleset) -> None:
+    answer = await asked(site_of(ruleset), get(*fields))
+    if fields == BAD["no host"]:  # which HTTP/1.1 does not allow
+        assert answer.startswith(b"HTTP/1.1 400 ")
+    else:
+        assert answer == USUAL
+
+
+HERE = b"Host: 127.0.0.1:1080"
+
+
+async def test_other_paths_and_methods(ruleset: Ruleset) -> None:
+    site = site_of(ruleset)
+    assert await asked(site, get(HERE, target=b"/")) == USUAL
+    assert await asked(site, get(HERE, target=b"/proxy.pac/")) == USUAL
+    assert (await asked(site, get(HERE, target=b"/proxy.pac?1"))).startswith(b"HTTP/1.1 200 ")
+    assert (await asked(site, get(HERE, method=b"DELETE"))).startswith(b"HTTP/1.1 405 ")
+    head = await asked(site, get(HERE, method=b"HEAD"))
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert head.endswith(b"\r\n\r\n")
+
+
+async def test_the_rules_stay_here_where_others_may_ask(ruleset: Ruleset) -> None:
+    answer = await asked(site_of(ruleset, secret=True), get(HERE))
+    assert b"PROXY 127.0.0.1:1080" in answer
+    assert b"secret" not in answer
+
+
+async def test_the_rules_of_now(tmp_path: Path) -> None:
+    current = [rules(tmp_path, "direct suffix:first.example")]
+    site = OwnSite(PacFile(lambda: current[0]).pages)
+    assert b"first" in await asked(site, get(HERE))
+    current[0] = rules(tmp_path, "direct suffix:second.example")
+    answer = await asked(site, get(HERE))
+    assert b"second" in answer
+    assert b"first" not in answer
+
+
+async def test_it_is_made_once(ruleset: Ruleset, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def pac_text(*arguments: object) -> str:
+        made.append(arguments)
+        return "text"
+
+    monkeypatch.setattr(pac, "pac_text", pac_text)
+    site = site_of(ruleset)
+    for _ in range(3):
+        await asked(site, get(HERE))
+    assert len(made) == 1
+
+
+async def test_a_page_reads_what_the_client_sends() -> None:
+    """What else is put here may take content, and has the connection for itself."""
+
+    async def echo(
+        request: h11.Request, place: Address, stream: trio.abc.HalfCloseableStream, http: http_proxy.Connection
+    ) -> None:
+        content = b""
+        while not isinstance(event := http.next_event(), h11.EndOfMessage):
+            if event is h11.NEED_DATA:
+                http.receive_data(bytes(await stream.receive_some(100)))
+            elif isinstance(event, h11.Data):
+                content += event.data
+        await answer_and_close(stream, str(place).encode() + b" " + content)
+
+    request = get(HERE, b"Content-Length: 4", method=b"POST", target=b"/echo") + b"text"
+    assert await asked(OwnSite({b"/echo": echo}), request) == b"127.0.0.1:1080 text"
+
+
+@given(st.binary(max_size=40))
+def test_any_host_field_is_ours_or_not(value: bytes) -> None:
+    try:
+        request = h11.Request(method=b"GET", target=b"/proxy.pac", headers=[(b"Host", value)])
+    except h11.LocalProtocolError:
+        return
+    place = OwnSite({})._place(request)
+    assert place is None or place.host in ("127.0.0.1", "::1", "localhost")
