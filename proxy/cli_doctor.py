@@ -57,7 +57,7 @@ def doctor(as_json: JsonOption = False, config: ConfigOption = None) -> None:
         print(json.dumps({"findings": [finding.plain() for finding in findings]}, indent=1))
     faults = sum(finding.kind.value == "fault" for finding in findings)
     if not as_json:
-        say("Nothing is wrong." if not faults else f"{faults} fault{'s' * (faults > 1)}; mend the first one first.")
+        say("Nothing is wrong." if not faults else f"{faults} fault{'s' * (faults > 1)}; each says how to mend it.")
     if has_fault(findings):
         raise typer.Exit(1)
 

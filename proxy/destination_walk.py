@@ -81,7 +81,7 @@ class DestinationWalk:
     async def run(self, address: Address, tell: Tell) -> bool:
         """Whether the destination answers. `tell` gets each step; raises nothing for what fails on the way."""
         decision = self.ruleset.decide(address, Network.TCP)
-        rule = "; ".join(self.ruleset.explain(address, Network.TCP))
+        rule = ", ".join(self.ruleset.explain(address, Network.TCP)[:2])
         if decision.route.kind is Kind.BLOCK:
             tell(
                 Step(

@@ -29,7 +29,7 @@ TCP, TLS, KEY, SPEED, IPV6 = "connection", "tls", "key", "round trip", "ipv6"
 
 _SERVER_MEND = "at the exit: `ropeway service logs` or `systemctl status ropeway-exit` says whether it runs; start it with `ropeway exit run`"
 _OTHER_NETWORK = "try another network (a phone's) to see whether it is this one; if so, "
-_OTHER_ADDRESS = "ask whoever runs the exit for another port or address (`ropeway exit init --also HOST:PORT`) and `ropeway join` the new link"
+_OTHER_ADDRESS = "ask whoever runs the exit for another port or address (`addresses` in the exit's configuration), and `ropeway join` the new link"
 #: From here on people notice it in chats; seconds. Our choice.
 SLOW = 0.4
 

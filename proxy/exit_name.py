@@ -20,8 +20,8 @@ CHECK = "name"
 NOBODY = "ropeway-doctor.invalid"
 
 _MEND = (
-    "the exit is found without its name if its link has its address too: ask whoever runs the exit for "
-    "`ropeway exit link` with `--also ADDRESS:PORT`; or use another nameserver (1.1.1.1, 9.9.9.9) or network"
+    "the exit is found without its name if its link has its IP address too: ask whoever runs the exit for such a link "
+    "(`addresses` in the exit's configuration); or use another nameserver (1.1.1.1, 9.9.9.9) or network"
 )
 
 

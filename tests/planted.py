@@ -7,7 +7,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -142,10 +142,8 @@ class Planted:
         return self.nameservers
 
     def walk(self, link: Link) -> ExitWalk:
-        others: dict[str, Any] = {} if self.connect is None else {"connect": self.connect}
-        return ExitWalk(
-            link, tcp_timeout=self.tcp_timeout, patience=self.patience, portal_port=self.portal_port, **others
-        )
+        walk = ExitWalk(link, tcp_timeout=self.tcp_timeout, patience=self.patience, portal_port=self.portal_port)
+        return walk if self.connect is None else replace(walk, connect=self.connect)
 
     def around(self) -> Surroundings:
         async def silent(_listen: Listen) -> bool:

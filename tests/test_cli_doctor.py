@@ -67,7 +67,7 @@ def test_a_fault_is_told_with_its_mend_and_ends_with_1(run: Callable[..., Done],
     assert done.code == 1
     assert f"FAULT  connection     {LOOPBACK}:1 refuses connections" in done.out
     assert "mend: at the exit" in done.out
-    assert "1 fault; mend the first one first." in done.err
+    assert "1 fault; each says how to mend it." in done.err
 
 
 def test_for_programs(run: Callable[..., Done], settings: Path) -> None:

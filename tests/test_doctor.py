@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import re
 import ssl
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trustme
 
+from proxy import certificate, clock, exit_check, exit_name, local_check
 from proxy.address import Address
 from proxy.address_book import AddressBook
 from proxy.doctor import has_ipv6, port_of
@@ -40,8 +43,6 @@ from tests.planted import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.memory import Identity
 
 HERE = ipaddress.ip_address(LOOPBACK)
@@ -180,7 +181,7 @@ async def test_8_a_clock_that_is_wrong(
 async def test_9_a_name_that_does_not_resolve(planted: Planted, server: Identity) -> None:
     findings = await at(planted, 443, host="exit.example").examine()
     fault = the(findings, "name")
-    assert (fault.kind, "cannot be resolved" in fault.what, "--also" in fault.mend) == (Kind.FAULT, True, True)
+    assert (fault.kind, "cannot be resolved" in fault.what, "IP address" in fault.mend) == (Kind.FAULT, True, True)
 
 
 @pytest.mark.parametrize(
@@ -418,3 +419,17 @@ def test_where_apps_connect(planted: Planted) -> None:
     assert port_of(replace(local, listen=Listen(LOOPBACK, 0))) is None
     assert isinstance(has_ipv6(), bool)
     assert Talk("x", Address(LOOPBACK, 1)) == Talk("x", Address(LOOPBACK, 1))
+
+
+def test_the_document_names_every_check() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "doctor.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| ([a-z0-9, ]+) \| ", text, re.MULTILINE)
+    named = {name for cell in cells for name in cell.split(", ")} - {"check"}
+    modules = (certificate, clock, exit_check, exit_name, local_check)
+    constants = [
+        value for module in modules for name, value in vars(module).items() if name.isupper() and name != "NOBODY"
+    ]
+    assert named == {value for value in constants if isinstance(value, str) and value.islower()}
+    for span, words in ((clock.NOTED, "a minute"), (clock.WRONG, "ten minutes")):
+        assert (span.total_seconds() / 60, words in text) in ((1, True), (10, True))
+    assert f"{exit_check.SLOW * 1000:.0f} ms" in text
