@@ -54,6 +54,7 @@ async def serve_local_side(
             "utls is not installed: carriers work, but they look like Python and not like a browser from outside"
         )
     side = LocalSide(settings, config.rules, AddressBook(_state_folder() / "addresses.json"))
+    side.dns = config.dns
     side.routing.own_ports = {listener.socket.getsockname()[1] for listener in listeners}
     side.routing.shared = not all(
         ipaddress.ip_address(listener.socket.getsockname()[0]).is_loopback for listener in listeners
