@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from .address import Address
 from .config_file import replace_file
@@ -33,6 +33,13 @@ class AddressBook:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    @classmethod
+    def of_user(cls) -> Self:
+        """Where the local side of this user keeps it."""
+        import platformdirs
+
+        return cls(platformdirs.user_state_path("ropeway", appauthor=False) / "addresses.json")
 
     def of(self, pin: bytes) -> dict[Address, tuple[Address, ...]]:
         """Empty where nothing is known."""

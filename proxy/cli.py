@@ -14,44 +14,21 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import cli_rules, cli_service, cli_system, telemetry
+from . import cli_doctor, cli_rules, cli_service, cli_system, telemetry
 from .cli_apps import apps_commands
 from .cli_exit import exit_commands
+from .cli_exits import exits_commands, join
 from .errors import RopewayError
-from .terminal import PLAIN, AllowPrivateOption, ConfigOption, command, config_path, say, until_interrupted
-
-_MAX_LINK = 8192  # of what is read from standard input; share.py has the true limit
+from .terminal import PLAIN, AllowPrivateOption, ConfigOption, config_path, until_interrupted
 
 program = typer.Typer(
     help="A local SOCKS and HTTP proxy; one TLS connection to an exit of your own carries all.", **PLAIN
 )
 program.add_typer(apps_commands, name="apps")
 program.add_typer(exit_commands, name="exit")
+program.add_typer(exits_commands, name="exits")
 cli_service.add_to(program, exit_commands)
 
-LinkArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="LINK",
-        help='The link that the exit printed; "-" reads it from standard input, '
-        "because everybody on this computer can see the arguments of a command.",
-    ),
-]
-AddOption = Annotated[
-    bool, typer.Option("--add", help="Keep the other exits; a link of the same exit and user is replaced.")
-]
-LocalListenOption = Annotated[
-    str | None,
-    typer.Option("--listen", metavar="ADDRESS", help="Where apps connect.  [default: 127.0.0.1:1080]"),
-]
-ModeOption = Annotated[
-    str | None,
-    typer.Option(
-        "--mode",
-        metavar="MODE",
-        help='"home-direct": domestic and private destinations go direct; "all": nothing does.',
-    ),
-]
 LocalPortOption = Annotated[
     int, typer.Option("--port", min=0, max=65535, metavar="PORT", help="Where apps connect, on this computer.")
 ]
@@ -120,33 +97,7 @@ def run(config: ConfigOption = None) -> None:
     until_interrupted(app.run_local, load(path), path)
 
 
-@program.command()
-def join(
-    link: LinkArgument,
-    add: AddOption = False,
-    listen: LocalListenOption = None,
-    mode: ModeOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Set up the local side for the exit of this link."""
-    from .config import change, with_exit
-    from .config_file import with_settings
-    from .share import Link
-
-    parsed = Link.parse(sys.stdin.readline(_MAX_LINK) if link == "-" else link)
-    values = ({} if add else {"exit": str(parsed)}) | ({"listen": listen} if listen else {})
-    path = config_path(config)
-
-    def edit(text: str) -> str:
-        text = with_exit(text, path, parsed) if add else text
-        text = with_settings(text, "local", values)
-        return with_settings(text, "rules", {"mode": mode}) if mode else text
-
-    settings = change(path, edit).local
-    number = len(settings.exits)
-    exits = f"the exit is {parsed.address}" if number == 1 else f"{parsed.address} is one of {number} exits"
-    say(f"Written to {path}. Apps will connect at {settings.listen}, {exits}.")
-    say(f"Now start it: {command('run', config)}")
+program.command("join")(join)
 
 
 @program.command()
@@ -160,4 +111,5 @@ def demo(port: LocalPortOption = 1080, allow_private: AllowPrivateOption = False
 
 
 program.command("route")(cli_rules.route)
+cli_doctor.add_to(program)
 cli_system.add_to(program)

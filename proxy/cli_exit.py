@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .completion import user_names
 from .errors import ConfigError
 from .terminal import PLAIN, AllowPrivateOption, ConfigOption, command, config_path, say, until_interrupted
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from .exit_setup import OwnCertificate
     from .settings import ExitSettings
     from .share import Link
 
@@ -21,7 +22,10 @@ user_commands = typer.Typer(help="The users of the exit.", **PLAIN)
 exit_commands.add_typer(user_commands, name="user")
 
 HostOption = Annotated[
-    str, typer.Option("--host", metavar="HOST", help="Name or address under which users reach the exit.")
+    str | None,
+    typer.Option(
+        "--host", metavar="HOST", help="Name or address under which users reach the exit; asked for if not given."
+    ),
 ]
 PortOption = Annotated[
     int, typer.Option("--port", min=1, max=65535, metavar="PORT", help="Port under which users reach the exit.")
@@ -47,8 +51,14 @@ WebsiteOption = Annotated[
         help='What others see: "page", "folder:PATH" or "server:HOST:PORT".  [default: page]',
     ),
 ]
+CertificateOption = Annotated[
+    Path | None,
+    typer.Option("--cert", metavar="FILE", help="A certificate of your own, PEM with its chain; stays where it is."),
+]
+KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its key, PEM without a password.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace keys and users of an exit that was set up before.")]
-UserName = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
+UserName = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.", autocompletion=user_names)]
+NewUserName = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
 
 
 @exit_commands.command("run")
@@ -61,57 +71,53 @@ def run_exit(config: ConfigOption = None) -> None:
 
 @exit_commands.command("init")
 def set_up_exit(  # over the budget of parameters: each is an option of the command line
-    host: HostOption,
+    context: typer.Context,
+    host: HostOption = None,
     port: PortOption = 443,
     also: AlsoOption = None,
     user: UsersOption = None,
     listen: ExitListenOption = None,
     website: WebsiteOption = None,
+    cert: CertificateOption = None,
+    key: KeyOption = None,
     allow_private: AllowPrivateOption = False,
     force: ForceOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Set up the exit on this machine: keys, certificate, first user. Prints the user's link and its QR code."""
-    from .config import check
-    from .config_file import read_text, replace_file, with_settings, with_user, without_users
-    from .keys import UserKey, der_of, new_certificate, pin_of
-    from .settings import User
+    """Set up the exit on this machine: keys, certificate, first user. Prints the user's link and its QR code. Asks for what is needed
+    where no --host is given.
+    """
+    from .exit_setup import NewExit, check_free, set_up
 
-    path = config_path(config)
+    path, own, names = config_path(config), _own(cert, key), tuple(user or ())
+    if host is None and sys.stdin.isatty():
+        from .questions import ask
+
+        if not force:
+            check_free(path, own)  # before anybody thinks about answers
+        answers = ask(path, port, website=website or "", users=names)
+        host, website, names = answers.host, answers.website, answers.users
+    elif host is None:
+        raise typer.BadParameter("it is needed where there is no terminal to ask at", context, param_hint="--host")
     if not host.strip():
         raise ConfigError("--host", "links need it: the name or address under which users reach this exit")
-    text = read_text(path) or ""
-    old = check(text, path).exit
-    if not force:
-        _refuse_to_replace(old, path)
-    values: dict[str, object] = {"host": host, "port": port, "certificate": "exit-cert.pem", "key": "exit-key.pem"}
-    if also:
-        values["addresses"] = also
-    if listen or all(port != each.port for each in old.listen):
-        values["listen"] = listen or f":{port}"
-    if website:
-        values["website"] = website
-    if allow_private:
-        values["allow_private"] = True
-    text = with_settings(without_users(text), "exit", values)
-    for name in user or ["first"]:
-        text = with_user(text, User(name, UserKey.new()).table())
-    settings = check(text, path).exit
-    certificate, key = new_certificate(settings.server_name or settings.host)
-    replace_file(settings.key, key)
-    replace_file(settings.certificate, certificate)
-    replace_file(path, text.encode())
-    for each in settings.users:
-        _show(settings.link(each, pin_of(der_of(certificate))), with_code=True)
+    names = names or ("first",)
+    new = NewExit(host, port, tuple(also or ()), names, listen or "", website or "", allow_private, own)
+    settings, links = set_up(path, new, force=force)
+    for link in links:
+        _show(link, with_code=True)
     say(f"Written to {path}. The link is a key: give it to {settings.users[0].name} over a channel that you trust.")
     say(f"Now start the exit: {command('exit run', config)}")
 
 
-def _refuse_to_replace(old: ExitSettings, path: Path) -> None:
-    if old.host or old.users or old.key.exists():
-        what = f"{path} has an exit already" if old.host or old.users else f"{old.key} is the key of an exit already"
-        ways = "`ropeway exit user add NAME` adds a user; --force makes new keys, and all links given out stop working"
-        raise ConfigError("", f"{what}; {ways}")
+def _own(certificate: Path | None, key: Path | None) -> OwnCertificate | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise ConfigError("--key" if key is None else "--cert", "a certificate and its key go together: give both")
+    from .exit_setup import OwnCertificate
+
+    return OwnCertificate(certificate, key)
 
 
 @exit_commands.command("link")
@@ -127,7 +133,7 @@ def show_link(name: UserName, config: ConfigOption = None) -> None:
 
 
 @user_commands.command("add")
-def add_user(name: UserName, config: ConfigOption = None) -> None:
+def add_user(name: NewUserName, config: ConfigOption = None) -> None:
     """Add a user with a new key, and print the link."""
     from .config import change, load
     from .config_file import with_user

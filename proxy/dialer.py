@@ -135,10 +135,11 @@ def is_own(ip: IPAddress) -> bool:
             return is_own(inner)
     # The kernel sends from the destination's address when that is its own, except to a second address in one network (it sends from
     # the first). Such an address can be bound to; which means nothing on a system set up to bind to addresses that it does not have.
-    return _source_towards(ip) == ip or (_binds(ip) and not _binds(_NOBODY[ip.version]))
+    return source_towards(ip) == ip or (_binds(ip) and not _binds(_NOBODY[ip.version]))
 
 
-def _source_towards(ip: IPAddress) -> IPAddress | None:
+def source_towards(ip: IPAddress) -> IPAddress | None:
+    """The address of this machine that packets to it would come from; None where there is no way. No packet is sent."""
     with socket.socket(_FAMILIES[ip.version], socket.SOCK_DGRAM) as sock:
         try:
             sock.connect((str(ip), 9))  # any port: nothing is sent

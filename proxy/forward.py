@@ -277,12 +277,12 @@ class _App:
 
     async def _serve_one(self, deadline: float) -> bool:
         """One request. Returns whether there may be another."""
-        head = False
+        head = page = False
         try:
             request = await self._next_request(deadline)
             if request is None:
                 return False
-            head = request.method == b"HEAD"
+            head, page = request.method == b"HEAD", http_proxy.accepts_page(request)
             target = http_proxy.parse_target(request)
             if target is None:
                 await self._show_own(request, head=head)
@@ -293,7 +293,7 @@ class _App:
                 return False
             return await self._forward(request, target)
         except StatusError as exc:
-            await self._end(http_proxy.error_answer(exc.status, str(exc), head=head))
+            await self._end(http_proxy.error_answer(exc.status, str(exc), head=head, page=page))
             return False
 
     async def _show_own(self, request: h11.Request, *, head: bool) -> None:

@@ -14,7 +14,13 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import NameOID
 
 # Wire constants.
@@ -111,6 +117,23 @@ def _general_name(host: str) -> x509.GeneralName:
 def der_of(certificate_pem: bytes) -> bytes:
     """The server's own certificate, the first of the chain in the file. Raises ValueError where there is none."""
     return x509.load_pem_x509_certificates(certificate_pem)[0].public_bytes(Encoding.DER)
+
+
+def check_pair(certificate_pem: bytes, key_pem: bytes) -> None:
+    """Raises ValueError, with a text for people, where the exit could not use these, or the key is not that of the certificate."""
+    try:
+        pin = pin_of(der_of(certificate_pem))
+    except ValueError:
+        raise ValueError("there is no certificate in the first, as PEM") from None
+    try:
+        key = load_pem_private_key(key_pem, None)
+    except TypeError:
+        raise ValueError("the key has a password, and nobody is there to type it when the exit starts") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("there is no private key in the second, as PEM") from None
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if hashlib.sha256(public).digest() != pin:
+        raise ValueError("they do not belong together")
 
 
 def pin_of(certificate_der: bytes) -> bytes:

@@ -48,13 +48,13 @@ async def serve_local_side(
 ) -> None:
     start, settings = start or Start(), config.local
     _check_sockets(start.sockets, settings)
-    listeners = activation.listeners(start.sockets) or await listen(settings.listen, "local.listen")
     if not looks_like_a_browser:
         log.warning(
             "utls is not installed: carriers work, but they look like Python and not like a browser from outside"
         )
-    side = LocalSide(settings, config.rules, AddressBook(_state_folder() / "addresses.json"))
+    side = LocalSide(settings, config.rules, AddressBook.of_user())
     side.dns = config.dns
+    listeners = activation.listeners(start.sockets) or await listen(settings.listen, "local.listen")
     side.routing.own_ports = {listener.socket.getsockname()[1] for listener in listeners}
     side.routing.shared = not all(
         ipaddress.ip_address(listener.socket.getsockname()[0]).is_loopback for listener in listeners
@@ -150,9 +150,3 @@ async def _serve_names(settings: DnsSettings, side: LocalSide, nursery: trio.Nur
     side.routing.when_changed(names.clear)
     await nursery.start(serve_dns, port, names)
     log.info("names can be asked for on %s", own)
-
-
-def _state_folder() -> Path:
-    import platformdirs
-
-    return platformdirs.user_state_path("ropeway", appauthor=False)

@@ -85,7 +85,7 @@ class LocalSide:
     async def reload(self, path: Path) -> None:
         """Reads the file again. Where it or a list of its rules cannot be used, the log says why and everything stays as it is."""
         try:
-            config = load(path)
+            config = await trio.to_thread.run_sync(load, path)  # which may have a hundred thousand rules
             check_exits(config)
             await self.routing.change(config.rules)
         except ConfigError as exc:

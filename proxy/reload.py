@@ -13,6 +13,7 @@ from .config import load
 from .errors import ConfigError
 from .exit import Identity
 from .keys import channel_binding, der_of, pin_of
+from .settings import Folder
 from .telemetry import logger
 from .tls import exit_context
 
@@ -52,10 +53,12 @@ class Reload:
         self._complaint = ""
 
     def read(self) -> Settings:
-        """Raises ConfigError where a file is missing or of no use, or the certificate does not go with the key."""
+        """Raises ConfigError where a file or the website's folder is missing or of no use, or the certificate does not go with the key."""
         # Before they are read: what is written meanwhile shows at the next look.
         self._marks = _marks({self._path, *self._marks})
         config = load(self._path)
+        if isinstance(config.exit.website, Folder):
+            config.exit.website.check()
         files = (config.exit.certificate, config.exit.key)
         self._marks = _marks(files) | self._marks
         identity, pin = _read_identity(*files)

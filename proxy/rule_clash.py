@@ -18,6 +18,7 @@ from .rule_terms import (
     Within,
     carried_of,
     country_code_of,
+    ip_of,
     keyword_of,
     name_of,
     network_of,
@@ -141,7 +142,14 @@ def _parts(text: str) -> Iterator[str]:
 
 # ---- rule providers
 
-PROVIDER = re.compile(r"(?:\s*(?:#[^\n]*)?\n|---[^\n]*\n)*payload\s*:")
+# The first line that says something. Each line is looked at once, and alone: a blank one that might belong to this line or to the next makes the time double.
+_FIRST_LINE = re.compile(r"^(?![^\S\n]*(?:#|$)|---)[^\n]*", re.MULTILINE)
+_PAYLOAD = re.compile(r"payload\s*:")
+
+
+def is_provider(text: str) -> bool:
+    first = _FIRST_LINE.search(text)
+    return first is not None and _PAYLOAD.match(first[0]) is not None
 
 
 def read_provider(text: str, entries: Entries) -> None:
@@ -152,7 +160,7 @@ def read_provider(text: str, entries: Entries) -> None:
         try:
             if is_line(scalar):
                 add_line(scalar, entries)
-            elif "/" in scalar:
+            elif "/" in scalar or ip_of(scalar) is not None:
                 entries.add(Within(network_of(scalar)))
             else:
                 entries.add(wildcard_of(scalar))

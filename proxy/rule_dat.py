@@ -71,10 +71,10 @@ def read_dat(data: bytes, entries: Entries) -> None:
         for number, (field, record) in enumerate(fields(data), 1):
             if field != 1 or not isinstance(record, bytes):
                 raise ValueError("it is neither a list of names nor one of networks")
-            name, items, reverse = _entry(record)
-            there.append(name)
-            if name == tag:
+            there.append(_tag(record))
+            if there[-1] == tag:
                 found = True
+                items, reverse = _entry(record)
                 _add(items, entries, attribute=attribute, reverse=reverse)
             entries.place = f"record {number + 1}"
     except ValueError as error:
@@ -86,17 +86,22 @@ def read_dat(data: bytes, entries: Entries) -> None:
         raise entries.wrong(f"{wish}; there is: {names or 'nothing'}")
 
 
-def _entry(record: bytes) -> tuple[str, list[bytes], bool]:
-    """The name of an entry in lower case, what it has, and whether all else is meant."""
-    name, items, reverse = "", [], False
+def _tag(record: bytes) -> str:
+    """The name of an entry in lower case. It comes first, and where the entry is another one the many things in it are not looked at."""
+    return next(
+        (_text(value).lower() for field, value in fields(record) if field == 1 and isinstance(value, bytes)), ""
+    )
+
+
+def _entry(record: bytes) -> tuple[list[bytes], bool]:
+    """What an entry has, and whether all else is meant."""
+    items, reverse = [], False
     for field, value in fields(record):
-        if field == 1 and isinstance(value, bytes):
-            name = _text(value).lower()
-        elif field == 2 and isinstance(value, bytes):
+        if field == 2 and isinstance(value, bytes):
             items.append(value)
         elif field == 3 and isinstance(value, int):
             reverse = bool(value)
-    return name, items, reverse
+    return items, reverse
 
 
 def _add(items: list[bytes], entries: Entries, *, attribute: str, reverse: bool) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Our choice: the largest lists in use have a fifth of it, and it takes 300 MB.
 MOST_ENTRIES = 2_000_000
+#: Our choice: as many as there may be entries, and as many again for comments.
+MOST_LINES = 4_000_000
 #: Of what stands in a file, a complaint shows no more.
 _SHOWN = 200
 
@@ -41,6 +43,12 @@ class Entries:
         self.exceptions.add(term)
         if len(self.exceptions) > MOST_ENTRIES:
             raise self.wrong(f"the list has more than {MOST_ENTRIES:,} exceptions")
+
+    def lines(self, text: str) -> list[str]:
+        """Raises ConfigError where they are too many, also where nothing stands in them: each takes time and memory."""
+        if text.count("\n") >= MOST_LINES:
+            raise self.wrong(f"it has more than {MOST_LINES:,} lines")
+        return text.split("\n")
 
     def within(self, path: Path) -> Entries:
         """The same list, which goes on in another file."""

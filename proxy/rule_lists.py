@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from .errors import ConfigError
-from .rule_clash import PROVIDER, read_provider
+from .rule_clash import is_provider, read_provider
 from .rule_dat import read_dat
 from .rule_entries import Entries
 from .rule_mmdb import MARK, MARK_WITHIN, country_database, read_mmdb
@@ -84,7 +84,7 @@ class Lists:
         text = _as_text(data, entries)
         if text[:100].lstrip().lower().startswith(AUTOPROXY):
             read_autoproxy(text, entries)
-        elif PROVIDER.match(text):
+        elif is_provider(text):
             read_provider(text, entries)
         elif text[:_BEGINNING].lstrip().startswith("{"):
             read_rule_set(text, entries)

@@ -62,7 +62,7 @@ class Query:
         ip, name = address.ip, address.host
         if ip is None:
             name = name.rstrip(".")
-            ip = _literal(name)
+            ip = ip_of(name) or _number_of(name)
         if ip is None:
             return cls(name, None, address.port, network)
         if ip.version == 6 and ip.ipv4_mapped is not None:
@@ -74,7 +74,15 @@ class Query:
         return int(self.ip) if self.ip is not None else 0
 
 
-def _literal(name: str) -> IPAddress | None:
+def ip_of(name: str) -> IPAddress | None:
+    """The address that it is in writing, if it is one."""
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
+
+
+def _number_of(name: str) -> IPAddress | None:
     """What system resolvers take for an IPv4 address without asking anybody (inet_aton): one to four numbers, of which the last one fills what is
     left. Where the rules took it for a name it would get around those for addresses.
     """

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,11 +16,13 @@ from .rule_terms import (
     LONGEST_NAME,
     AllOf,
     Exact,
+    IPNetwork,
     Keyword,
     Query,
     Suffix,
     Term,
     Within,
+    ip_of,
     keyword_of,
     name_of,
     network_of,
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
 Include: TypeAlias = Callable[[Path], str]
 
 _DEPTH = 8  # our choice: of files that include one another
+_MOST_INCLUDED = 10_000  # our choice: a file may be included for several attributes
 
 # What nearly every line of nearly every list is; the last label tells it from an address.
 _PLAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_BARE_NETWORK = re.compile(r"[0-9a-f:.]{2,45}/[0-9]{1,3}")
 _COMMENT = re.compile(r"(?:^|\s)#.*|^(?://|!|;).*")
 
 _V2FLY: dict[str, Callable[[str], Term]] = {
@@ -58,21 +61,28 @@ def read_lines(text: str, entries: Entries, include: Include) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """`wanted` are the attributes that an entry has to have, and with a minus those that it must not have."""
+    """`wanted` are the attributes that an entry has to have, and with a minus those that it must not have. `done` is what has been included, and
+    for which of them: once is enough, or lists that include one another many times would multiply.
+    """
 
     entries: Entries
     include: Include
     wanted: frozenset[str]
     depth: int
+    done: set[tuple[Path, frozenset[str]]] = field(default_factory=set)
 
     def read(self, text: str) -> None:
         entries, wanted = self.entries, self.wanted
-        suffixes, plain = entries.all.suffixes, _PLAIN.fullmatch
-        for number, line in enumerate(text.split("\n"), 1):
+        suffixes, networks, plain = entries.all.suffixes, entries.all.networks, _PLAIN.fullmatch
+        for number, line in enumerate(entries.lines(text), 1):
             name = line.strip().lower()
-            if number % 1024 and not wanted and plain(name) and len(name) <= LONGEST_NAME:
-                suffixes.append(name)
-                continue  # by the longer way it is seen now and then whether the list is too long
+            if number % 1024 and not wanted:  # by the longer way it is seen now and then whether the list is too long
+                if plain(name) and len(name) <= LONGEST_NAME:
+                    suffixes.append(name)
+                    continue
+                if (network := _bare_network(name)) is not None:
+                    networks.append(network)
+                    continue
             entries.place = f"line {number}"
             rest = _COMMENT.sub("", line).strip()
             if rest:
@@ -86,7 +96,7 @@ class _Lines:
             add_line(text, self.entries)
             return
         first, *others = text.split()
-        if others and _is_ip(first):
+        if others and ip_of(first) is not None:
             self._hosts(others)
             return
         if any(other[0] not in "@&" for other in others):
@@ -114,27 +124,34 @@ class _Lines:
         path = self.entries.path.with_name(name)
         entries = self.entries.within(path)
         wanted = self.wanted | {each for each in attributes if each not in ("", "-")}
+        if (path, wanted) in self.done:
+            return
         try:
             text = self.include(path)
         except ConfigError as error:
             raise self.entries.wrong(str(error)) from None
-        _Lines(entries, self.include, wanted, self.depth - 1).read(text)
+        _Lines(entries, self.include, wanted, self.depth - 1, self.done).read(text)
+        self.done.add((path, wanted))  # not before: what includes itself is to be told so
+        if len(self.done) > _MOST_INCLUDED:
+            raise self.entries.wrong(f"more than {_MOST_INCLUDED:,} lists are included")
+
+
+def _bare_network(text: str) -> IPNetwork | None:
+    """None as well where it is wrong: the longer way says how."""
+    if _BARE_NETWORK.fullmatch(text) is None:
+        return None
+    try:
+        return network_of(text)
+    except ValueError:
+        return None
 
 
 def _name_or_network(text: str) -> Term:
-    if "/" in text or _is_ip(text):
+    if "/" in text or ip_of(text) is not None:
         return Within(network_of(text))
     for mark in ("+.", "*.", "."):
         text = text.removeprefix(mark)
     return Suffix(name_of(text))
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 # ---- gfwlist
@@ -144,6 +161,7 @@ AUTOPROXY = "[autoproxy"
 AUTOPROXY_BASE64 = base64.b64encode(b"[AutoProxy").rstrip(b"=")[:-1]
 
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
+_TELLING = 3  # our choice: a part of so many characters is in few names
 # A host, and what may follow it in an address.
 _HOST = re.compile(r"([^/:?^]*)(?::\d+)?(?:[/?^].*)?")
 
@@ -172,7 +190,7 @@ def decoded(data: bytes, entries: Entries) -> str:
 def read_autoproxy(text: str, entries: Entries) -> None:
     """Raises ConfigError with the line and the reason."""
     entries.no_tag()
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(entries.lines(text), 1):
         entries.place = f"line {number}"
         rule = line.strip()
         if not rule or rule.startswith("!") or rule.lower().startswith(AUTOPROXY):
@@ -206,7 +224,7 @@ def _autoproxy(rule: str) -> Term | None:
     host = found[1] if found else ""
     if not host.strip("*."):
         return None
-    if _is_ip(host):
+    if ip_of(host) is not None:
         return Within(network_of(host))
     exact = anchored and not below
     host = host.removeprefix("*.") if not exact else host
@@ -218,12 +236,20 @@ def _autoproxy(rule: str) -> Term | None:
 
 
 def _wildcard(host: str, *, exact: bool) -> Term:
-    start = "^" if exact else r"(^|\.)"
-    return pattern_of(start + ".*".join(re.escape(part) for part in host.lower().lstrip(".").split("*")) + "$")
+    """Of what stands between two stars the first is taken where it is found, and no other one tried: names are chosen by others, and the time that a
+    look-up takes would be a power of their length.
+    """
+    parts = host.lower().lstrip(".").split("*")
+    first, *between, last = map(re.escape, parts)
+    found = "".join(f"(?>.*?{part})" for part in between)
+    pattern = pattern_of(("^" if exact else r"(^|\.)") + first + found + ".*" + last + "$")
+    word = max(parts, key=len)
+    return AllOf((Keyword(keyword_of(word)), pattern)) if len(word) >= _TELLING else pattern
 
 
 def _address_pattern(text: str) -> Term:
     pattern = AddressPattern(pattern_of(text).expression)
-    _, scheme, rest = text.partition(r"https?:\/\/")
-    word = literal_in(rest).strip("/") if scheme else ""
+    before, scheme, rest = text.partition(r"https?:\/\/")
+    # What stands before it may make it one of several, or something that need not be there.
+    word = literal_in(rest).strip("/") if scheme and before in ("", "^") else ""
     return AllOf((Keyword(word), pattern)) if word and "/" not in word else pattern

@@ -125,13 +125,22 @@ class Rule:
         return cls(" ".join(words), route, conditions)
 
 
+def _name_of(text: str) -> str:
+    """An address is never judged as a name, so a rule that takes one for a name would never hold."""
+    try:
+        network_of(text)
+    except ValueError:
+        return name_of(text)
+    raise ValueError(f"{text!r} is no name but an address or a network: cidr:{text}")
+
+
 # Quotation marks keep the spaces of a path together.
 _WORDS = re.compile(r'(?:"[^"]*"|[^\s"])+')
 
 _CONDITIONS: dict[str, Callable[[str], Condition]] = {
     "app": lambda text: App(text.lower()),
-    "domain": lambda text: Exact(name_of(text)),
-    "suffix": lambda text: Suffix(name_of(text.removeprefix("."))),
+    "domain": lambda text: Exact(_name_of(text)),
+    "suffix": lambda text: Suffix(_name_of(text.removeprefix("."))),
     "keyword": lambda text: Keyword(keyword_of(text)),
     "regex": pattern_of,
     "cidr": lambda text: Within(network_of(text)),

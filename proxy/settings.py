@@ -65,6 +65,11 @@ class Folder:
 
     path: Path
 
+    def check(self) -> None:
+        """Raises ConfigError where there is no such folder: visitors would meet a site that has nothing, which no site is."""
+        if not self.path.is_dir():
+            raise ConfigError("exit.website", f"there is no folder {self.path}; make it, or choose another website")
+
 
 @dataclass(frozen=True, slots=True)
 class Server:

@@ -153,6 +153,11 @@ class TLSStream(trio.abc.HalfCloseableStream):
         return str(self._tls.version())
 
     @property
+    def alpn(self) -> str:
+        """The protocol that was agreed on inside, or nothing."""
+        return self._tls.selected_alpn_protocol() or ""
+
+    @property
     def peer_certificate(self) -> bytes:
         """DER."""
         return bytes(self._tls.getpeercert(binary_form=True))

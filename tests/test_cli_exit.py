@@ -51,6 +51,7 @@ def test_an_exit_is_set_up_with_every_option(ropeway: Callable[..., Done], path:
     options = shlex.split(
         "--host 2001:db8::1 --port 8443 --also a.example:443 --also 192.0.2.1:8443 --user anna --user ben --listen 127.0.0.1:9 --website folder:www"
     )
+    (path.parent / "www").mkdir(parents=True)
     done = ropeway("exit", "init", *options, "--allow-private", "--config", path)
     settings = config.load(path).exit
     assert (settings.host, settings.port, settings.listen) == ("2001:db8::1", 8443, (Listen("127.0.0.1", 9),))
@@ -97,6 +98,10 @@ def test_force_makes_everything_new_but_keeps_other_settings(
         (["--host", "a.example", "--also", "b.example"], "exit.addresses"),
         (["--host", "a.example", *["--also", "b.example:1"] * 9], "exit.addresses"),
         (["--host", "a.example", "--website", "blog"], "exit.website"),
+        (["--host", "a.example", "--website", "folder:nowhere"], "there is no folder"),
+        (["--host", "a.example", "--cert", "cert.pem"], "--key: "),
+        (["--host", "a.example", "--key", "key.pem"], "--cert: "),
+        (["--host", "a.example", "--cert", "nowhere.pem", "--key", "key.pem"], "nowhere.pem cannot be read"),
         (["--host", "a.example", "--user", "x", "--user", "x"], "exit.users[1].name"),
         (["--host", "a.example", "--user", ""], "exit.users[0].name"),
     ],
@@ -219,3 +224,48 @@ def test_commands_at_the_same_time_lose_nobody(ropeway: Callable[..., Done], pat
         process.communicate()
         assert process.returncode == 0
     assert {user.name for user in config.load(path).exit.users} == {"first", *names}
+
+
+def test_an_exit_with_a_certificate_of_its_own(
+    ropeway: Callable[..., Done], path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = new_certificate("exit.example.com")
+    (tmp_path / "fullchain.pem").write_bytes(certificate)
+    (tmp_path / "privkey.pem").write_bytes(key)
+    monkeypatch.chdir(tmp_path)
+    options = ["--cert", "fullchain.pem", "--key", "privkey.pem"]
+    done = ropeway("exit", "init", "--host", "exit.example.com", *options, "--config", path)
+    settings = config.load(path).exit
+    assert (settings.certificate, settings.key) == (tmp_path / "fullchain.pem", tmp_path / "privkey.pem")
+    assert [link.pin for link in done.links] == [pin_of(der_of(certificate))]
+    assert [file.name for file in path.parent.iterdir()] == [path.name]  # they were not copied
+    assert ropeway("exit", "link", "first", "--config", path).links == done.links
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo terminals")
+def test_a_terminal_is_asked_three_questions(path: Path) -> None:
+    """On a real terminal: defaults, an answer that will not do, and what was answered."""
+    if sys.platform == "win32":  # for the type checker, which reads no further there
+        return
+    import pty
+
+    argv = [sys.executable, "-m", "proxy", "exit", "init", "--config", str(path)]
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, b"exit.example.com\nfolder:/nowhere\n\nanna\n")
+        done = subprocess.run(argv, cwd=ROOT, stdin=theirs, capture_output=True, text=True, check=False)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 0
+    link = Link.parse(done.stdout.splitlines()[0])
+    assert (link.host, link.name) == ("exit.example.com", "anna")
+    assert "there is no folder /nowhere" in done.stderr
+    assert done.stderr.count("]:") == 3  # a default for the website, twice, and for the user
+
+
+def test_nobody_is_asked_for_an_exit_that_cannot_be_made(
+    ropeway: Callable[..., Done], path: Path, exit_of_anna: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    assert "--force" in ropeway("exit", "init", "--config", path).failure

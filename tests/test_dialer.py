@@ -460,12 +460,12 @@ class TestOwn:
     def test_a_second_address_in_one_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The kernel would send from the first one."""
         second = ipaddress.ip_address(FOUR_TOO)
-        monkeypatch.setattr(proxy.dialer, "_source_towards", lambda _ip: ipaddress.ip_address(FOUR))
+        monkeypatch.setattr(proxy.dialer, "source_towards", lambda _ip: ipaddress.ip_address(FOUR))
         monkeypatch.setattr(proxy.dialer, "_binds", bound_to(FOUR_TOO))
         assert is_own(second)
 
     def test_a_system_that_binds_to_anything(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(proxy.dialer, "_source_towards", lambda _ip: ipaddress.ip_address(FOUR))
+        monkeypatch.setattr(proxy.dialer, "source_towards", lambda _ip: ipaddress.ip_address(FOUR))
         monkeypatch.setattr(proxy.dialer, "_binds", lambda _ip: True)
         assert not is_own(ipaddress.ip_address(FOUR_TOO))
         assert is_own(ipaddress.ip_address(FOUR))

@@ -434,6 +434,16 @@ async def test_open_errors_become_statuses_with_a_body_that_says_why(
     assert b"because of that" in answer
 
 
+async def test_a_browser_is_shown_a_page(world: World) -> None:
+    world.refusal = OpenError(Reason.TUNNEL_DOWN, "because of <that>")
+    await world.app.send(get(b"http://a/", b"Accept: text/html,*/*;q=0.8"))
+    answer = await world.app.rest()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"Content-Security-Policy: default-src 'none'" in answer
+    assert b"Because of &lt;that&gt;." in answer
+    assert b"ropeway doctor" in answer
+
+
 @pytest.mark.parametrize("reason", [Reason.REFUSED, Reason.TIMED_OUT, Reason.FORBIDDEN])
 async def test_a_reason_that_comes_after_the_stream_was_opened_is_told_too(
     world: World, reason: Reason, monkeypatch: pytest.MonkeyPatch

@@ -61,7 +61,7 @@ async def test_the_local_side_reads_its_file_again_and_streams_stay(
     if sys.platform == "win32":  # for the type checker, which reads no further there
         return
     caplog.set_level(logging.DEBUG, "ropeway")
-    monkeypatch.setattr(local_program, "_state_folder", lambda: tmp_path)
+    monkeypatch.setattr(AddressBook, "of_user", lambda: AddressBook(tmp_path / "addresses.json"))
     read, reload = trio.Event(), LocalSide.reload
 
     async def reloaded(side: LocalSide, path: Path) -> None:
@@ -93,7 +93,7 @@ async def test_the_local_side_reads_its_file_again_and_streams_stay(
 async def test_sockets_that_listen_already_are_used_and_the_start_is_told(
     tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local_program, "_state_folder", lambda: tmp_path)
+    monkeypatch.setattr(AddressBook, "of_user", lambda: AddressBook(tmp_path / "addresses.json"))
     path, told = tmp_path / "config.toml", Told()
     async with local_exit(tmp_path, nursery) as link:
         settings = parse({"local": {"listen": "127.0.0.1:1", "exit": str(link)}, "rules": {"mode": "all"}}, path)

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from trio.testing import wait_all_tasks_blocked
 
 from proxy import reload as reload_module
@@ -18,7 +22,7 @@ from proxy.config_file import with_user
 from proxy.errors import ConfigError
 from proxy.keys import UserKey, channel_binding, der_of, new_certificate, pin_of
 from proxy.reload import LOOK_EVERY, Reload, Settings
-from proxy.settings import User
+from proxy.settings import Folder, User
 from proxy.tls import exit_context
 
 if TYPE_CHECKING:
@@ -257,3 +261,43 @@ def test_a_certificate_that_is_replaced_while_it_is_read(tmp_path: Path, monkeyp
         files.reload.read()
     monkeypatch.undo()
     assert files.reload.read().pin == files.first.pin
+
+
+async def test_a_website_needs_its_folder(files: Files) -> None:
+    www = files.folder / "www"
+    files.write('[exit]\nwebsite = "folder:www"\n', "anna")
+    with pytest.raises(ConfigError, match="there is no folder"):
+        files.reload.read()
+    www.mkdir()
+    assert files.reload.read().config.exit.website == Folder(www)
+
+
+async def test_a_certificate_of_a_public_authority_is_renewed(files: Files, autojump_clock: MockClock) -> None:
+    """As `exit init --cert --key` has it: files elsewhere, behind symbolic links that a client such as certbot turns over, and the same key."""
+    live, archive = files.folder / "live", files.folder / "archive"
+    for folder in (live, archive):
+        folder.mkdir()
+    certificate, key = new_certificate("exit.example")
+    (archive / "cert1.pem").write_bytes(certificate)
+    (archive / "key1.pem").write_bytes(key)
+    (live / "fullchain.pem").symlink_to(archive / "cert1.pem")
+    (live / "privkey.pem").symlink_to(archive / "key1.pem")
+    files.write(f'[exit]\ncertificate = "{live}/fullchain.pem"\nkey = "{live}/privkey.pem"\n', "anna")
+    await trio.sleep(ENOUGH)
+    (archive / "cert2.pem").write_bytes(renewed(certificate, key))
+    (live / "new").symlink_to(archive / "cert2.pem")
+    (live / "new").replace(live / "fullchain.pem")
+    await trio.sleep(ENOUGH)
+    first, second = files.applied
+    assert first.pin == second.pin == pin_of(der_of(certificate))
+    assert first.identity.binding != second.identity.binding
+
+
+def renewed(certificate: bytes, key: bytes) -> bytes:
+    """The same names and key, in another certificate."""
+    old = x509.load_pem_x509_certificate(certificate)
+    private = load_pem_private_key(key, None)
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    builder = x509.CertificateBuilder(old.issuer, old.subject, old.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(old.not_valid_before_utc).not_valid_after(old.not_valid_after_utc)
+    return builder.sign(private, hashes.SHA256()).public_bytes(Encoding.PEM)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ConfigError
-from proxy.rule_clash import PROVIDER, add_line, is_line, read_provider, wildcard_of
+from proxy.rule_clash import add_line, is_line, is_provider, read_provider, wildcard_of
 from proxy.rule_entries import Entries
 from proxy.rule_terms import Network
 from tests.lists import PATH, hits, read
@@ -114,7 +114,7 @@ payload:
 
 
 def test_a_provider_of_all_behaviours() -> None:
-    assert PROVIDER.match(PROVIDERS)
+    assert is_provider(PROVIDERS)
     expected = ["example.com", "www.example.com", "a.www.example.com", "notexample.com", "192.0.2.1", "192.0.2.1:53"]
     assert hits(read(read_provider, PROVIDERS), *PLACES) == expected
     assert hits(read(read_provider, "payload: [example.com, '.b']"), "example.com", "b", "a.b") == [
@@ -124,8 +124,25 @@ def test_a_provider_of_all_behaviours() -> None:
 
 
 def test_what_a_provider_does_not_say_is_no_provider() -> None:
-    assert not PROVIDER.match("example.com\npayload:\n")
-    assert not PROVIDER.match("payloads.example.com\n")
+    assert not is_provider("example.com\npayload:\n")
+    assert not is_provider("payloads.example.com\n")
+    assert not is_provider("  payload:\n")
+    assert not is_provider("# payload:\n")
+    assert not is_provider("")
+
+
+@pytest.mark.parametrize("above", ["\n", " \t\r\n", "# a comment\n\n", "  # a comment\n \n", "---\n\n"])
+def test_however_much_stands_above_it_what_a_file_is_shows_at_once(above: str) -> None:
+    """Where it takes a time that doubles with each line this does not come to its end."""
+    assert is_provider(above * 1000 + "payload :\n")
+    assert not is_provider(above * 1000 + "example.com\n")
+
+
+def test_a_network_in_a_provider_may_be_one_address() -> None:
+    assert hits(read(read_provider, "payload: ['192.0.2.1', '2001:db8::1']"), "192.0.2.1", "[2001:db8::1]") == [
+        "192.0.2.1",
+        "[2001:db8::1]",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,13 @@ def test_a_file_that_is_wrong(data: bytes, tag: str, text: str) -> None:
     assert text in complaint(data, tag)
 
 
+def test_entries_that_are_not_meant_are_not_looked_into() -> None:
+    """A file has a thousand of them, and each rule takes one."""
+    broken = message((1, message((1, "DE")) + b"\xff"), (1, message((1, "CN"), (2, message((1, 2), (2, "a"))))))
+    assert hits(read(broken, "cn"), "a") == ["a"]
+    assert complaint(broken, "de").startswith(f"{PATH}, record 1: a number does not end")
+
+
 def test_what_is_wrong_has_its_record() -> None:
     assert complaint(SITES, "broken").startswith(f"{PATH}, record 4: ")
     assert complaint(SITES[:-3], "cn").startswith(f"{PATH}, record 5: ")

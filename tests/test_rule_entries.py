@@ -36,6 +36,15 @@ def test_a_list_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
         assert str(caught.value) == f"{PATH}, line 3: the list has more than 2 {what}"
 
 
+def test_the_lines_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rule_entries, "MOST_LINES", 3)
+    entries = Entries(PATH)
+    assert entries.lines("a\n\nb") == ["a", "", "b"]
+    with pytest.raises(ConfigError) as caught:
+        entries.lines("\n\n\n")
+    assert str(caught.value) == f"{PATH}: it has more than 3 lines"
+
+
 def test_what_is_shown_of_a_file_is_one_short_line() -> None:
     text = str(Entries(PATH).wrong("\x1b[31m\n" + "x" * 1000))
     assert text.isprintable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from proxy.errors import ConfigError
 from proxy.rule_entries import Entries
-from proxy.rule_text import AUTOPROXY_BASE64, decoded, read_autoproxy, read_lines
+from proxy.rule_terms import Network, Query
+from proxy.rule_text import AUTOPROXY_BASE64, _wildcard, decoded, read_autoproxy, read_lines
 from tests.lists import PATH, hits, read
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def lines(text: str, tag: str = "") -> Term:
         ("org", ["example.org"]),
         ("192.0.2.0/24", ["192.0.2.1"]),
         ("192.0.2.1", ["192.0.2.1"]),
+        ("::ffff:192.0.2.0/120", ["192.0.2.1"]),
         ("2001:db8::/32 # documentation", ["[2001:db8::1]"]),
         ("0.0.0.0 example.com localhost example.org", ["example.com", "example.org"]),
         ("::1 www.example.com", ["www.example.com"]),
@@ -85,11 +88,34 @@ def test_lists_that_include_others() -> None:
     assert hits(lines("include:more @-cn @-ads\n"), *places) == ["more.example", "x.more.example"]
 
 
+def test_what_is_included_many_times_is_read_once_for_each_wish() -> None:
+    """Otherwise the lists would be read 1000 times as often on each level."""
+    texts = {f"level{number}": f"include:level{number + 1}\n" * 1000 for number in range(6)}
+    texts["level6"] = "a.example @cn\nb.example\n"
+    asked = []
+
+    def include(path: Path) -> str:
+        asked.append(path.name)
+        return texts[path.name]
+
+    entries = Entries(PATH)
+    read_lines("include:level0 @cn\ninclude:level0\n", entries, include)
+    assert sorted(asked) == sorted([*texts] * 2)
+    assert hits(entries.term(), "a.example", "b.example") == ["a.example", "b.example"]
+
+
+def test_what_is_included_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.rule_text._MOST_INCLUDED", 2)
+    with pytest.raises(ConfigError, match="line 3: more than 2 lists are included"):
+        lines("include:ads\ninclude:ads @x\ninclude:ads @y\n")
+
+
 @pytest.mark.parametrize(
     ("text", "place", "complaint"),
     [
         ("a.example\n-bad-\n", f"{PATH}, line 2", "'-bad-' is no name"),
         ("10.0.0.0/33", f"{PATH}, line 1", "'10.0.0.0/33' is no network"),
+        ("2001:db8:::/32", f"{PATH}, line 1", "'2001:db8:::/32' is no network"),
         ("a b", f"{PATH}, line 1", "'a b' is neither a name nor a network nor a line of a hosts file"),
         ("http://a.example/", f"{PATH}, line 1", "is no network"),
         ("||a.example^", f"{PATH}, line 1", "is no name"),
@@ -117,8 +143,9 @@ def test_a_list_of_lines_has_attributes_and_no_entries() -> None:
 
 def test_a_list_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy.rule_entries.MOST_ENTRIES", 3000)
-    with pytest.raises(ConfigError, match="line 3072: the list has more than 3,000 entries"):
-        lines("\n".join(f"a{number}.example" for number in range(10_000)))
+    for kind in ("a{}.example", "10.{}.0.0/8"):
+        with pytest.raises(ConfigError, match="line 3072: the list has more than 3,000 entries"):
+            lines("\n".join(kind.format(number % 256) for number in range(10_000)))
 
 
 @given(
@@ -187,6 +214,36 @@ falun
 )
 def test_gfwlist(place: str, listed: bool) -> None:
     assert hits(read(read_autoproxy, GFWLIST), place.replace("]", "-")) == ([place] if listed else [])
+
+
+@pytest.mark.parametrize(
+    ("rule", "places"),
+    [
+        (r"/one|https?:\/\/other/", ["one.example", "x.one.example", "other.example", "one.other.example"]),
+        (r"/^(https?:\/\/other)?.*one/", ["one.example", "x.one.example", "one.other.example"]),
+        (r"/^https?:\/\/(www\.)?other/", ["other.example", "www.other.example"]),
+        ("||o*e.example", ["one.example", "x.one.example"]),
+        ("|https://*.o*r.ex*e", ["www.other.example", "one.other.example"]),
+        ("|https://www.other.*", ["www.other.example"]),
+        ("||e*e*e", []),
+    ],
+)
+def test_patterns_of_a_gfwlist(rule: str, places: list[str]) -> None:
+    there = ["one.example", "x.one.example", "other.example", "www.other.example", "one.other.example"]
+    assert hits(read(read_autoproxy, f"||none.example.net\n{rule}"), *there) == places
+
+
+@given(st.from_regex(r"\A[ab][ab.]{0,3}(\*[ab.]{0,2}){1,4}\Z"), st.text("ab.", min_size=1, max_size=10))
+def test_a_star_stands_for_anything(pattern: str, name: str) -> None:
+    expected = fnmatchcase(name, pattern)
+    assert _wildcard(pattern, exact=True).holds(Query(name, None, 443, Network.TCP)) is expected
+
+
+def test_many_stars_take_no_longer_than_few() -> None:
+    """Where the time is a power of the name's length this does not come to its end."""
+    term = _wildcard("a*" * 20 + "b.example", exact=False)
+    assert not term.holds(Query("a" * 240 + "b.examples", None, 443, Network.TCP))
+    assert term.holds(Query("a" * 240 + "b.example", None, 443, Network.TCP))
 
 
 def test_what_is_left_out_of_a_gfwlist_is_counted() -> None:

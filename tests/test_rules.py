@@ -107,6 +107,8 @@ def test_exits_that_are_named(tmp_path: Path) -> None:
         ("direct suffix:", "there is nothing after 'suffix:'"),
         ("direct suffix:a..b", "'a..b' is no name"),
         ("direct domain:*.example.com", "'*.example.com' is no name"),
+        ("direct domain:192.0.2.1", "'192.0.2.1' is no name but an address or a network: cidr:192.0.2.1"),
+        ("direct suffix:2001:db8::/32", "'2001:db8::/32' is no name but an address or a network"),
         ("direct cidr:10.0.0.0/40", "'10.0.0.0/40' is no network, as 192.0.2.0/24 is one"),
         ("direct geoip:china", "'china' is no country in two letters"),
         ("direct port:http", "'http' is no port and no range of ports"),

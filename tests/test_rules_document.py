@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy.presets import load_presets
-from proxy.rule_entries import MOST_ENTRIES
+from proxy.rule_entries import MOST_ENTRIES, MOST_LINES
 from proxy.rule_lists import LARGEST_FILE
 from proxy.rule_terms import AnyOf
 from proxy.rules import _CONDITIONS, Kind, ListFile, Mode, Route, Rule, RuleSettings
@@ -62,3 +62,4 @@ def test_modes_and_numbers() -> None:
     assert all(f"`{suffix}`" in TEXT for suffix in LOCAL_SUFFIXES)
     assert f"{LARGEST_FILE // 1024 // 1024} MB" in TEXT
     assert f"{MOST_ENTRIES:,} entries" in TEXT
+    assert f"{MOST_LINES:,} lines" in TEXT

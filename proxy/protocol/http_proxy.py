@@ -17,6 +17,7 @@ import h11
 
 from proxy.address import Address
 from proxy.errors import Reason
+from proxy.protocol.error_page import POLICY, error_page, wants_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -361,12 +362,15 @@ def _answer(status: int, content_type: str, content: str, extra: Fields, *, head
     return line + b"".join(b"%s: %s\r\n" % item for item in fields) + _CRLF + (b"" if head else body)
 
 
-def error_answer(status: int, text: str, *, head: bool = False) -> bytes:
-    """A whole answer that says why, after which the connection closes. `head`: to HEAD, so without the body.
-
-    Plain text, because a browser shows it as if the site had said it.
+def error_answer(status: int, text: str, *, head: bool = False, page: bool = False) -> bytes:
+    """A whole answer that says why, after which the connection closes. `head`: to HEAD, so without the body. `page`: to a browser that wants a
+    page; for all others it is plain text.
     """
     extra: Fields = [(b"Proxy-Authenticate", b'Basic realm="Ropeway", charset="UTF-8"')] if status == 407 else []
+    extra.append((b"Cache-Control", b"no-store"))  # it is not the site's, and may be over in a moment
+    if page:
+        extra += [(b"Content-Security-Policy", POLICY), (b"Referrer-Policy", b"no-referrer")]
+        return _answer(status, "text/html", error_page(status, text), extra, head=head)
     content = f"{status} {http.HTTPStatus(status).phrase}\n\nRopeway: {text}\n"
     return _answer(status, "text/plain", content, extra, head=head)
 
@@ -375,6 +379,13 @@ def page_answer(content_type: str, content: str, *, head: bool = False) -> bytes
     """A whole answer of ours to a request for the port itself, for that client only; nothing keeps it, and no page may have it in itself."""
     extra: Fields = [(b"Cache-Control", b"no-store"), (b"Cross-Origin-Resource-Policy", b"same-origin")]
     return _answer(200, content_type, content, extra, head=head)
+
+
+def accepts_page(request: h11.Request) -> bool:
+    """Whether it comes from a browser that wants to show what it is answered: no CONNECT, whose answers are shown nowhere."""
+    return request.method != b"CONNECT" and any(
+        wants_page(value) for name, value in request.headers if name == b"accept"
+    )
 
 
 def own_page(*, head: bool = False) -> bytes:

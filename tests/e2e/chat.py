@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SILENCE_SECONDS = 120
 #: Longer than the silence: the client itself says nothing meanwhile.
-KEEPALIVE_SECONDS = 600
+KEEPALIVE_SECONDS = 3600
 
 
 class Chat:

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = ("README.md", "docs/usage.md", "docs/service.md", "docs/rules.md", "docs/apps.md", "bench/README.md")
+PAGES = (
+    "README.md",
+    "docs/usage.md",
+    "docs/service.md",
+    "docs/rules.md",
+    "docs/apps.md",
+    "docs/system.md",
+    "bench/README.md",
+    "docs/doctor.md",
+)
 
 
 def examples(page: str) -> list[str]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.apps import connect_by_socks
-from tests.e2e.machine import wait_until
 from tests.e2e.pairs import start_exit, start_local
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def test_a_broken_list_changes_nothing_and_one_that_is_mended_is_taken(local: Lo
     for kind in KINDS:
         kind.break_it(local)
     for number, kind in enumerate(KINDS, 1):  # the first that is broken is told of
-        wait_until(lambda expected=number: len(complaints(local)) >= expected, "a complaint", seconds=SECONDS)
+        local.program.wait_for(f"rule {number}: ", seconds=SECONDS)
         assert (set(blocked(local, "old")), set(blocked(local, "new"))) == ({True}, {False})
         kind.write(local, f"{kind.file}.new.invalid")
     local.program.wait_for("the lists of the rules were read again", seconds=SECONDS)

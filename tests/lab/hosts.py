@@ -45,6 +45,7 @@ class Host(Programs):
     def __init__(self, name: str, folder: Path) -> None:
         super().__init__(folder)
         folder.mkdir()
+        self._name = name
         self.prefix: tuple[str, ...] = ("ip", "netns", "exec", name)
 
     def start(self, name: str, argv: Sequence[str | Path], *, stdin: int = subprocess.DEVNULL) -> Program:
@@ -58,6 +59,11 @@ class Host(Programs):
     def start_module(self, name: str, *arguments: str | Path) -> Program:
         """One of the programs beside this file."""
         return self.start(name, [sys.executable, "-m", f"tests.lab.{name}", *arguments])
+
+    def change_network(self, *lines: str) -> None:
+        """Lines such as `route add ...`, for the program ip."""
+        argv = [program("ip"), "-n", self._name, "-batch", "-"]
+        subprocess.run(argv, input="\n".join(lines), check=True, capture_output=True, text=True)
 
     def replace(self, path: str, text: str) -> None:
         """What programs that are started from now on find in place of that file."""

@@ -16,7 +16,6 @@ from proxy.presets import Ports, Preset, load_presets
 from tests.e2e.machine import wait_until
 from tests.lab.addresses import ABROAD
 from tests.lab.hosts import open_lab, start_exit, start_local
-from tests.lab.link import ip_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +85,7 @@ def prepare(host: Host) -> Program:
     """Every place of every app is on this host."""
     networks = {network for preset in ALL.values() for network in preset.networks}
     lines = [f"route add local {network} dev lo" for network in [*networks, f"{EVERYBODY}/32", *DOMESTIC]]
-    ip_inside(host.prefix[3], *lines)
+    host.change_network(*lines)
     ports = (",".join(map(str, each)) for each in (TCP_PORTS, UDP_PORTS))
     started = host.start_module("catch_all", f"at-{host.folder.name}", *ports)
     started.wait_for("ready")

@@ -507,3 +507,23 @@ def test_the_answer_to_connect_has_no_framing() -> None:
     response = events(connection, [http_proxy.CONNECTED])[0]
     assert isinstance(response, h11.Response)
     assert not list(response.headers)
+
+
+def test_a_browser_gets_a_page_that_nothing_can_be_put_into() -> None:
+    answer = http_proxy.error_answer(502, "the reason <b>", page=True)
+    response, body, _ = events(waiting_for_an_answer(), [answer])
+    assert isinstance(response, h11.Response)
+    assert isinstance(body, h11.Data)
+    fields = dict(response.headers)
+    assert fields[b"content-type"] == b"text/html; charset=utf-8"
+    assert b"default-src 'none'" in fields[b"content-security-policy"]
+    assert (fields[b"cache-control"], fields[b"x-content-type-options"]) == (b"no-store", b"nosniff")
+    assert b"The reason &lt;b&gt;." in body.data
+
+
+@pytest.mark.parametrize(("method", "page"), [(b"GET", True), (b"POST", True), (b"CONNECT", False)])
+def test_a_tunnel_that_fails_shows_no_page(method: bytes, page: bool) -> None:
+    target = b"a:443" if method == b"CONNECT" else b"http://a/"
+    fields = [(b"Host", b"a"), (b"Accept", b"text/html")]
+    assert http_proxy.accepts_page(h11.Request(method=method, target=target, headers=fields)) is page
+    assert not http_proxy.accepts_page(h11.Request(method=method, target=target, headers=fields[:1]))

@@ -1,0 +1,163 @@
+"""The commands that look: what is wrong and how to mend it, where one destination ends, whether it runs."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .errors import ConfigError, ServiceError
+from .terminal import ConfigOption, command, config_path, say, until_interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from .destination_walk import Step
+    from .finding import Finding
+    from .settings import Config
+
+WIDEST = 110  # characters; longer lines are hard to read
+
+JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
+DestinationArgument = Annotated[
+    str, typer.Argument(metavar="HOST[:PORT]", help="A name or an address; the port is 443 where it is not said.")
+]
+
+
+def add_to(program: typer.Typer) -> None:
+    """Makes them part of the program."""
+    program.command("doctor")(doctor)
+    program.command("test")(walk_to)
+    program.command("status")(status)
+
+
+def doctor(as_json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Look for what is wrong, and say how to mend it. Ends with 1 where there is a fault."""
+    import trio
+
+    from .address_book import AddressBook
+    from .doctor import Surroundings, examine
+    from .finding import has_fault, lines_of
+
+    findings: list[Finding] = []
+    width = _width()
+
+    def tell(finding: Finding) -> None:
+        findings.append(finding)
+        if not as_json:
+            print("\n".join(lines_of(finding, width)), flush=True)
+
+    path = config_path(config)
+    book = AddressBook(_state_folder() / "addresses.json")
+    until_interrupted(trio.run, examine, path, book, tell, Surroundings(looks=(look_at_service,)))
+    if as_json:
+        print(json.dumps({"findings": [finding.plain() for finding in findings]}, indent=1))
+    faults = sum(finding.kind.value == "fault" for finding in findings)
+    if not as_json:
+        say("Nothing is wrong." if not faults else f"{faults} fault{'s' * (faults > 1)}; each says how to mend it.")
+    if has_fault(findings):
+        raise typer.Exit(1)
+
+
+def walk_to(destination: DestinationArgument, as_json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Go an app's way to one destination, and say where it ends."""
+    import trio
+
+    from .address import Address
+    from .config import load
+    from .destination_walk import DestinationWalk
+    from .doctor import port_of
+    from .presets import load_presets
+    from .rule_files import RuleFiles
+
+    settings = load(config_path(config))
+    try:
+        address = Address.parse(destination, 443)
+    except ValueError as error:
+        raise ConfigError("HOST[:PORT]", str(error)) from None
+    place = port_of(settings.local)
+    if place is None:
+        raise ConfigError(
+            "local.listen",
+            f"with port 0 it is another one each time; set one, and start `{command('run', config)}` again",
+        )
+    walk = DestinationWalk(*place, RuleFiles(settings.rules, load_presets()).read())
+    steps: list[Step] = []
+
+    def tell(step: Step) -> None:
+        steps.append(step)
+        if not as_json:
+            print(_line(step), flush=True)
+
+    until_interrupted(trio.run, walk.run, address, tell)
+    if as_json:
+        print(json.dumps({"steps": [step.plain() for step in steps]}, indent=1))
+    if not steps or not steps[-1].good:
+        raise typer.Exit(1)
+
+
+def _line(step: Step) -> str:
+    took = "" if step.seconds is None else f"  ({step.seconds * 1000:.0f} ms)"
+    mend = f"\n{'':12}mend: {step.mend}" if step.mend else ""
+    return f"{'ok' if step.good else 'END':<4}{step.name:<8}{step.text}{took}{mend}"
+
+
+def status(as_json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Say whether it runs, and is connected to its exit."""
+    import trio
+
+    from .config import load
+    from .doctor import Surroundings, is_connected, look_at_port
+    from .finding import lines_of
+
+    settings = load(config_path(config))
+    findings: list[Finding] = []
+    width = _width()
+
+    def tell(finding: Finding) -> None:
+        findings.append(finding)
+        if not as_json:
+            print("\n".join(lines_of(finding, width)), flush=True)
+
+    until_interrupted(trio.run, look_at_port, settings, tell, Surroundings(looks=(look_at_service,)))
+    connected = is_connected(findings)
+    if as_json:
+        print(json.dumps({"connected": connected, "findings": [each.plain() for each in findings]}, indent=1))
+    if not connected:
+        raise typer.Exit(1)
+
+
+def look_at_service(settings: Config) -> Sequence[Finding]:
+    """What the system's supervisor says of ours, where it was installed."""
+    from .finding import Finding
+    from .local_check import SERVICE
+    from .service import local_service, reason
+
+    with suppress(ServiceError):
+        found = local_service(config_path(None), settings.local.listen)
+        state = found.state()
+        if not state.installed:
+            return []
+        if state.running:
+            return [Finding.ok(SERVICE, f"runs{f' since {state.since}' if state.since else ''}")]
+        if state.failure:
+            why = reason(found) or "its log says why"
+            mend = "mend that, then `ropeway service start`; `ropeway service logs` shows more"
+            return [Finding.fault(SERVICE, f"does not run: {state.failure}", why, mend)]
+        return [Finding.note(SERVICE, "is installed and stopped", "", "`ropeway service start` starts it")]
+    return []
+
+
+def _width() -> int:
+    import shutil
+
+    return min(shutil.get_terminal_size().columns, WIDEST)
+
+
+def _state_folder() -> Path:
+    import platformdirs
+
+    return platformdirs.user_state_path("ropeway", appauthor=False)

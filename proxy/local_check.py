@@ -1,0 +1,205 @@
+"""What is found on this computer, in words: the configuration, the port, what apps of this shell are told, the DNS port, and who goes around Ropeway."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from .config import check as check_config
+from .config_file import read_text
+from .errors import ConfigError
+from .finding import Finding
+from .local_side import check_exits
+from .presets import load_presets
+from .rule_files import RuleFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from .address import Address
+    from .local_port import PortAnswer
+    from .port_holder import Holder
+    from .ruleset import Ruleset
+    from .settings import Config, Listen
+
+CONFIGURATION, RULES, PORT, TUNNEL, SHELL, DNS, AROUND, SERVICE = (
+    "configuration",
+    "rules",
+    "port",
+    "tunnel",
+    "shell",
+    "dns",
+    "around",
+    "service",
+)
+
+
+# ---- the configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """`config` and `ruleset` are None where they cannot be used; then a finding says why."""
+
+    findings: tuple[Finding, ...]
+    config: Config | None = None
+    ruleset: Ruleset | None = None
+
+
+def check_configuration(path: Path) -> Loaded:
+    """Reads the file and the lists of its rules."""
+    try:
+        text = read_text(path)
+        config = None if text is None else check_config(text, path)
+    except ConfigError as error:
+        mend = "mend that line in an editor; config.example.toml shows how each setting is written"
+        return Loaded((Finding.fault(CONFIGURATION, str(error), "Ropeway cannot start with it", mend),))
+    join = "`ropeway join LINK`, with the link that the exit printed"
+    if config is None:
+        return Loaded((Finding.fault(CONFIGURATION, f"there is none at {path}", "nothing was set up yet", join),))
+    findings = [*_permissions(config, path)]
+    try:
+        check_exits(config)
+    except ConfigError as error:
+        mend = join if not config.local.exits else "correct the rule, or `ropeway join --add` the exit that it names"
+        fault = Finding.fault(CONFIGURATION, str(error), "Ropeway does not start so", mend)
+        return Loaded((*findings, fault), config)
+    names = ", ".join(str(each.addresses[0]) for each in config.local.exits)
+    text = f"{path}: mode {config.rules.mode.value}, by way of {names}"
+    findings.insert(0, Finding.ok(CONFIGURATION, text))
+    try:
+        ruleset = RuleFiles(config.rules, load_presets()).read()
+    except ConfigError as error:
+        mend = "correct the path or the list; lists are files on this computer (docs/rules.md)"
+        return Loaded((*findings, Finding.fault(RULES, str(error), "Ropeway does not start so", mend)), config)
+    return Loaded((*findings, Finding.ok(RULES, "all can be used")), config, ruleset)
+
+
+def _permissions(config: Config, path: Path) -> list[Finding]:
+    secret = config.local.exits or config.local.password or config.exit.users
+    if not secret or sys.platform == "win32" or not path.stat().st_mode & 0o077:
+        return []
+    why = "who has the key can use the exit in your name"
+    return [
+        Finding.note(
+            CONFIGURATION, f"other users of this computer can read the keys in {path}", why, f"chmod 600 {path}"
+        )
+    ]
+
+
+# ---- the port and the tunnel
+
+
+def judge_port(listen: Listen, holder: Holder | None, answer: PortAnswer | None) -> Finding:
+    """`answer`: what was said to a browser's question there; None where it was not asked."""
+    if answer is not None and answer.is_ours:
+        return Finding.ok(PORT, f"Ropeway listens on {listen}")
+    if answer is not None and answer.status == 407:
+        why = "it was started with another configuration"
+        mend = "start `ropeway run` again with this configuration"
+        return Finding.fault(PORT, f"what listens on {listen} wants another user name and password", why, mend)
+    if holder is None and (answer is None or not answer.listens):
+        why = "apps that are set to it do not connect to anything"
+        mend = "`ropeway run` starts it, `ropeway service install` does so at each log-in"
+        return Finding.note(PORT, f"{listen} is free: Ropeway does not run", why, mend)
+    who = str(holder) if holder is not None else "another program"
+    why = "Ropeway cannot listen there, and apps talk to that program in its place"
+    mend = "stop that program, or set another `listen` in the configuration and in the apps"
+    return Finding.fault(PORT, f"{listen} is used by {who}", why, mend)
+
+
+def judge_tunnel(answer: PortAnswer | None, seconds: float) -> Finding:
+    """`answer`: to a connection to a name that nobody has; None where there was none in time."""
+    mend = (
+        "the findings about the exit say why; with none of them, start Ropeway again and look at `ropeway service logs`"
+    )
+    if answer is None or "tunnel" in answer.text:
+        return Finding.fault(
+            TUNNEL, "Ropeway runs, and is not connected to the exit", "apps wait and then give up", mend
+        )
+    if answer.status == 502 and "rules say direct" not in answer.text:
+        return Finding.ok(TUNNEL, f"Ropeway is connected: an answer from the exit took {seconds * 1000:.0f} ms")
+    text = answer.text or f"status {answer.status}"
+    return Finding.note(TUNNEL, f"the port answers, which says nothing of the tunnel: {text}")
+
+
+# ---- what apps are told
+
+
+_VARIABLES = ("all_proxy", "https_proxy", "http_proxy")
+#: Schemes by which the app looks names up itself: in curl's words, which most follow.
+_LOOKS_UP = ("socks5", "socks4", "socks")
+
+
+def judge_environment(environ: Mapping[str, str], port: Address) -> list[Finding]:
+    """The variables that programs of a terminal follow."""
+    found = {name: value for name, value in environ.items() if name.lower() in _VARIABLES and value}
+    if not found:
+        text = "no proxy is set in this shell: programs that are started here follow the system's settings or none"
+        return [Finding.ok(SHELL, text)]
+    findings = [finding for name, value in sorted(found.items()) for finding in _judge_variable(name, value, port)]
+    return findings or [Finding.ok(SHELL, f"{', '.join(sorted(found))} lead to Ropeway")]
+
+
+def _judge_variable(name: str, value: str, port: Address) -> list[Finding]:
+    try:
+        url = urlsplit(value if "://" in value else f"http://{value}")
+        host, number = url.hostname or "", url.port
+    except ValueError:
+        return [
+            Finding.note(SHELL, f"{name} is no URL of a proxy", "programs do not agree what it means", f"unset {name}")
+        ]
+    right = f"export {name}={'socks5h' if url.scheme.startswith('socks') else 'http'}://{port}"
+    if number != port.port or host not in (port.host, "localhost", "127.0.0.1", "::1"):
+        why = "programs that are started in this shell go to another proxy, or to none where it is gone"
+        return [Finding.note(SHELL, f"{name} leads to {host}:{number}, which is not Ropeway's port", why, right)]
+    if url.scheme in _LOOKS_UP:
+        why = "with socks5:// they look names up themselves: in the clear, and with the answers of this network"
+        return [Finding.fault(SHELL, f"{name} lets programs resolve names outside of the tunnel", why, right)]
+    return []
+
+
+def judge_dns_port(listen: Listen | None, *, answers: bool, nameservers: Sequence[str], running: bool) -> list[Finding]:
+    """`nameservers`: those of this system, for programs that ask them."""
+    if listen is None:
+        if not nameservers:
+            return []
+        text = f"programs that do not use the proxy ask {', '.join(nameservers)} for names, in the clear"
+        return [Finding.ok(DNS, f"{text}; what goes through Ropeway's port is resolved at the exit")]
+    if running and not answers:
+        why = "it could not be opened, or the tunnel is down"
+        mend = "`ropeway service logs` says why; another program may have the port, then choose another `dns.listen`"
+        return [Finding.fault(DNS, f"the DNS port {listen} does not answer", why, mend)]
+    if str(listen) not in nameservers and listen.host not in nameservers:
+        why = "so their names leave in the clear, also those that the rules send through the tunnel"
+        text = f"the DNS port is on, and the system asks {', '.join(nameservers) or 'nobody'} and not {listen}"
+        return [Finding.note(DNS, text, why, "set it as this system's nameserver (docs/usage.md, Names)")]
+    return [Finding.ok(DNS, f"names are asked for at {listen}")]
+
+
+# ---- who goes around it
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """A connection of a program of this user that leads out of this computer."""
+
+    program: str
+    remote: Address
+
+
+def judge_around(talks: Sequence[Talk], goes_direct: Callable[[Address], bool]) -> list[Finding]:
+    """Names programs, and no destinations."""
+    programs = sorted({talk.program for talk in talks if not goes_direct(talk.remote)})
+    if not programs:
+        return []
+    why = "they do not follow this computer's settings for a proxy, or were started before those were made"
+    mend = "set the proxy in the program itself and start it again (`ropeway apps show NAME` says how), unless that is meant so"
+    return [
+        Finding.note(
+            AROUND, f"connections that the rules send through the tunnel go around it: {', '.join(programs)}", why, mend
+        )
+    ]

@@ -1,0 +1,138 @@
+"""The commands about exits, as a user types them."""
+
+from __future__ import annotations
+
+import io
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import segno
+
+from proxy import config
+from proxy.address_book import AddressBook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from proxy.share import Link
+    from tests.command_line import Done
+
+pytestmark = pytest.mark.usefixtures("log_as_before")
+
+
+@pytest.fixture
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AddressBook:
+    made = AddressBook(tmp_path / "addresses.json")
+    monkeypatch.setattr(AddressBook, "of_user", lambda: made)
+    return made
+
+
+@pytest.fixture
+def links(exit_of_anna: Link) -> list[Link]:
+    return [exit_of_anna, replace(exit_of_anna, host="192.0.2.7", pin=b"\x02" * 32, name="")]
+
+
+@pytest.fixture
+def local(ropeway: Callable[..., Done], tmp_path: Path, links: list[Link], book: AddressBook) -> Path:
+    path = tmp_path / "local.toml"
+    for link in links:
+        assert ropeway("join", "--add", link, "--config", path).code == 0
+    return path
+
+
+def test_the_list(ropeway: Callable[..., Done], local: Path, links: list[Link], book: AddressBook) -> None:
+    done = ropeway("exits", "list", "--config", local)
+    assert (done.code, done.err) == (0, "")
+    assert done.out == "1  anna  exit.example.com:443\n2  -     192.0.2.7:443\n"
+    book.put_first(links[1].pin)
+    ropeway("exits", "use", "2", "--config", local)
+    assert (
+        ropeway("exits", "list", "--config", local)
+        .out.splitlines()[1]
+        .endswith("192.0.2.7:443         preferred, in use last")
+    )
+
+
+def test_exits_that_are_never_used_are_listed_too(ropeway: Callable[..., Done], local: Path) -> None:
+    local.write_text(local.read_text().replace("# only = []", 'only = ["192.0.2.7"]'))
+    assert "443  never used, by local.only\n" in ropeway("exits", "list", "--config", local).out
+
+
+def test_one_goes_first(ropeway: Callable[..., Done], local: Path, links: list[Link]) -> None:
+    done = ropeway("exits", "use", "192.0.2.7", "--config", local)
+    assert (done.code, done.out) == (0, "")
+    assert "192.0.2.7:443 goes first" in done.err
+    if sys.platform != "win32":
+        assert "SIGHUP" in done.err
+    assert [each.link for each in config.load(local).local.exits if each.preferred] == [links[1]]
+    ropeway("exits", "use", "anna", "--config", local)
+    assert [each.link for each in config.load(local).local.exits if each.preferred] == [links[0]]
+
+
+def test_one_gets_a_name(ropeway: Callable[..., Done], local: Path, links: list[Link]) -> None:
+    assert "192.0.2.7:443 is the office now" in ropeway("exits", "rename", "2", "the office", "--config", local).err
+    assert "the office" in ropeway("exits", "list", "--config", local).out
+    assert [each.link for each in config.load(local).local.exits] == [links[0], replace(links[1], name="the office")]
+
+
+def test_they_are_removed(ropeway: Callable[..., Done], local: Path, links: list[Link]) -> None:
+    assert "anna (exit.example.com:443) was removed" in ropeway("exits", "remove", "anna", "--config", local).err
+    assert [each.link for each in config.load(local).local.exits] == [links[1]]
+    assert "none left" in ropeway("exits", "remove", "1", "--config", local).err
+    assert config.load(local).local.exits == ()
+    assert "ropeway join" in ropeway("exits", "list", "--config", local).failure
+
+
+@pytest.mark.parametrize("words", ["use zoe", "remove zoe", "rename zoe x", "rename 1 ''"])
+def test_what_cannot_be_changes_nothing(ropeway: Callable[..., Done], local: Path, words: str) -> None:
+    before = local.read_bytes()
+    line = ropeway("exits", *(word.strip("'") for word in words.split()), "--config", local).failure
+    assert "zoe" in line or "1 to 64" in line
+    assert local.read_bytes() == before
+
+
+@pytest.mark.parametrize("words", ["list", "use x", "remove x", "rename x y"])
+def test_without_a_configuration(ropeway: Callable[..., Done], tmp_path: Path, words: str) -> None:
+    assert "ropeway join" in ropeway("exits", *words.split(), "--config", tmp_path / "none.toml").failure
+
+
+def test_who_joins_another_exit_is_told_how_a_running_one_takes_it(
+    ropeway: Callable[..., Done], tmp_path: Path, links: list[Link]
+) -> None:
+    path = tmp_path / "new.toml"
+    assert "One that runs" not in ropeway("join", links[0], "--config", path).err
+    assert "One that runs" in ropeway("join", "--add", links[1], "--config", path).err
+
+
+# ---- pictures
+
+
+def picture(path: Path, text: object) -> Path:
+    drawing = io.BytesIO()
+    segno.make_qr(str(text), error="l").save(drawing, kind="png", scale=4)
+    path.write_bytes(drawing.getvalue())
+    return path
+
+
+def test_join_by_a_picture(ropeway: Callable[..., Done], tmp_path: Path, links: list[Link]) -> None:
+    pytest.importorskip("zxingcpp")
+    path = tmp_path / "new.toml"
+    assert ropeway("join", picture(tmp_path / "code.png", links[0]), "--config", path).code == 0
+    assert [each.link for each in config.load(path).local.exits] == links[:1]
+
+
+def test_pictures_without_a_link(ropeway: Callable[..., Done], tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    pytest.importorskip("zxingcpp")
+    path = tmp_path / "new.toml"
+    other = picture(tmp_path / "code.png", "https://example.com")
+    assert "of something else" in ropeway("join", other, "--config", path).failure
+    image.new("L", (100, 100), 255).save(other)
+    assert "shows no QR code" in ropeway("join", other, "--config", path).failure
+    other.write_text("hello")
+    assert "cannot be read" in ropeway("join", other, "--config", path).failure
+    assert "begins with ropeway://" in ropeway("join", tmp_path / "nowhere.png", "--config", path).failure
+    assert not path.exists()
