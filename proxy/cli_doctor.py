@@ -63,7 +63,7 @@ def doctor(as_json: JsonOption = False, config: ConfigOption = None) -> None:
 
 
 def walk_to(destination: DestinationArgument, as_json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Go the way of an app to one destination, and say where it ends. Ends with 1 unless it answers."""
+    """Go an app's way to one destination, and say where it ends."""
     import trio
 
     from .address import Address
@@ -106,7 +106,7 @@ def _line(step: Step) -> str:
 
 
 def status(as_json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Say whether Ropeway runs, and whether it is connected to the exit. Ends with 1 unless both are so."""
+    """Say whether it runs, and is connected to its exit."""
     import trio
 
     from .config import load

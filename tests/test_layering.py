@@ -318,7 +318,17 @@ ALLOWED_BESIDE = {
     },
     "proxy.cli": {
         f"proxy.{name}"
-        for name in ("app", "cli_apps", "cli_exit", "cli_exits", "cli_rules", "cli_service", "cli_system", "terminal")
+        for name in (
+            "app",
+            "cli_apps",
+            "cli_doctor",
+            "cli_exit",
+            "cli_exits",
+            "cli_rules",
+            "cli_service",
+            "cli_system",
+            "terminal",
+        )
     },
     "proxy.cli_rules": {"proxy.terminal"},
     "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},

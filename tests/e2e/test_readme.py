@@ -31,6 +31,7 @@ PAGES = (
     "docs/apps.md",
     "docs/system.md",
     "bench/README.md",
+    "docs/doctor.md",
 )
 
 
