@@ -60,7 +60,7 @@ def _listens(sock: socket.socket) -> bool:
     return sys.platform == "win32" or bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
-def is_loopback(sock: socket.socket) -> bool:
+def is_loopback(sock: socket.socket | trio.socket.SocketType) -> bool:
     """Whether only this computer can connect to it."""
     address = ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import ConfigError
-from .terminal import PLAIN, ConfigOption, command, config_path, say, until_interrupted
+from .terminal import PLAIN, ConfigOption, config_path, fixed_port, say, until_interrupted, width
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from .presets import Preset
     from .probe import Finding
     from .protocol.socks import Credentials
-
-WIDEST = 110  # characters; longer lines are hard to read
 
 apps_commands = typer.Typer(
     help="Apps: which are known, what works, what has to be set.",
@@ -42,15 +39,12 @@ def list_apps(context: typer.Context) -> None:
 @apps_commands.command("show")
 def show_app(name: AppName, config: ConfigOption = None) -> None:
     """Say what works of an app, and what has to be set where."""
-    import shutil
-
     from .guide import described
     from .presets import load_presets
 
     preset = load_presets().find(name)
     port, credentials = local_port(config)
-    width = min(shutil.get_terminal_size().columns, WIDEST)
-    print(described(preset, port, credentials=credentials is not None, width=width))
+    print(described(preset, port, credentials=credentials is not None, width=width()))
 
 
 @apps_commands.command("check")
@@ -67,12 +61,12 @@ def check_app(name: AppName, config: ConfigOption = None) -> None:
     preset = load_presets().find(name)
     port, credentials = local_port(config)
     say(_what_is_checked(preset, port))
-    width = max(len(str(address)) for address in preset.hosts)
+    longest = max(len(str(address)) for address in preset.hosts)
     reached = []
 
     def tell(finding: Finding) -> None:
         reached.append(finding.reached)
-        print(f"{str(finding.address).ljust(width)}  {finding}", flush=True)
+        print(f"{str(finding.address).ljust(longest)}  {finding}", flush=True)
 
     connect = partial(connect_through, port, credentials)
     until_interrupted(trio.run, probe_all, connect, preset.hosts, tell)
@@ -90,20 +84,8 @@ def _what_is_checked(preset: Preset, port: Address) -> str:
 
 def local_port(option: Path | None) -> tuple[Address, Credentials | None]:
     """Where apps connect, and what they have to say there, by the configuration or, where there is none, by default. Raises ConfigError."""
-    import ipaddress
-
-    from .address import Address
     from .config import load, parse
-    from .protocol.socks import Credentials
 
     path = config_path(option)
     settings = (load(path) if option or path.exists() else parse({}, path)).local
-    listen = settings.listen
-    if not listen.port:
-        text = "with port 0 it is another one each time; set one, and start"
-        raise ConfigError("local.listen", f"{text} `{command('run', option)}` again")
-    ip = ipaddress.ip_address(listen.host or "127.0.0.1")
-    if ip.is_unspecified:  # it listens everywhere, so here too
-        ip = ipaddress.ip_address("127.0.0.1" if ip.version == 4 else "::1")
-    credentials = Credentials(settings.username, settings.password) if settings.username else None
-    return Address.make(str(ip), listen.port), credentials
+    return fixed_port(settings, option), settings.credentials

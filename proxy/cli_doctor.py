@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import ConfigError, RopewayError, ServiceError
-from .terminal import ConfigOption, command, config_path, say, until_interrupted
+from .terminal import ConfigOption, config_path, fixed_port, say, until_interrupted, width
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
     from .destination_walk import Step
     from .finding import Finding
     from .settings import Config
 
-WIDEST = 110  # characters; longer lines are hard to read
 
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 DestinationArgument = Annotated[
@@ -40,19 +38,12 @@ def doctor(as_json: JsonOption = False, config: ConfigOption = None) -> None:
 
     from .address_book import AddressBook
     from .doctor import Surroundings, examine
-    from .finding import has_fault, lines_of
+    from .finding import has_fault
 
     findings: list[Finding] = []
-    width = _width()
-
-    def tell(finding: Finding) -> None:
-        findings.append(finding)
-        if not as_json:
-            print("\n".join(lines_of(finding, width)), flush=True)
-
-    path = config_path(config)
-    book = AddressBook(_state_folder() / "addresses.json")
-    until_interrupted(trio.run, examine, path, book, tell, Surroundings(looks=(look_at_service, look_at_system_proxy)))
+    around = Surroundings(looks=(look_at_service, look_at_system_proxy))
+    tell = _teller(findings, silent=as_json)
+    until_interrupted(trio.run, examine, config_path(config), AddressBook.of_user(), tell, around)
     if as_json:
         print(json.dumps({"findings": [finding.plain() for finding in findings]}, indent=1))
     faults = sum(finding.kind.value == "fault" for finding in findings)
@@ -69,7 +60,6 @@ def walk_to(destination: DestinationArgument, as_json: JsonOption = False, confi
     from .address import Address
     from .config import load
     from .destination_walk import DestinationWalk
-    from .doctor import port_of
     from .presets import load_presets
     from .rule_files import RuleFiles
 
@@ -78,13 +68,8 @@ def walk_to(destination: DestinationArgument, as_json: JsonOption = False, confi
         address = Address.parse(destination, 443)
     except ValueError as error:
         raise ConfigError("HOST[:PORT]", str(error)) from None
-    place = port_of(settings.local)
-    if place is None:
-        raise ConfigError(
-            "local.listen",
-            f"with port 0 it is another one each time; set one, and start `{command('run', config)}` again",
-        )
-    walk = DestinationWalk(*place, RuleFiles(settings.rules, load_presets()).read())
+    port = fixed_port(settings.local, config)
+    walk = DestinationWalk(port, settings.local.credentials, RuleFiles(settings.rules, load_presets()).read())
     steps: list[Step] = []
 
     def tell(step: Step) -> None:
@@ -111,25 +96,30 @@ def status(as_json: JsonOption = False, config: ConfigOption = None) -> None:
 
     from .config import load
     from .doctor import Surroundings, is_connected, look_at_port
-    from .finding import lines_of
 
     settings = load(config_path(config))
     findings: list[Finding] = []
-    width = _width()
-
-    def tell(finding: Finding) -> None:
-        findings.append(finding)
-        if not as_json:
-            print("\n".join(lines_of(finding, width)), flush=True)
-
-    until_interrupted(
-        trio.run, look_at_port, settings, tell, Surroundings(looks=(look_at_service, look_at_system_proxy))
-    )
+    around = Surroundings(looks=(look_at_service, look_at_system_proxy))
+    until_interrupted(trio.run, look_at_port, settings, _teller(findings, silent=as_json), around)
     connected = is_connected(findings)
     if as_json:
         print(json.dumps({"connected": connected, "findings": [each.plain() for each in findings]}, indent=1))
     if not connected:
         raise typer.Exit(1)
+
+
+def _teller(findings: list[Finding], *, silent: bool) -> Callable[[Finding], None]:
+    """Keeps each finding, and prints it as soon as it is there."""
+    from .finding import lines_of
+
+    columns = width()
+
+    def tell(finding: Finding) -> None:
+        findings.append(finding)
+        if not silent:
+            print("\n".join(lines_of(finding, columns)), flush=True)
+
+    return tell
 
 
 def look_at_service(settings: Config) -> Sequence[Finding]:
@@ -169,15 +159,3 @@ def look_at_system_proxy(_settings: Config) -> Sequence[Finding]:
     except RopewayError as error:
         return [Finding.note(SYSTEM, f"its state is not known: {error}")]
     return [Finding.ok(SYSTEM, lines)]
-
-
-def _width() -> int:
-    import shutil
-
-    return min(shutil.get_terminal_size().columns, WIDEST)
-
-
-def _state_folder() -> Path:
-    import platformdirs
-
-    return platformdirs.user_state_path("ropeway", appauthor=False)

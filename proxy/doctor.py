@@ -23,7 +23,6 @@ from .finding import Finding
 from .finding import Kind as Severity
 from .nameservers import system_nameservers
 from .port_holder import holder_of
-from .protocol.socks import Credentials
 from .rule_terms import Network
 from .rules import Kind
 from .talks import read_talks
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from .local_check import Loaded, Talk
     from .nameservers import ReadNameservers
     from .port_holder import Holder
+    from .protocol.socks import Credentials
     from .ruleset import Ruleset
     from .settings import Config, Listen, LocalSettings
     from .share import Link
@@ -128,14 +128,8 @@ def _named(finding: Finding, exit_name: str) -> Finding:
 
 def port_of(settings: LocalSettings) -> tuple[Address, Credentials | None] | None:
     """Where apps connect on this computer, and what they have to say; None where it is another port each time."""
-    listen = settings.listen
-    if not listen.port:
-        return None
-    ip = ipaddress.ip_address(listen.host or "127.0.0.1")
-    if ip.is_unspecified:  # it listens everywhere, so here too
-        ip = ipaddress.ip_address("127.0.0.1" if ip.version == 4 else "::1")
-    credentials = Credentials(settings.username, settings.password) if settings.username else None
-    return Address.make(str(ip), listen.port), credentials
+    here = settings.listen.here
+    return (here, settings.credentials) if here is not None else None
 
 
 async def look_at_port(config: Config, tell: Tell, around: Surroundings | None = None) -> bool:

@@ -19,7 +19,6 @@ from .local_side import LocalSide
 from .network import watch_network
 from .own_site import OwnSite, PacFile
 from .preference import Pattern as ExitName
-from .protocol.socks import Credentials
 from .start import Start
 from .system_proxy import memory_of_this_user, of_this_user
 from .tls import looks_like_a_browser
@@ -56,9 +55,7 @@ async def serve_local_side(
     side.dns = config.dns
     listeners = activation.listeners(start.sockets) or await listen(settings.listen, "local.listen")
     side.routing.own_ports = {listener.socket.getsockname()[1] for listener in listeners}
-    side.routing.shared = not all(
-        ipaddress.ip_address(listener.socket.getsockname()[0]).is_loopback for listener in listeners
-    )
+    side.routing.shared = not all(activation.is_loopback(listener.socket) for listener in listeners)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(side.reload_on_hangup, path)
         await nursery.start(side.exits.run)
@@ -109,7 +106,6 @@ async def serve_port(
     *,
     task_status: trio.TaskStatus[object],
 ) -> None:
-    credentials = Credentials(settings.username, settings.password) if settings.username else None
     hosts = frozenset(listener.socket.getsockname()[0] for listener in listeners)
     pac = PacFile(lambda: side.routing.router.ruleset, secret=side.routing.shared)
     relay = UDPRelay(
@@ -118,7 +114,7 @@ async def serve_port(
     await serve_local(
         listeners,
         side.routing.choose,
-        credentials,
+        settings.credentials,
         associate=relay.serve if settings.max_associations else None,
         max_connections=settings.max_connections,
         connections=side.connections,

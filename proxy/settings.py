@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from . import telemetry
+from .address import Address
 from .config_tables import UserTable
 from .errors import ConfigError
 from .keys import UserKey, to_base64
+from .protocol.socks import Credentials
 from .share import Link
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .address import Address
     from .preference import ChosenExit
     from .rules import RuleSettings
 
@@ -45,6 +46,16 @@ class Listen:
             return cls(str(ipaddress.ip_address(literal)), int(port))
         except ValueError:
             raise ValueError("it needs an IP address of this machine, or none for all, as in :443") from None
+
+    @property
+    def here(self) -> Address | None:
+        """Where programs of this computer reach it; None where it is another port each time."""
+        if not self.port:
+            return None
+        ip = ipaddress.ip_address(self.host or "127.0.0.1")
+        if ip.is_unspecified:  # it listens everywhere, so here too
+            ip = ipaddress.ip_address("127.0.0.1" if ip.version == 4 else "::1")
+        return Address.make(str(ip), self.port)
 
     @property
     def is_loopback(self) -> bool:
@@ -108,6 +119,11 @@ class LocalSettings:
     max_associations: int
     datagram_age: float
     memory: int
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """What apps have to say, if anything."""
+        return Credentials(self.username, self.password) if self.username else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .address import Address
+    from .settings import LocalSettings
+
+_WIDEST = 110  # characters; longer lines are hard to read
 PLAIN: dict[str, Any] = {  # rich would take half of the time that `ropeway --help` may take
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
@@ -61,3 +67,19 @@ def until_interrupted(part: Callable[..., None], *arguments: object) -> None:
 def _first(group: BaseExceptionGroup[OSError]) -> OSError:
     inner = group.exceptions[0]
     return inner if isinstance(inner, OSError) else _first(inner)
+
+
+def width() -> int:
+    """How many characters a line may have."""
+    import shutil
+
+    return min(shutil.get_terminal_size().columns, _WIDEST)
+
+
+def fixed_port(settings: LocalSettings, option: Path | None) -> Address:
+    """Where apps of this computer connect. Raises ConfigError where that is another port each time."""
+    here = settings.listen.here
+    if here is None:
+        text = "with port 0 it is another one each time; set one, and start"
+        raise ConfigError("local.listen", f"{text} `{command('run', option)}` again")
+    return here

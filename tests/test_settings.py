@@ -9,6 +9,7 @@ import pytest
 from proxy import config
 from proxy.errors import ConfigError
 from proxy.keys import UserKey
+from proxy.protocol.socks import Credentials
 from proxy.settings import Config, Listen, User
 
 ANNA = User("anna", UserKey(b"\x01" * 8, b"\x02" * 32))
@@ -77,3 +78,25 @@ def test_a_link_that_would_be_too_long() -> None:
     settings = parsed(f'[exit]\nhost = "exit.example.com"\naddresses = {addresses}').exit
     with pytest.raises(ConfigError, match=r"^exit\.addresses: it would be longer"):
         settings.link(ANNA, PIN)
+
+
+@pytest.mark.parametrize(
+    ("listen", "here"),
+    [
+        ("127.0.0.1:1080", "127.0.0.1:1080"),
+        ("[::1]:1", "[::1]:1"),
+        (":1080", "127.0.0.1:1080"),
+        ("0.0.0.0:1080", "127.0.0.1:1080"),
+        ("[::]:1080", "[::1]:1080"),
+        ("192.0.2.1:1080", "192.0.2.1:1080"),
+        ("127.0.0.1:0", "None"),
+    ],
+)
+def test_where_programs_of_this_computer_reach_it(listen: str, here: str) -> None:
+    assert str(Listen.parse(listen).here) == here
+
+
+def test_what_apps_have_to_say() -> None:
+    assert parsed("").local.credentials is None
+    written = parsed('[local]\nusername = "anna"\npassword = "secret"\n').local
+    assert written.credentials == Credentials("anna", "secret")
