@@ -8,7 +8,7 @@ as one that does not where it is for direct. No name is ever looked up, and noth
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .rule_tables import literal_in
@@ -56,42 +56,26 @@ def pac_text(rules: Iterable[tuple[Term, Kind]], default: Kind, port: Address) -
 
 
 @dataclass(slots=True)
-class _Step:
+class _Step(AnyOf):
     """Rules one after the other that all go directly, or all do not. The order within it does not matter."""
 
-    direct: bool
-    exact: list[str] = field(default_factory=list)
-    suffixes: list[str] = field(default_factory=list)
-    keywords: list[str] = field(default_factory=list)
-    networks: list[IPNetwork] = field(default_factory=list)
-    others: list[Term] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.exact or self.suffixes or self.keywords or self.networks or self.others)
+    direct: bool = False
 
     @property
     def size(self) -> int:
         return sum(map(len, self.exact)) + sum(map(len, self.suffixes)) + 100 * (len(self.keywords) + len(self.others))
 
     def add(self, term: Term) -> None:
-        match term:
-            case Exact(name):
-                self.exact.append(name)
-            case Suffix(name):
-                self.suffixes.append(name)
-            case Keyword(word):
-                self.keywords.append(word)
-            case Within(network):
-                self.networks.append(network)
-            case AnyOf():
-                self.exact += term.exact
-                self.suffixes += term.suffixes
-                self.keywords += term.keywords
-                self.networks += term.networks
-                for other in term.others:
-                    self.add(other)
-            case _:
-                self.others.append(term)
+        """A list goes in entry by entry."""
+        if not isinstance(term, AnyOf):
+            AnyOf.add(self, term)  # a dataclass with slots is another class than the one that super() means
+            return
+        self.exact += term.exact
+        self.suffixes += term.suffixes
+        self.keywords += term.keywords
+        self.networks += term.networks
+        for other in term.others:
+            self.add(other)
 
     def shrink(self) -> bool:
         """Leaves out most of it, the longest names first. Returns whether there was something."""
@@ -108,7 +92,7 @@ def _steps(rules: Iterable[tuple[Term, Kind]]) -> list[_Step]:
     for term, kind in rules:
         direct = kind is Kind.DIRECT
         if not steps or steps[-1].direct is not direct:
-            steps.append(_Step(direct))
+            steps.append(_Step(direct=direct))
         steps[-1].add(term)
     return steps
 
@@ -123,7 +107,7 @@ def _needed(steps: list[_Step], default: Kind) -> list[_Step]:
             needed.append(step)
         elif later.everything or later.names or later.addresses:
             exact, suffixes = filter(later.meet, step.exact), filter(later.meet, step.suffixes)
-            needed.append(_Step(False, list(exact), list(suffixes), step.keywords, step.networks, step.others))
+            needed.append(_Step(list(exact), list(suffixes), step.keywords, step.networks, step.others))
     return [step for step in reversed(needed) if step]
 
 

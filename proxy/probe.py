@@ -7,24 +7,23 @@ port has forgotten that it worked lately and waits for the truth; and where that
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import trio
 
-from .address import Address
 from .errors import LocalPortError, OpenError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from .address import Address
+    from .opener import OpenStream
 
 # Our choices.
 #: Seconds for all that is done with one destination; an exit gives up after 10 s, so by then its answer is there.
 ANSWER_LIMIT = 15.0
 AT_ONCE = 16
-
-OpenStream: TypeAlias = Callable[[Address], Awaitable[trio.abc.HalfCloseableStream]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import typer
 
 from .address import Address
 from .config import parse
+from .dialer import source_towards
 from .errors import ConfigError
 from .settings import Folder
 from .share import check_label
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Addresses that are meant for examples (RFC 5737, RFC 3849), and to which nothing is sent: which of ours would be the sender's?
-_FAR = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+_FAR = (ipaddress.IPv4Address("192.0.2.1"), ipaddress.IPv6Address("2001:db8::1"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,7 @@ def _check_website(text: str, path: Path) -> None:
 def own_addresses() -> list[str]:
     """Under which this machine is on the Internet, as far as it can know: none behind a NAT. Nothing is sent to find out."""
     found = []
-    for family, far in _FAR.items():
-        # A datagram socket that is connected has an address, and nothing has been sent yet.
-        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((far, 9))
-            found.append(probe.getsockname()[0])
-    return [address for address in found if ipaddress.ip_address(address).is_global]
+    for far in _FAR:
+        with contextlib.suppress(OSError):  # no such family here
+            found.append(source_towards(far))
+    return [str(address) for address in found if address is not None and address.is_global]

@@ -62,13 +62,14 @@ class Routing:
             call()
 
     async def _associate(self) -> Association:
-        return self.udp.associate(Policy(lambda ip: not self._is_kept(ip), self._dialer.lookup))
-
-    def _is_kept(self, ip: IPAddress) -> bool:
-        return self.shared and (ip.is_loopback or is_own(ip))
+        return self.udp.associate(Policy(lambda ip: not (self.shared and _is_here(ip)), self._dialer.lookup))
 
     async def _open_socket(self, ip: IPAddress, port: int) -> trio.SocketStream:
         """Not to this program's own port: an app that is told to go there would go round in circles. Raises OSError."""
-        if self._is_kept(ip) or (port in self.own_ports and (ip.is_loopback or is_own(ip))):
+        if (self.shared or port in self.own_ports) and _is_here(ip):
             raise ConnectionRefusedError(errno.ECONNREFUSED, "this is not for apps")
         return await open_socket(ip, port)
+
+
+def _is_here(ip: IPAddress) -> bool:
+    return ip.is_loopback or is_own(ip)

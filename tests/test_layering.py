@@ -248,6 +248,7 @@ ALLOWED_BESIDE = {
     "proxy.pac": {"proxy.rule_tables", "proxy.rule_terms", "proxy.rules"},
     "proxy.connections": {"proxy.idleness"},
     "proxy.opener": {"proxy.connections", "proxy.relay"},
+    "proxy.probe": {"proxy.opener"},
     "proxy.relay": {"proxy.connections", "proxy.tcp"},
     "proxy.tls": {"proxy.tcp"},
     "proxy.share": {"proxy.keys"},
