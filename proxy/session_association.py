@@ -28,7 +28,6 @@ class SessionAssociation(Association):
         self._core = core
         self._arrived: DatagramQueue[tuple[Address, bytes]] = DatagramQueue(session.mux.budget)
         self._readable = Wakeup()
-        self._scope: trio.CancelScope | None = None
         self._closed = False
 
     def __repr__(self) -> str:
@@ -65,12 +64,6 @@ class SessionAssociation(Association):
                 return arrived
             await self._readable.wait()
 
-    def cancel_when_reset(self, scope: trio.CancelScope) -> None:
-        """So that whoever is stuck elsewhere is told as well."""
-        self._scope = scope
-        if self._core.reset is not None:
-            scope.cancel()
-
     def reset(self, reason: Reason, text: str = "") -> None:
         """Ends it, and tells the other side why. Twice is the same as once."""
         self._closed = True
@@ -90,12 +83,7 @@ class SessionAssociation(Association):
             self._arrived.put((address, data), len(data), trio.current_time())
             self._readable.wake()
 
-    def wake_reader(self) -> None:
-        """Nobody waits for the exit's OPENED: datagrams go at once."""
-
     def wake_all(self) -> None:
         """It was reset or closed."""
         self._arrived.clear()
         self._readable.wake()
-        if self._scope is not None and self._core.reset is not None:
-            self._scope.cancel()

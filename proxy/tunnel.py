@@ -124,6 +124,7 @@ class Tunnel:
         self._key = key
         self._openings = Openings()
         self._known_good = KnownGood()
+        self._datagram_age = datagram_age
         self._session = self._new_session()
         self.adjust(connect_wait=connect_wait, waiting_time=waiting_time, rotation=rotation, datagram_age=datagram_age)
         self._token = NO_TOKEN
@@ -165,6 +166,7 @@ class Tunnel:
 
     def _new_session(self) -> Session:
         mux = Mux(opens=True, now=trio.current_time(), max_streams=MAX_STREAMS, budget=self._budget)
+        mux.drop_after(self._datagram_age)
         return Session(mux, refused=self._known_good.discard)
 
     # ---- streams
@@ -310,7 +312,6 @@ class Tunnel:
         """Resets the streams of the session, and makes another one for those that come."""
         self._session.lost(why)
         self._session = self._new_session()
-        self._session.mux.drop_after(self._datagram_age)
         self._token = NO_TOKEN
 
     # ---- carriers

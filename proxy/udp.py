@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -82,9 +82,10 @@ class UDP:
     def forget(self, association: SocketAssociation) -> None:
         self._open.discard(association)
 
-    def begin(self, task: Callable[[str], object], host: str) -> None:
+    def begin(self, task: Callable[[str], Awaitable[None]], host: str) -> None:
+        """Runs it on its own."""
         assert self._nursery is not None, "it does not run"
-        self._nursery.start_soon(task, host)  # type: ignore[arg-type]  # an async method of an association
+        self._nursery.start_soon(task, host)
 
 
 class _Name:
@@ -107,9 +108,8 @@ class SocketAssociation(Association):
         self._made = Wakeup()
         self._used_at = trio.current_time()
         self._names: dict[str, _Name] = {}
-        self._judged: dict[
-            IPAddress, tuple[bool, float]
-        ] = {}  # and until when that holds: this machine's addresses change
+        # And until when that holds: this machine's addresses change.
+        self._judged: dict[IPAddress, tuple[bool, float]] = {}
         self._closed = False
 
     def __repr__(self) -> str:
@@ -170,9 +170,8 @@ class SocketAssociation(Association):
     def _send_to(self, ip: IPAddress, port: int, data: bytes) -> None:
         if not self._may_send_to(ip):
             return
-        with contextlib.suppress(
-            OSError
-        ):  # no descriptor, no route, too long, a full buffer, a refusal of an earlier one
+        # No descriptor, no route, too long, a full buffer, a refusal of an earlier one.
+        with contextlib.suppress(OSError):
             if self._socket is None:
                 self._socket = _open_socket()
                 self._made.wake()
@@ -203,9 +202,8 @@ class SocketAssociation(Association):
             name = self._names[address.host] = _Name(self._udp.budget)
         if now < name.until:
             if name.ip is not None:
-                name.until = (
-                    now + _NAME_LIFE
-                )  # a conversation does not move to another server in the middle, nor wait there
+                # A conversation does not move to another server in the middle, nor wait there.
+                name.until = now + _NAME_LIFE
                 self._send_to(name.ip, address.port, data)
             return
         name.waiting.put((address.port, data), len(data), now)

@@ -1,4 +1,4 @@
-"""The associations of a session, and the datagrams on them (docs/protocol.md, section 6)."""
+"""The associations of a session, and the datagrams on them (docs/protocol.md, section 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An association of a session: a stream of the table that carries datagrams and no bytes (docs/protocol.md, section 6)."""
+"""An association of a session: a stream of the table that carries datagrams and no bytes (docs/protocol.md, section 5)."""
 
 from __future__ import annotations
 

@@ -72,12 +72,10 @@ class Outbox:
         self.datagrams = DatagramSchedule()
         self.flight = Flight(0, 0.0)
         self.marks = Marks()
-        self._marked = self._asked = (
-            0  # the last mark before what was taken last, and the last one before the last PING that measures
-        )
-        self._streams_turn = self._this_turn = (
-            False  # whether bulk of streams goes before floods; and did so in what is taken now
-        )
+        # The last mark before what was taken last, and the last one before the last PING that measures.
+        self._marked = self._asked = 0
+        # Whether bulk of streams goes before floods; and did so in what is taken now.
+        self._streams_turn = self._this_turn = False
 
     def carrier_made(self, now: float, *, held: bool) -> None:
         """Unreliable frames belong to the carrier that they were made for. Where the log is to be rewound, do it before or call `take_off`."""
