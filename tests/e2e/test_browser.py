@@ -20,6 +20,8 @@ from tests.e2e.servers import websocket_echo
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.e2e.browser import Browser
+    from tests.e2e.firefox import Firefox
     from tests.e2e.machine import Programs
     from tests.e2e.pairs import Pair
     from tests.e2e.servers import Authority, Nginx
@@ -90,14 +92,18 @@ def pixels(png: bytes) -> tuple[int, int, bytes]:
     return width, height, zlib.decompress(data)
 
 
+def check_all_arrives(browser: Browser | Firefox, nginx: Nginx, page: str, echo_port: int) -> None:
+    browser.load(nginx.url("https", f"{page}/index.html"))
+    assert browser.run(_ARRIVED) == [20, 20, 60]
+    assert browser.run(_ECHO % f"wss://localhost:{echo_port}/") == ["hello", 300_000, True]
+
+
 @pytest.mark.parametrize("scheme", ["socks5", "http"])
 def test_a_page_with_a_hundred_resources(
     programs: Programs, pair: Pair, nginx: Nginx, authority: Authority, page: str, folder: Path, scheme: str
 ) -> None:
     with open_browser(programs, folder, pair.local.url(scheme)) as browser, websocket_echo(authority) as echo_port:
-        browser.load(nginx.url("https", f"{page}/index.html"))
-        assert browser.run(_ARRIVED) == [20, 20, 60]
-        assert browser.run(_ECHO % f"wss://localhost:{echo_port}/") == ["hello", 300_000, True]
+        check_all_arrives(browser, nginx, page, echo_port)
         width, height, data = pixels(browser.screenshot())
     requests = [line.split() for line in nginx.requests(f"/{page}/")]
     assert {status for _, _, status, *_ in requests} == {"200"}
@@ -125,9 +131,7 @@ def test_firefox(
     programs: Programs, pair: Pair, nginx: Nginx, authority: Authority, page: str, folder: Path, scheme: str
 ) -> None:
     with open_firefox(programs, folder, pair.local.url(scheme)) as browser, websocket_echo(authority) as echo_port:
-        browser.load(nginx.url("https", f"{page}/index.html"))
-        assert browser.run(_ARRIVED) == [20, 20, 60]
-        assert browser.run(_ECHO % f"wss://localhost:{echo_port}/") == ["hello", 300_000, True]
+        check_all_arrives(browser, nginx, page, echo_port)
     requests = [line.split() for line in nginx.requests(f"/{page}/")]
     assert {status for _, _, status, *_ in requests} == {"200"}
     assert len({path for _, path, *_ in requests}) == 1 + RESOURCES

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 
 from tests.e2e.apps import connect_by_socks
+from tests.lab.programs import receive_exactly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -81,17 +82,6 @@ class Association:
 
     def close(self) -> None:
         self._socket.close()
-
-
-async def receive_exactly(stream: trio.abc.ReceiveStream, size: int) -> bytes:
-    """Raises EOFError."""
-    data = bytearray()
-    while len(data) < size:
-        chunk = await stream.receive_some(size - len(data))
-        if not chunk:
-            raise EOFError(f"the end after {len(data)} of {size} bytes")
-        data += chunk
-    return bytes(data)
 
 
 async def ask_for_association(control: trio.SocketStream) -> Where:

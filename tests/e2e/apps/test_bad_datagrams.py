@@ -20,13 +20,13 @@ from tests.e2e.apps.socks_udp import (
     associate,
     datagram_socket,
     header,
-    receive_exactly,
     split,
     wait_for_tunnel,
 )
 from tests.e2e.machine import wait_until
 from tests.e2e.pairs import start_pair
 from tests.e2e.servers import make_body
+from tests.lab.programs import receive_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

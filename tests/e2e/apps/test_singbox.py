@@ -10,7 +10,8 @@ import trio
 
 from tests.e2e.apps.echo import HOST, tcp_echo, udp_echo
 from tests.e2e.apps.singbox import start_singbox
-from tests.e2e.apps.socks_udp import datagram_socket, receive_exactly, wait_for_tunnel
+from tests.e2e.apps.socks_udp import datagram_socket, wait_for_tunnel
+from tests.lab.programs import receive_exactly
 
 if TYPE_CHECKING:
     from pathlib import Path
