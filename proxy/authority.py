@@ -67,7 +67,7 @@ def register(directory: str, domain: str, email: str, *, agreed: bool) -> Accoun
 
         key = JWKEC(key=ec.generate_private_key(ec.SECP256R1()))
         client = _client(directory, key)
-        terms = client.directory.meta.terms_of_service if "meta" in client.directory else None
+        terms = getattr(getattr(client.directory, "meta", None), "terms_of_service", None)
         if terms and not agreed:
             raise AuthorityError(f"the authority has terms: read {terms} and say --agree")
         wanted = messages.NewRegistration.from_data(email=email or None, terms_of_service_agreed=True)
@@ -142,7 +142,8 @@ def _answer(
         if said.get("type") == "tls-alpn-01":
             proof = f"{said['token']}.{_thumbprint(key)}"  # RFC 8555, section 8.1
             proofs.enter_context(prove(authorization.body.identifier.value, proof))
-            client.answer_challenge(body, challenges.ChallengeResponse())
+            # What is sent is {}, as for every kind of challenge; a response without a field would be sent as nothing, which only asks.
+            client.answer_challenge(body, challenges.HTTP01Response(key_authorization=proof))
             return
     raise AuthorityError("the authority does not offer to look at the exit's own port (TLS-ALPN-01)")
 

@@ -52,6 +52,7 @@ def show_certificate(  # over the budget of parameters: each is an option of the
 
     settings = load(config_path(config)).exit
     account = settings.certificate.with_name(_ACCOUNT)
+    der_in(settings.certificate)  # an exit has to be there: nothing is asked for one that is not
     if acme is not None:
         from .authority import LETS_ENCRYPT, register
 
@@ -111,8 +112,8 @@ def _proof(beside: Path, domain: str, proof: str) -> Iterator[None]:
     from .challenge import FILE_NAME, answer_to
 
     path = beside.with_name(FILE_NAME)
-    _keep_for_owner_of(beside, path, answer_to(domain, proof))
     try:
+        _keep_for_owner_of(beside, path, answer_to(domain, proof))
         yield
     finally:
         path.unlink(missing_ok=True)

@@ -99,7 +99,7 @@ class Peers:
 class InPieces(trio.abc.Stream):
     """What is sent arrives in pieces of this size."""
 
-    def __init__(self, stream: trio.testing.MemoryStapledStream, step: int) -> None:
+    def __init__(self, stream: trio.abc.Stream, step: int) -> None:
         self.stream, self.step = stream, step
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
