@@ -163,6 +163,7 @@ LAYERS: list[set[str]] = [
         "proxy.cli_exits",
         "proxy.cli_certificate",
         "proxy.authority",
+        "proxy.manual",
         "proxy.completion",
         "proxy.exit_setup",
         "proxy.qr_picture",
@@ -343,6 +344,7 @@ ALLOWED_BESIDE = {
     "proxy.cli_exits": {"proxy.completion", "proxy.qr_picture", "proxy.terminal"},
     "proxy.completion": {"proxy.terminal"},
     "proxy.questions": {"proxy.terminal"},
+    "proxy.manual": {"proxy.cli"},
     "proxy.__main__": {"proxy.cli"},
 }
 IMPURE = {
