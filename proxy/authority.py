@@ -46,7 +46,7 @@ class Account:
         try:
             found = json.loads(text)
             account = cls(*(found[name] for name in cls.__slots__))
-        except (TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"it is no account: {error}") from None
         if not all(isinstance(getattr(account, name), str) for name in cls.__slots__):
             raise ValueError("it is no account: something is no text")

@@ -7,6 +7,7 @@ RopewayError                one line for the user
   CarrierError              no carrier can be made: the exit, the network, the key or somebody in between
   ServiceError              the system's supervisor of services is missing or refuses
   AuthorityError            an authority does not sign a certificate, or cannot be asked
+  DesktopError              the system's proxy settings cannot be read or changed
 LocalProtocolError          our own caller asked for something that the protocol forbids: a bug
 RemoteProtocolError         the peer broke the protocol: its session or connection ends
 """
@@ -88,6 +89,10 @@ class ServiceError(RopewayError):
 
 class AuthorityError(RopewayError):
     """An authority for certificates refuses, or cannot be reached; the text says why, in its own words where it has some."""
+
+
+class DesktopError(RopewayError):
+    """The system's proxy settings cannot be read or changed; the text says what to do."""
 
 
 class LocalProtocolError(Exception):

@@ -54,7 +54,7 @@ def test_an_account_is_kept() -> None:
     | st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)).map(str)
 )
 def test_what_is_no_account(text: str) -> None:
-    with pytest.raises(ValueError, match=r"no account|JSON|line 1"):
+    with pytest.raises(ValueError, match="no account"):
         Account.parse(text)
 
 

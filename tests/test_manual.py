@@ -43,7 +43,7 @@ def test_the_formatter_has_no_complaint() -> None:
     groff = shutil.which("groff")
     if groff is None:
         pytest.skip("groff is not installed")
-    argv = [groff, "-man", "-Tascii", "-ww", str(PATH)]
+    argv = [groff, "-man", "-Tascii", "-P-cbou", "-ww", str(PATH)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert "--allow-private" in done.stdout
