@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from .finding import Finding
@@ -35,7 +37,10 @@ class Certificate:
     def read(cls, der: bytes) -> Self:
         """Raises ValueError where it cannot be read."""
         try:
-            found = x509.load_der_x509_certificate(der)
+            with warnings.catch_warnings():
+                # The library warns of what later versions of it will not read; that is not for people.
+                warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+                found = x509.load_der_x509_certificate(der)
             return cls(
                 _names(found),
                 _name_of(found.issuer),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import ConfigError, ServiceError
+from .errors import ConfigError, RopewayError, ServiceError
 from .terminal import ConfigOption, command, config_path, say, until_interrupted
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def doctor(as_json: JsonOption = False, config: ConfigOption = None) -> None:
 
     path = config_path(config)
     book = AddressBook(_state_folder() / "addresses.json")
-    until_interrupted(trio.run, examine, path, book, tell, Surroundings(looks=(look_at_service,)))
+    until_interrupted(trio.run, examine, path, book, tell, Surroundings(looks=(look_at_service, look_at_system_proxy)))
     if as_json:
         print(json.dumps({"findings": [finding.plain() for finding in findings]}, indent=1))
     faults = sum(finding.kind.value == "fault" for finding in findings)
@@ -122,7 +122,9 @@ def status(as_json: JsonOption = False, config: ConfigOption = None) -> None:
         if not as_json:
             print("\n".join(lines_of(finding, width)), flush=True)
 
-    until_interrupted(trio.run, look_at_port, settings, tell, Surroundings(looks=(look_at_service,)))
+    until_interrupted(
+        trio.run, look_at_port, settings, tell, Surroundings(looks=(look_at_service, look_at_system_proxy))
+    )
     connected = is_connected(findings)
     if as_json:
         print(json.dumps({"connected": connected, "findings": [each.plain() for each in findings]}, indent=1))
@@ -149,6 +151,24 @@ def look_at_service(settings: Config) -> Sequence[Finding]:
             return [Finding.fault(SERVICE, f"does not run: {state.failure}", why, mend)]
         return [Finding.note(SERVICE, "is installed and stopped", "", "`ropeway service start` starts it")]
     return []
+
+
+def look_at_system_proxy(_settings: Config) -> Sequence[Finding]:
+    """Whether the desktop's programs are sent here, or to a port at which nobody listens."""
+    from .finding import Finding
+    from .local_check import SYSTEM
+    from .system_proxy import listens, memory_of_this_user, of_this_user
+
+    try:
+        proxy = of_this_user(memory_of_this_user())
+        lines = "; ".join(proxy.status(listens)).removesuffix(".")
+        if proxy.is_dead(listens):
+            why = "programs that follow the system's settings reach nothing"
+            mend = "start Ropeway, or `ropeway system-proxy off` brings back what was set before"
+            return [Finding.fault(SYSTEM, lines, why, mend)]
+    except RopewayError as error:
+        return [Finding.note(SYSTEM, f"its state is not known: {error}")]
+    return [Finding.ok(SYSTEM, lines)]
 
 
 def _width() -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .ruleset import Ruleset
     from .settings import Config, Listen
 
-CONFIGURATION, RULES, PORT, TUNNEL, SHELL, DNS, AROUND, SERVICE = (
+CONFIGURATION, RULES, PORT, TUNNEL, SHELL, DNS, AROUND, SERVICE, SYSTEM = (
     "configuration",
     "rules",
     "port",
@@ -34,6 +34,7 @@ CONFIGURATION, RULES, PORT, TUNNEL, SHELL, DNS, AROUND, SERVICE = (
     "dns",
     "around",
     "service",
+    "system proxy",
 )
 
 

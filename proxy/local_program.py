@@ -53,6 +53,7 @@ async def serve_local_side(
             "utls is not installed: carriers work, but they look like Python and not like a browser from outside"
         )
     side = LocalSide(settings, config.rules, AddressBook.of_user())
+    side.dns = config.dns
     listeners = activation.listeners(start.sockets) or await listen(settings.listen, "local.listen")
     side.routing.own_ports = {listener.socket.getsockname()[1] for listener in listeners}
     side.routing.shared = not all(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .address_book import AddressBook
     from .preference import ChosenExit
     from .rules import RuleSettings
-    from .settings import Config, LocalSettings
+    from .settings import Config, DnsSettings, LocalSettings
     from .share import Link
 
 log = telemetry.logger("local_side")
@@ -39,7 +39,7 @@ log = telemetry.logger("local_side")
 Identity: TypeAlias = Hashable
 
 #: These are used once, at the start.
-_NEEDS_RESTART = ("listen", "username", "password", "max_connections")
+_NEEDS_RESTART = ("listen", "username", "password", "max_connections", "max_associations")
 
 
 def check_exits(config: Config) -> None:
@@ -62,6 +62,7 @@ class LocalSide:
         self.exits = Exits(self._routes(), connect_wait=settings.connect_wait)
         self.routing = Routing(rules, self.exits, datagram_age=settings.datagram_age)
         self.connections = Connections()
+        self.dns: DnsSettings | None = None  # what is served, if anything is known of that
 
     def change(self, settings: LocalSettings) -> None:
         """These settings hold from now on, but for those that the log says need a restart."""
@@ -92,6 +93,8 @@ class LocalSide:
             return
         config.log.apply()
         self.change(config.local)
+        if self.dns is not None and config.dns != self.dns:
+            log.warning("what changed in [dns] holds when `ropeway run` is started again")
         log.info("the configuration was read again")
 
     async def reload_on_hangup(self, path: Path) -> None:

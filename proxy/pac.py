@@ -263,7 +263,7 @@ def _quoted(text: str) -> str:
 
 
 #: `t` makes a table of names, with a dot before each so that none is a word of the language; `e` and `f` find a name in it, and one of those that
-#: it is below; `k` finds parts of a name, and `n` pairs of a first address and a number of addresses.
+#: it is below; an address in another spelling than usual goes to the proxy, where the rules judge it; `k` finds parts of a name, and `n` pairs of a first address and a number of addresses.
 _TEMPLATE = """\
 var P="PROXY {port}; SOCKS5 {port}",D="DIRECT";
 var S={{http:80,https:443,ws:80,wss:443,ftp:21}};
@@ -283,7 +283,8 @@ m=/^([a-z]+):\\/\\/[^\\/?#]*?(:[0-9]{{1,5}})?([\\/?#]|$)/.exec(url.toLowerCase()
 if(!m||typeof S[m[1]]!=="number")return P;
 p=m[2]?m[2].substring(1)-0:S[m[1]];
 if(p<1||p>65535)return P;
-v=ip(h);if(v>=0)h="";
+v=ip(h);if(v<0&&/^((0x[0-9a-f]+|[0-9]+)(\\.|$)){{1,4}}$/.test(h))return P;
+if(v>=0)h="";
 {rules}
 return {last};
 }}

@@ -12,7 +12,7 @@ from .address import Address
 from .errors import OpenError, Reason
 from .name_verdict import Verdict
 from .opener import Chosen
-from .rule_terms import Network
+from .rule_terms import Carried, Country, Network, PortRange, Within
 from .rules import Kind
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 MOST_COUNTED = 1024
 #: Our choice: addresses that datagrams go to at the same time and are decided once. A call has a few.
 MOST_REMEMBERED = 4096
+
+
+#: Our choice: each is decided anew for each question about a name.
+_MOST_FOLLOWS = 64
+_NOT_OF_NAMES = (PortRange, Carried, Within, Country)
 
 
 class Way(Protocol):
@@ -86,6 +91,18 @@ class _Blocked:
         raise OpenError(Reason.FORBIDDEN, f"{self.source}: blocked on this computer")
 
 
+def _follows(ruleset: Ruleset) -> list[tuple[int, Network]]:
+    """What may follow a question about a name. A rule for a port alone says nothing of names: it would send all of them the same way."""
+    found = dict.fromkeys([(443, Network.TCP), (80, Network.TCP), (443, Network.UDP)])
+    for rule in ruleset.settings.rules:
+        if all(isinstance(condition, _NOT_OF_NAMES) for condition in rule.conditions):
+            continue
+        for condition in rule.conditions:
+            if isinstance(condition, PortRange) and len(found) < _MOST_FOLLOWS:
+                found |= dict.fromkeys((condition.first, network) for network in Network)
+    return list(found)
+
+
 class Router:
     """`by` is the way by the exit of that name. `hits` says how often which rule decided, for connections and for where datagrams go."""
 
@@ -93,6 +110,7 @@ class Router:
         self._ruleset = ruleset
         self._ways = {Kind.TUNNEL: tunnel, Kind.DIRECT: direct}
         self._by = by
+        self._follows = _follows(ruleset)
         self._choices: dict[Address, Choice | None] = {}
         self.hits: Counter[str] = Counter()
 
@@ -104,6 +122,7 @@ class Router:
     def change(self, ruleset: Ruleset) -> None:
         """These rules hold for what is opened from now on."""
         self._ruleset = ruleset
+        self._follows = _follows(ruleset)
         self._choices.clear()
         self.hits.clear()
 
@@ -128,10 +147,9 @@ class Router:
 
     def verdict(self, name: str) -> Verdict:
         """Which way a question about the name takes, whose port and network nobody knows yet: directly or not at all only where that holds for
-        all that commonly follows.
+        all that commonly follows, and for the ports that rules about names speak of.
         """
-        follows = ((443, Network.TCP), (80, Network.TCP), (443, Network.UDP))
-        routes = [self._ruleset.decide(Address.make(name, port), network).route for port, network in follows]
+        routes = [self._ruleset.decide(Address.make(name, port), network).route for port, network in self._follows]
         for route in routes:
             if route.kind in (Kind.TUNNEL, Kind.EXIT):
                 return Verdict(name_verdict.Way.TUNNEL, str(route.exit) if route.exit is not None else "")

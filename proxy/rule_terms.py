@@ -27,7 +27,7 @@ LONGEST_LABEL = 63
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 # Each in decimal, in octal with a zero in front, or in hexadecimal.
-_NUMBERS = re.compile(r"(?:0x[0-9a-f]{1,8}|[0-9]{1,12})(?:\.(?:0x[0-9a-f]{1,8}|[0-9]{1,12})){0,3}", re.ASCII)
+_NUMBERS = re.compile(r"(?:0x[0-9a-f]+|[0-9]+)(?:\.(?:0x[0-9a-f]+|[0-9]+)){0,3}", re.ASCII)
 # As nearly all lists write them; zeros in front have no agreed meaning.
 _OCTET = r"(0|[1-9][0-9]{0,2})"
 _PLAIN_NETWORK = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?:/{_OCTET})?", re.ASCII)

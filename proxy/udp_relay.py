@@ -54,6 +54,9 @@ _OVERHEAD = 256
 _WARN_EVERY = 60.0
 #: No datagram is longer, by the field in its header (RFC 768).
 _READ = 65_535
+#: Read into by whoever reads, and copied out at once: `recvfrom` takes as much for each datagram and gives the rest back, which left gaps in the
+#: heap three times as large as what was held.
+_buffer = memoryview(bytearray(_READ))
 #: What the app sends on its connection means nothing, and is read so that its end is seen.
 _CHUNK = 4096
 #: Or trio makes a string of each task's function.
@@ -180,14 +183,14 @@ class _AppSocket:
         """Of a batch of those that are there, those that may go somewhere."""
         for _ in range(BATCH):
             try:
-                datagram, sender = self._socket.recvfrom(_READ)
+                size, sender = self._socket.recvfrom_into(_buffer)
             except BlockingIOError:
                 return
             except OSError:  # an answer of ours met a closed port: Windows tells it here, and other systems may
                 continue
             if self._may_send(sender):
                 try:
-                    whither = decode_datagram(datagram)
+                    whither = decode_datagram(bytes(_buffer[:size]))
                 except ValueError:
                     continue
                 self._app = sender

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -55,8 +56,8 @@ def name_of(query: dns.message.Message) -> str:
 
 
 def usual(query: dns.message.Message) -> dns.message.Message:
-    """An address for each name but those that begin with `no`."""
-    if name_of(query).startswith("no"):
+    """An address for each name but those that begin with `no`, or that cannot be written as they are."""
+    if name_of(query).startswith("no") or not re.fullmatch(r"[\w.-]+", name_of(query)):
         return reply(query, authority=SOA, rcode=dns.rcode.NXDOMAIN)
     if query.question[0].rdtype != dns.rdatatype.A:
         return reply(query, authority=SOA)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 import typer
 
-from proxy import cli_doctor, service
+from proxy import cli_doctor, service, system_proxy
 from proxy.config import parse
-from proxy.errors import ConfigError, ServiceError
+from proxy.errors import ConfigError, DesktopError, ServiceError
 from proxy.finding import Kind
 from proxy.keys import UserKey
 from proxy.share import Link
 from proxy.supervisor import State
+from proxy.system_proxy import Memory, SystemProxy
 from proxy.terminal import PLAIN
 from tests.command_line import Done
 from tests.planted import LOOPBACK, unused_port
@@ -35,6 +36,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     cli_doctor.add_to(program)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(service, "local_service", _no_service)
+    monkeypatch.setattr(system_proxy, "of_this_user", lambda _: SystemProxy([], Memory(tmp_path / "none")))
     for name in ("all_proxy", "http_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -117,7 +119,7 @@ def test_the_status_where_it_does_not_run(run: Callable[..., Done], settings: Pa
     done = run("status", "--config", settings)
     assert (done.code, "Ropeway does not run" in done.out) == (1, True)
     told = json.loads(run("status", "--json", "--config", settings).out)
-    assert (told["connected"], told["findings"][0]["check"]) == (False, "port")
+    assert (told["connected"], told["findings"][-1]["check"]) == (False, "port")
 
 
 @pytest.mark.parametrize(
@@ -138,3 +140,21 @@ def test_the_service(
     assert [finding.kind for finding in findings] == kinds
     assert all(words in finding.what for finding in findings)
     assert all(finding.why == "the port is in use" for finding in findings if finding.kind is Kind.FAULT)
+
+
+@pytest.mark.parametrize(("dead", "kind"), [(True, Kind.FAULT), (False, Kind.OK)])
+def test_the_systems_proxy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dead: bool, kind: Kind) -> None:
+    found = SimpleNamespace(status=lambda _: ["GNOME: on, at 127.0.0.1:1080"], is_dead=lambda _: dead)
+    monkeypatch.setattr(system_proxy, "of_this_user", lambda _: found)
+    (finding,) = cli_doctor.look_at_system_proxy(parse({}, tmp_path / "config.toml"))
+    assert (finding.kind, finding.what) == (kind, "GNOME: on, at 127.0.0.1:1080")
+    assert not dead or "ropeway system-proxy off" in finding.mend
+
+
+def test_a_systems_proxy_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fails(_: object) -> None:
+        raise DesktopError("no session")
+
+    monkeypatch.setattr(system_proxy, "of_this_user", fails)
+    (finding,) = cli_doctor.look_at_system_proxy(parse({}, tmp_path / "config.toml"))
+    assert (finding.kind, "no session" in finding.what) == (Kind.NOTE, True)

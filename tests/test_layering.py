@@ -245,7 +245,7 @@ ALLOWED_BESIDE = {
     "proxy.local_check": {"proxy.local_side", "proxy.port_holder"},
     "proxy.talks": {"proxy.local_check", "proxy.port_holder"},
     "proxy.doctor": {"proxy.local_check", "proxy.port_holder", "proxy.talks"},
-    "proxy.cli_doctor": {"proxy.doctor", "proxy.local_check", "proxy.service", "proxy.terminal"},
+    "proxy.cli_doctor": {f"proxy.{name}" for name in ("doctor", "local_check", "service", "system_proxy", "terminal")},
     "proxy.rules": {"proxy.countries", "proxy.preference", "proxy.rule_terms"},
     "proxy.ruleset": {"proxy.countries", "proxy.rule_index", "proxy.rule_terms", "proxy.rules"},
     "proxy.own_site": {"proxy.forward"},

@@ -215,8 +215,13 @@ async def test_what_needs_a_restart_is_told(
     server: Identity, around: list[World], autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running(server, around) as (side, link):
-        side.change(settings(link, more='listen = "127.0.0.1:9"\nusername = "u"\npassword = "secret"'))
-        assert "local.listen, local.username, local.password holds when `ropeway run` is started again" in caplog.text
+        side.change(
+            settings(link, more='listen = "127.0.0.1:9"\nusername = "u"\npassword = "secret"\nmax_associations = 9')
+        )
+        assert (
+            "local.listen, local.username, local.password, local.max_associations holds when `ropeway run` is started again"
+            in caplog.text
+        )
         assert "secret" not in caplog.text
         caplog.clear()
         side.change(settings(link))
@@ -237,6 +242,19 @@ async def test_the_file_is_read_again(
         assert names(side) == ["one", "two"]
         assert '"message": "the configuration was read again"' in capsys.readouterr().err
         assert logging.getLogger("ropeway").level == logging.DEBUG
+
+
+async def test_a_change_of_the_dns_port_is_told_to_need_a_restart(
+    server: Identity, around: list[World], autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "config.toml"
+    async with running(server, around) as (side, link):
+        side.dns = config.check(text(link), path).dns
+        for more, told in (("", False), ('\n[dns]\nlisten = "127.0.0.1:9"\n', True)):
+            path.write_text(text(link) + more)
+            path.chmod(0o600)
+            await side.reload(path)
+            assert ("what changed in [dns] holds when `ropeway run` is started again" in caplog.text) is told
 
 
 @pytest.mark.parametrize(

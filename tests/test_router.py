@@ -157,6 +157,8 @@ def test_what_is_remembered_of_datagrams_has_a_bound(monkeypatch: pytest.MonkeyP
         ("partly.example", TUNNEL),  # directly only over one port
         ("half.example", DIRECT),  # blocked over one network, and the other needs an answer
         ("printer", DIRECT),
+        ("chat.example.cn", TUNNEL),  # over one port, which a rule about it speaks of
+        ("calls.example.cn", TUNNEL),
     ],
 )
 def test_questions_about_names(name: str, verdict: Verdict) -> None:
@@ -164,6 +166,9 @@ def test_questions_about_names(name: str, verdict: Verdict) -> None:
         "direct suffix:partly.example port:80",
         "block suffix:half.example network:udp",
         "direct suffix:half.example",
+        "tunnel suffix:chat.example.cn port:5222",
+        "tunnel suffix:calls.example.cn network:udp port:3478-3481",
+        "tunnel port:22",
     )
     assert World(*RULES, *rules).router.verdict(name) == verdict
 

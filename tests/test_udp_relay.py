@@ -825,10 +825,10 @@ class FaultySocket:
         self._socket = sock
         self.faults = faults
 
-    def recvfrom(self, size: int) -> tuple[bytes, tuple[str, int]]:
+    def recvfrom_into(self, buffer: memoryview) -> tuple[int, tuple[str, int]]:
         if self.faults:
             raise self.faults.pop(0)
-        return self._socket.recvfrom(size)
+        return self._socket.recvfrom_into(buffer)
 
     def sendto(self, data: bytes, address: tuple[str, int]) -> int:
         if self.faults:

@@ -23,8 +23,10 @@ _Item = TypeVar("_Item")
 MOST_QUEUED = 131_072
 #: What each datagram that waits costs besides its bytes.
 OVERHEAD = 200
-#: Of what is free in the budget: however many associations are flooded, streams find room.
+#: Of what is free in the budget beyond half of its limit: however many associations are flooded, streams find room.
 _PART = 32
+#: What may wait as long as there is that much, if half of the budget is taken: a call goes on.
+_LITTLE = 8192
 #: A datagram that is not on its way after so many seconds is dropped: what is said in a call is worth nothing later.
 AGE = 0.3
 #: Up to here an association is a call, and waits for nothing: 90 KB a second with the half-life of the schedule. With more it is a download.
@@ -50,7 +52,8 @@ class DatagramQueue(Generic[_Item]):
 
     def put(self, item: _Item, size: int, now: float) -> None:
         cost = size + OVERHEAD
-        most = min(MOST_QUEUED, self._budget.free // _PART)
+        part = self._budget.free // _PART
+        most = min(MOST_QUEUED, max(part - self._budget.limit // (2 * _PART), min(part, _LITTLE)))
         while self._items and self.size + cost > most:
             self._pop()
         if cost > most:

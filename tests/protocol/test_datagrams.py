@@ -63,6 +63,20 @@ def test_the_largest_waits_too() -> None:
     assert queue.take(0.0) == b"large"
 
 
+def test_floods_leave_half_of_the_memory_to_streams_and_calls_go_on_beside_them() -> None:
+    budget = Budget()
+    for _ in range(2000):
+        flood: DatagramQueue[bytes] = DatagramQueue(budget)
+        for _ in range(3):
+            flood.put(b"", 60_000, 0.0)
+    assert budget.limit / 4 < budget.held <= budget.limit / 2
+    assert not budget.short
+    budget.held = budget.limit * 3 // 4  # streams took the rest
+    call: DatagramQueue[bytes] = DatagramQueue(budget)
+    call.put(b"", 160, 0.0)
+    assert call
+
+
 def test_where_memory_is_spent_nothing_more_waits() -> None:
     budget = Budget(32 * 1200)
     queue: DatagramQueue[bytes] = DatagramQueue(budget)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ class Traced:
 def traced() -> Iterator[Traced]:
     """What is still held of what was allocated inside, and the most that was at any moment."""
     result = Traced()
+    gc.collect()
+    gc.disable()  # whatever the collector ends of other tests, and tells its watchers, would count here
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
@@ -39,6 +42,7 @@ def traced() -> Iterator[Traced]:
         result.held, result.peak = after - before, peak - before
     finally:
         tracemalloc.stop()
+        gc.enable()
 
 
 def pieces(sizes: list[int], data: bytes = bytes(TOTAL)) -> Iterator[bytes]:
