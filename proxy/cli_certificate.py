@@ -47,7 +47,7 @@ def show_certificate(  # over the budget of parameters: each is an option of the
     directory: DirectoryOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show the exit's certificate, or get one for your domain from a public authority. The key stays, and so do all links."""
+    """Show the exit's certificate, or get another one. A public authority signs it for your domain; the key stays, and so do all links."""
     from .config import load
 
     settings = load(config_path(config)).exit

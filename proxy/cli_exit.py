@@ -86,7 +86,7 @@ def set_up_exit(  # over the budget of parameters: each is an option of the comm
     force: ForceOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Set up the exit on this machine: keys, certificate, first user. Prints the user's link and its QR code. Asks for what is needed
+    """Set up the exit on this machine. Makes keys, certificate and first user, prints the user's link and its QR code, and asks for what is needed
     where no --host is given.
     """
     from .exit_setup import NewExit, check_free, set_up
