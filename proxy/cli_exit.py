@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .cli_certificate import der_in, show_certificate
 from .completion import user_names
 from .errors import ConfigError
 from .terminal import PLAIN, AllowPrivateOption, ConfigOption, command, config_path, say, until_interrupted
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 exit_commands = typer.Typer(help="The exit: set it up, run it, give links to its users.", **PLAIN)
 user_commands = typer.Typer(help="The users of the exit.", **PLAIN)
 exit_commands.add_typer(user_commands, name="user")
+exit_commands.command("certificate")(show_certificate)
 
 HostOption = Annotated[
     str | None,
@@ -84,7 +86,7 @@ def set_up_exit(  # over the budget of parameters: each is an option of the comm
     force: ForceOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Set up the exit on this machine: keys, certificate, first user. Prints the user's link and its QR code. Asks for what is needed
+    """Set up the exit on this machine. Makes keys, certificate and first user, prints the user's link and its QR code, and asks for what is needed
     where no --host is given.
     """
     from .exit_setup import NewExit, check_free, set_up
@@ -174,15 +176,9 @@ def list_users(config: ConfigOption = None) -> None:
 
 
 def _pin(settings: ExitSettings) -> bytes:
-    from .keys import der_of, pin_of
+    from .keys import pin_of
 
-    try:
-        return pin_of(der_of(settings.certificate.read_bytes()))
-    except OSError as error:
-        text = f"{settings.certificate} cannot be read: {error.strerror}; `ropeway exit init` makes one"
-        raise ConfigError("exit.certificate", text) from None
-    except ValueError:
-        raise ConfigError("exit.certificate", f"there is no certificate in {settings.certificate}") from None
+    return pin_of(der_in(settings.certificate))
 
 
 def _check_name(name: str) -> None:

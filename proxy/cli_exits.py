@@ -109,7 +109,7 @@ _HOW_TO_TELL = (
 
 @exits_commands.command("list")
 def list_exits(config: ConfigOption = None) -> None:
-    """Print the exits: number, name, address, and which is preferred or was in use last."""
+    """Print the exits. Each has number, name and address, and whether it is preferred or was in use last."""
     from .address_book import AddressBook
 
     joined = _joined(config)

@@ -6,6 +6,7 @@ RopewayError                one line for the user
   LocalPortError            the local port cannot be used: the program behind it does not run, or is another one
   CarrierError              no carrier can be made: the exit, the network, the key or somebody in between
   ServiceError              the system's supervisor of services is missing or refuses
+  AuthorityError            an authority does not sign a certificate, or cannot be asked
   DesktopError              the system's proxy settings cannot be read or changed
 LocalProtocolError          our own caller asked for something that the protocol forbids: a bug
 RemoteProtocolError         the peer broke the protocol: its session or connection ends
@@ -84,6 +85,10 @@ class CarrierError(RopewayError):
 
 class ServiceError(RopewayError):
     """What runs services on this system is missing, refuses, or could not start ours; the text says what to do."""
+
+
+class AuthorityError(RopewayError):
+    """An authority for certificates refuses, or cannot be reached; the text says why, in its own words where it has some."""
 
 
 class DesktopError(RopewayError):

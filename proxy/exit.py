@@ -7,6 +7,7 @@ import secrets
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
@@ -14,6 +15,7 @@ import trio
 from .acceptor import Acceptor
 from .address import Address
 from .association import Association, exchange
+from .challenge import context_for
 from .errors import OpenError, Reason
 from .idleness import IDLE_TEXT, IDLE_TIME, end_idle
 from .protocol.budget import CONNECTION, Budget, limit_of
@@ -39,6 +41,8 @@ from .tls import TLSStream
 from .waiting_room import Patience, WaitingRoom
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .session_association import SessionAssociation
     from .session_stream import SessionStream
     from .website import Website
@@ -82,10 +86,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the exit shows in a TLS handshake, and the channel binding that goes with it."""
+    """What the exit shows in a TLS handshake, the channel binding that goes with it, and where the answer to an authority would be."""
 
     context: ssl.SSLContext
     binding: bytes
+    challenge: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +132,11 @@ class _Caller:
                 pass
 
 
-async def _shakes_hands(stream: TLSStream) -> bool:
+async def _shakes_hands(stream: TLSStream, challenge: Path | None) -> bool:
     """Whether it speaks our TLS."""
     try:
         with trio.fail_after(HANDSHAKE_TIMEOUT):
-            await stream.do_handshake()
+            await stream.do_handshake(partial(context_for, challenge) if challenge else None)
     except (ssl.SSLError, trio.TooSlowError):
         return False
     return True
@@ -230,7 +235,7 @@ class Exit:
         caller: _Caller | None = None
         with self._strangers.enter() as stranger:
             try:
-                if await _shakes_hands(stream):
+                if await _shakes_hands(stream, identity.challenge):
                     caller = await self._receive(stream, identity.binding)
             finally:
                 self._strangers.leave(stranger)

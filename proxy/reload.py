@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
+from .challenge import FILE_NAME
 from .config import load
 from .errors import ConfigError
 from .exit import Identity
@@ -140,7 +141,7 @@ def _read_identity(certificate: Path, key: Path) -> tuple[Identity, bytes]:
         raise ConfigError("exit.certificate", f"{certificate} was replaced while it was read; it is tried again")
     try:
         der = der_of(text)
-        return Identity(context, channel_binding(der)), pin_of(der)
+        return Identity(context, channel_binding(der), certificate.with_name(FILE_NAME)), pin_of(der)
     except ValueError:
         raise ConfigError("exit.certificate", f"there is no certificate in {certificate}") from None
 

@@ -12,7 +12,7 @@ import math
 import operator
 import ssl
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
 
@@ -22,6 +22,7 @@ from .protocol.budget import LARGEST
 from .tcp import shortcut
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 try:
@@ -48,6 +49,9 @@ WEBSITE_ALPN = ["http/1.1"]
 _NOT_SENT = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
 
 looks_like_a_browser = utls is not None
+
+#: Another context for who sent this ClientHello, or None.
+Choose: TypeAlias = "Callable[[bytes], ssl.SSLContext | None]"
 
 
 class _Arrived:
@@ -129,16 +133,25 @@ class TLSStream(trio.abc.HalfCloseableStream):
         self.read_size = READ_SIZE  # of the transport; what the libraries take for it they keep
         self._closed = self._ended = False
 
-    async def do_handshake(self) -> None:
-        """Raises ssl.SSLError where TLS fails, trio.BrokenResourceError where the transport does."""
+    async def do_handshake(self, choose: Choose | None = None) -> None:
+        """At the server's side `choose` gets the ClientHello as far as it has come. Raises ssl.SSLError where TLS fails,
+        trio.BrokenResourceError where the transport does.
+        """
+        hello = b""
         while True:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError as exc:
                 exc.__traceback__ = None  # as in `_read_into`
+                if self._outgoing.pending:
+                    choose = None  # the ClientHello was answered
                 await self._flush()
                 await self._fill()
-                self._incoming.write(self._arrived.take_all())  # it sees at once what is no TLS
+                data = self._arrived.take_all()
+                if choose is not None:
+                    hello += data
+                    self._tls.context = choose(hello) or self._tls.context
+                self._incoming.write(data)  # it sees at once what is no TLS
             except ssl.SSLError:
                 await self._flush()  # the peer gets its alert
                 raise

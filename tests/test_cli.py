@@ -185,7 +185,7 @@ def test_the_version(ropeway: Callable[..., Done]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["", "exit", "exit user", "run", "join", "demo", "exit init", "exit link", "exit user add"]
+    "words", ["", "exit", "exits", "exit user", "run", "join", "demo", "exit init", "exit link", "exit user add"]
 )
 def test_help(ropeway: Callable[..., Done], words: str) -> None:
     done = ropeway(*words.split(), "--help")

@@ -6,6 +6,7 @@ import pytest
 
 from proxy.errors import (
     REASON_TEXT,
+    AuthorityError,
     CarrierError,
     ConfigError,
     DesktopError,
@@ -20,7 +21,7 @@ from proxy.errors import (
 
 
 def test_what_a_user_may_read_is_one_family_and_protocol_errors_are_not_in_it() -> None:
-    assert {ConfigError, OpenError, LocalPortError, CarrierError, ServiceError, DesktopError} == set(
+    assert {ConfigError, OpenError, LocalPortError, CarrierError, ServiceError, DesktopError, AuthorityError} == set(
         RopewayError.__subclasses__()
     )
     for kind in (LocalProtocolError, RemoteProtocolError):

@@ -80,6 +80,7 @@ LAYERS: list[set[str]] = [
         "proxy.exit_check",
         "proxy.acceptor",
         "proxy.association",
+        "proxy.challenge",
         "proxy.tls",
         "proxy.session",
         "proxy.session_stream",
@@ -160,6 +161,9 @@ LAYERS: list[set[str]] = [
         "proxy.cli_rules",
         "proxy.cli_apps",
         "proxy.cli_exits",
+        "proxy.cli_certificate",
+        "proxy.authority",
+        "proxy.manual",
         "proxy.completion",
         "proxy.exit_setup",
         "proxy.qr_picture",
@@ -333,10 +337,15 @@ ALLOWED_BESIDE = {
     },
     "proxy.cli_rules": {"proxy.terminal"},
     "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
-    "proxy.cli_exit": {f"proxy.{name}" for name in ("app", "completion", "exit_setup", "qr", "questions", "terminal")},
+    "proxy.cli_exit": {
+        f"proxy.{name}"
+        for name in ("app", "cli_certificate", "completion", "exit_setup", "qr", "questions", "terminal")
+    },
+    "proxy.cli_certificate": {"proxy.authority", "proxy.terminal"},
     "proxy.cli_exits": {"proxy.completion", "proxy.qr_picture", "proxy.terminal"},
     "proxy.completion": {"proxy.terminal"},
     "proxy.questions": {"proxy.terminal"},
+    "proxy.manual": {"proxy.cli"},
     "proxy.__main__": {"proxy.cli"},
 }
 IMPURE = {

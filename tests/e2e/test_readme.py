@@ -115,7 +115,7 @@ def test_what_the_pages_name_is_there(page: str) -> None:
         assert ((ROOT / page).parent / link).exists() or (ROOT / link).exists(), link
 
 
-@pytest.mark.parametrize("script", ["scripts/demo", "scripts/test", "scripts/lab", ".ci/run"])
+@pytest.mark.parametrize("script", ["scripts/demo", "scripts/test", "scripts/lab", "scripts/manual", ".ci/run"])
 def test_the_scripts_can_be_run(script: str) -> None:
     path = ROOT / script
     shell = path.read_text().splitlines()[0].removeprefix("#!")
