@@ -143,12 +143,12 @@ async def _shakes_hands(stream: TLSStream, challenge: Path | None) -> bool:
 
 
 class Exit:
-    """Serves connections that came to the exit's port."""
+    """Serves connections that came to the exit's port. `budget` is given where something else of the process counts in it as well."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: Terms, budget: Budget | None = None) -> None:
         self._terms = terms
         self._sessions: dict[bytes, ServedSession] = {}
-        self._budget = Budget(limit_of(terms.limits.memory))
+        self._budget = budget or Budget(limit_of(terms.limits.memory))
         self._room = WaitingRoom(terms.limits.patience, self._end, self._budget)
         self._strangers = Strangers()
         self._associations = 0  # of all sessions
