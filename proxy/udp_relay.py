@@ -39,7 +39,7 @@ MAX_ASSOCIATIONS = 1024
 MAX_CHOICES = 8
 #: How long a way is not used, in seconds, before another one may have its place.
 UNUSED_AFTER = 60.0
-#: Between the end of an association, or of an attempt at one, and the next attempt, in seconds.
+#: Between the beginnings of two attempts at an association, in seconds.
 PAUSE = 1.0
 #: Datagrams that are read at once: they cost one turn of the event loop, and nobody else waits for more.
 BATCH = 32
@@ -236,11 +236,14 @@ class _Relay:
                 if choice is not None and (onward := self._way(choice)) is not None:
                     onward.send(address, data)
 
+    def _end(self) -> None:
+        self._nursery.cancel_scope.cancel()
+
     def _way(self, choice: Choice) -> _Onward | None:
         """None where there is no room for one more."""
         onward = self._onward.get(choice)
         if onward is None and self._make_room():
-            onward = self._onward[choice] = _Onward(self._shared, choice, self._app.send)
+            onward = self._onward[choice] = _Onward(self._shared, choice, self._app.send, self._end)
             self._nursery.start_soon(onward.run, name=_NAME)
         return onward
 
@@ -257,12 +260,18 @@ class _Relay:
 
 
 class _Onward:
-    """An association by one choice: opened with the first datagram, and again with the next one when it was lost."""
+    """An association by one choice: opened with the first datagram, and again with the next one when it was lost.
 
-    def __init__(self, shared: _Shared, choice: Choice, deliver: Callable[[Address, bytes], None]) -> None:
+    `end` is called where it is refused: the app would never know why nothing is answered.
+    """
+
+    def __init__(
+        self, shared: _Shared, choice: Choice, deliver: Callable[[Address, bytes], None], end: Callable[[], None]
+    ) -> None:
         self._shared = shared
         self._choice = choice
         self._deliver = deliver
+        self._end = end
         self._association: Association | None = None
         self._waiting: DatagramQueue[tuple[Address, bytes]] = DatagramQueue(shared.budget)
         self._wanted = trio.Event()  # set and replaced
@@ -274,27 +283,32 @@ class _Onward:
 
     def send(self, address: Address, data: bytes) -> None:
         self.used = trio.current_time()
-        if self._association is None:
-            self._waiting.put((address, data), len(data), self.used)
-            self._wanted.set()
-            return
-        # Where it was lost, `run` hears of that as well.
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            self._association.send(address, data)
+        if self._association is not None:
+            try:
+                self._association.send(address, data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self._association = None  # it was lost, and `run` is about to hear of that as well
+            else:
+                return
+        self._waiting.put((address, data), len(data), self.used)
+        self._wanted.set()
 
     async def run(self) -> None:
         try:
             with self._scope:
                 while True:
-                    await self._wanted.wait()
-                    self._wanted = trio.Event()
+                    await self._until_wanted()
+                    again_at = trio.current_time() + PAUSE
                     await self._carry()
-                    await trio.sleep(PAUSE)
-                    self._waiting.drop(self._since)
-                    if not self._waiting:
-                        self._wanted = trio.Event()
+                    await trio.sleep_until(again_at)
         finally:
             self._waiting.clear()
+
+    async def _until_wanted(self) -> None:
+        self._waiting.drop(self._since)
+        while not self._waiting:
+            self._wanted = trio.Event()
+            await self._wanted.wait()
 
     @property
     def _since(self) -> float:
@@ -311,10 +325,21 @@ class _Onward:
                 finally:
                     self._association = None
         except OpenError as exc:
-            _log.debug("no UDP association: %s", exc)
+            self._failed(exc, "")
         except trio.BrokenResourceError as exc:
-            why = f": {exc.__cause__}" if isinstance(exc.__cause__, OpenError) else ""
-            self._shared.warn("lost", f"a UDP association was lost, and is opened again when it is needed{why}")
+            cause = exc.__cause__ if isinstance(exc.__cause__, OpenError) else None
+            why = f": {cause}" if cause is not None else ""
+            self._failed(cause, f"a UDP association was lost, and is opened again when it is needed{why}")
+
+    def _failed(self, error: OpenError | None, warning: str) -> None:
+        """Where there is no warning it is nothing new: the tunnel has told why."""
+        if error is not None and error.reason is Reason.BUSY:
+            self._shared.warn("refused", f"an app's UDP association was refused, and is ended: {error}")
+            self._end()
+        elif warning:
+            self._shared.warn("lost", warning)
+        else:
+            _log.debug("no UDP association: %s", error)
 
     async def _exchange(self, association: Association) -> None:
         while (waiting := self._waiting.take(self._since)) is not None:

@@ -485,19 +485,14 @@ async def test_without_a_datagram_it_is_not_tried_again(world: World, clock: Moc
 LOST = "a UDP association was lost, and is opened again when it is needed"
 
 
-@pytest.mark.parametrize("cause", [OpenError(Reason.BUSY, "too many"), None])
+@pytest.mark.parametrize("cause", [OpenError(Reason.TUNNEL_DOWN, "too long"), None])
 async def test_an_association_that_is_lost_is_opened_again_and_told_once(
     world: World, clock: MockClock, caplog: pytest.LogCaptureFixture, cause: Exception | None
 ) -> None:
     app, association = await established(world)
     other, other_association = await established(world)
     for each in (association, other_association):
-        each.broken = True
-    app.send(b"nobody has told yet")
-    await wait_all_tasks_blocked()
-    for each in (association, other_association):
         each.reset(cause)
-    app.send(b"too late")
     await wait_all_tasks_blocked()
     app.send(b"too soon")
     await wait_all_tasks_blocked()
@@ -510,11 +505,68 @@ async def test_an_association_that_is_lost_is_opened_again_and_told_once(
         again = await world.opened()
         assert await got(again) == (STUN, b"again")
         await roundtrip(each_app, again)
-    assert [record.getMessage() for record in caplog.records] == [LOST + (": too many" if cause else "")]
+    assert [record.getMessage() for record in caplog.records] == [LOST + (": too long" if cause else "")]
     clock.jump(60)
     again.reset(cause)
     await wait_all_tasks_blocked()
     assert len(caplog.records) == 2
+
+
+async def test_what_finds_its_association_lost_is_the_first_on_the_next_one(world: World, clock: MockClock) -> None:
+    app, association = await established(world)
+    clock.jump(PAUSE)
+    association.broken = True
+    app.send(b"nobody has told yet")
+    await wait_all_tasks_blocked()
+    association.reset(None)
+    again = await world.opened()
+    assert await got(again) == (STUN, b"nobody has told yet")
+    await roundtrip(app, again)
+
+
+async def test_where_the_age_limit_is_longer_than_the_pause_nothing_is_forgotten(
+    nursery: trio.Nursery, clock: MockClock
+) -> None:
+    world = World(age=3)
+    await world.start(nursery)
+    world.way.fault = OpenError(Reason.TUNNEL_DOWN)
+    app = await world.associate()
+    app.send(b"patient")
+    await wait_all_tasks_blocked()
+    world.way.fault = None
+    clock.jump(PAUSE)
+    association = await world.opened()
+    assert await got(association) == (STUN, b"patient")
+    await world.close()
+
+
+REFUSAL = OpenError(Reason.BUSY, "the exit carries 2")
+
+
+async def refuse_at_once(world: World, app: App) -> None:
+    world.way.fault = REFUSAL
+    app.send(b"hello")
+
+
+async def refuse_later(world: World, app: App) -> None:
+    app.send(b"hello")
+    (await world.opened()).reset(REFUSAL)
+
+
+@pytest.mark.parametrize("refuse", [refuse_at_once, refuse_later])
+async def test_where_its_association_is_refused_the_app_learns_of_it(
+    world: World, refuse: Callable[[World, App], Awaitable[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    other, other_association = await established(world)
+    for _ in range(3):
+        app = await world.associate()
+        await refuse(world, app)
+        assert await rest(app.control) == b""
+        await app.wait_closed()
+    await roundtrip(other, other_association)
+    assert [record.getMessage() for record in caplog.records] == [
+        "an app's UDP association was refused, and is ended: the exit carries 2"
+    ]
 
 
 async def test_different_ways_for_different_addresses(world: World) -> None:
