@@ -335,6 +335,7 @@ ALLOWED_BESIDE = {
             "terminal",
         )
     },
+    "proxy.terminal": {"proxy.service_exit"},  # where an installed exit is
     "proxy.cli_rules": {"proxy.terminal"},
     "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
     "proxy.cli_exit": {
