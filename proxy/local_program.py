@@ -22,7 +22,6 @@ from .preference import Pattern as ExitName
 from .start import Start
 from .system_proxy import memory_of_this_user, of_this_user
 from .tls import looks_like_a_browser
-from .udp_relay import UDPRelay
 
 if TYPE_CHECKING:
     import socket
@@ -108,14 +107,11 @@ async def serve_port(
 ) -> None:
     hosts = frozenset(listener.socket.getsockname()[0] for listener in listeners)
     pac = PacFile(lambda: side.routing.router.ruleset, secret=side.routing.shared)
-    relay = UDPRelay(
-        side.routing.router.choose, age_limit=settings.datagram_age, max_associations=settings.max_associations
-    )
     await serve_local(
         listeners,
         side.routing.choose,
         settings.credentials,
-        associate=relay.serve if settings.max_associations else None,
+        associate=side.udp_relay.serve if settings.max_associations else None,
         max_connections=settings.max_connections,
         connections=side.connections,
         own_site=OwnSite(pac.pages, hosts=hosts).serve,

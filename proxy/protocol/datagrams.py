@@ -63,20 +63,22 @@ class DatagramQueue(Generic[_Item]):
 
     def take(self, since: float) -> _Item | None:
         """The next one that was put in at `since` or later; older ones are dropped. None where none is left."""
-        while self._items:
-            put_at, item = self._pop()
-            if put_at >= since:
-                return item
-        return None
+        self.drop(since)
+        return self._pop() if self._items else None
+
+    def drop(self, since: float) -> None:
+        """Those that were put in before then."""
+        while self._items and self._items[0][0] < since:
+            self._pop()
 
     def clear(self) -> None:
         self._items.clear()
         self._count(-self.size)
 
-    def _pop(self) -> tuple[float, _Item]:
-        put_at, cost, item = self._items.popleft()
+    def _pop(self) -> _Item:
+        _, cost, item = self._items.popleft()
         self._count(-cost)
-        return put_at, item
+        return item
 
     def _count(self, size: int) -> None:
         self.size += size
