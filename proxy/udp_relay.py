@@ -26,8 +26,9 @@ from .address import Address
 from .errors import OpenError, Reason
 from .forward import answer_and_close
 from .protocol.budget import Budget
-from .protocol.datagrams import AGE, DatagramQueue
+from .protocol.datagrams import AGE, TURN, DatagramQueue
 from .protocol.socks import LARGEST_DATAGRAM, Associate, Handshake, decode_datagram, encode_datagram
+from .turns import BATCH, Reader, Turns
 
 if TYPE_CHECKING:
     from .association import Association
@@ -41,8 +42,6 @@ MAX_CHOICES = 8
 UNUSED_AFTER = 60.0
 #: Between the beginnings of two attempts at an association, in seconds.
 PAUSE = 1.0
-#: Datagrams that are read at once: they cost one turn of the event loop, and nobody else waits for more.
-BATCH = 32
 #: Between two warnings of one kind, in seconds.
 _WARN_EVERY = 60.0
 #: No datagram is longer, by the field in its header (RFC 768).
@@ -150,6 +149,7 @@ class _Shared:
     choose: Choose
     age: float
     budget: Budget
+    turns: Turns = field(default_factory=Turns)
     _warned: dict[str, float] = field(default_factory=dict)  # when, by kind
 
     def warn(self, kind: str, text: str) -> None:
@@ -173,6 +173,7 @@ class _AppSocket:
         self._peer = peer
         self._named = None if named is None else (named.host, named.port)
         self._app: _SocketAddress | None = None
+        self.reader = Reader()
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
             self._socket.setblocking(False)
@@ -191,14 +192,19 @@ class _AppSocket:
         await trio.lowlevel.wait_readable(self._socket)
 
     def receive_nowait(self) -> Iterator[tuple[Address, bytes]]:
-        """Of a batch of those that are there, those that may go somewhere."""
+        """Of a turn's worth of those that are there, those that may go somewhere."""
+        total = 0
         for _ in range(BATCH):
+            if total >= TURN:
+                return
             try:
                 size, sender = self._socket.recvfrom_into(_buffer)
             except BlockingIOError:
                 return
             except OSError:  # an answer of ours met a closed port: Windows tells it here, and other systems may
                 continue
+            total += size
+            self.reader.has_read(size)
             if self._may_send(sender):
                 try:
                     whither = decode_datagram(bytes(_buffer[:size]))
@@ -231,6 +237,7 @@ class _Relay:
     async def run(self) -> None:
         while True:
             await self._app.wait_readable()
+            await self._shared.turns.take(self._app.reader)
             for address, data in self._app.receive_nowait():
                 choice = self._shared.choose(address)
                 if choice is not None and (onward := self._way(choice)) is not None:

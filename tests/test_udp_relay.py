@@ -23,7 +23,8 @@ from proxy.opener import always
 from proxy.protocol.budget import Budget
 from proxy.protocol.datagrams import AGE, MOST_QUEUED, OVERHEAD
 from proxy.protocol.socks import LARGEST_DATAGRAM, Credentials, Handshake, decode_datagram, encode_datagram
-from proxy.udp_relay import BATCH, MAX_CHOICES, PAUSE, UNUSED_AFTER, Choice, UDPRelay
+from proxy.turns import BATCH
+from proxy.udp_relay import MAX_CHOICES, PAUSE, UNUSED_AFTER, Choice, UDPRelay
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

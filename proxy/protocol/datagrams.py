@@ -175,13 +175,13 @@ class DatagramSchedule:
         if association.announced:
             self._schedule.add(association, now)
 
-    def take(self, limit: int, now: float, *, bulk: bool) -> tuple[list[bytes], int]:
-        """Whole frames that are not too old: of those that send little, like a call, all; of floods at most `limit` bytes, or one. And how many
-        bytes are of floods.
+    def take(self, limit: int, now: float, *, bulk: int) -> tuple[list[bytes], int]:
+        """Whole frames that are not too old, about `limit` bytes of them, those that send little, like a call, first; of floods about `bulk`
+        bytes. And how many are of floods. A thousand associations that send little are a flood as well, and what is reliable has its turns.
         """
         parts: list[bytes] = []
         left, much = limit, 0
-        while (association := self._schedule.pop(TURN, bulk=bulk and left > 0)) is not None:
+        while left > 0 and (association := self._schedule.pop(TURN, bulk=much < bulk)) is not None:
             assert isinstance(association, Association)
             floods = association.recent >= self._schedule.little
             frame = association.frames.take(now - self.age)
