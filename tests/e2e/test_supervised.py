@@ -284,10 +284,17 @@ def test_what_cannot_start_says_why_and_status_shows_it(booted: Booted) -> None:
     try:
         line = failed(booted.ropeway("service", "install", user=USER))
         assert "it does not start, and is tried again: local.listen: cannot listen on 127.0.0.1:80" in line
-        status = booted.ropeway("service", "status", user=USER)
-        assert status.returncode == 1
-        assert "exit-code 1" in status.stdout
-        assert "cannot listen on 127.0.0.1:80" in status.stdout
+        seen: list[str] = []
+
+        def is_down() -> bool:
+            """While it is being tried again it runs, for as long as it takes to fail."""
+            status = booted.ropeway("service", "status", user=USER)
+            seen.append(status.stdout)
+            return status.returncode == 1
+
+        wait_until(is_down, "it has failed")
+        assert "exit-code 1" in seen[-1]
+        assert "cannot listen on 127.0.0.1:80" in seen[-1]
     finally:
         listen_at(booted, "127.0.0.1:1080")
     # What was mended holds at the next try, with nobody there.
