@@ -181,6 +181,7 @@ LAYERS: list[set[str]] = [
         "proxy.exit_setup",
         "proxy.qr_picture",
         "proxy.questions",
+        "proxy.cli_dashboard",
         "proxy.cli_doctor",
         "proxy.doctor",
         "proxy.local_check",
@@ -349,6 +350,7 @@ ALLOWED_BESIDE = {
         for name in (
             "app",
             "cli_apps",
+            "cli_dashboard",
             "cli_doctor",
             "cli_exit",
             "cli_exits",
@@ -359,6 +361,7 @@ ALLOWED_BESIDE = {
         )
     },
     "proxy.cli_rules": {"proxy.terminal"},
+    "proxy.cli_dashboard": {"proxy.terminal"},
     "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
     "proxy.cli_exit": {
         f"proxy.{name}"
