@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from .association import Association
     from .preference import Pattern as ExitName
+    from .rules import RuleSettings
     from .ruleset import Decision, Ruleset
 
 #: Our choice: rules whose hits are counted one by one; those that come first, as there may be a hundred thousand.
@@ -104,6 +105,16 @@ def _follows(ruleset: Ruleset) -> list[tuple[int, Network]]:
     return list(found)
 
 
+def _say_the_same(some: RuleSettings, others: RuleSettings) -> bool:
+    """By what is written: a file that is read again for another reason has the same rules."""
+    return (some.mode, some.home, some.default, len(some.rules)) == (
+        others.mode,
+        others.home,
+        others.default,
+        len(others.rules),
+    ) and all(one.text == other.text for one, other in zip(some.rules, others.rules, strict=True))
+
+
 class Hits:
     """How often a rule decided, and when it did last, in seconds since 1970."""
 
@@ -133,10 +144,11 @@ class Router:
 
     def change(self, ruleset: Ruleset) -> None:
         """These rules hold for what is opened from now on."""
+        if not _say_the_same(ruleset.settings, self._ruleset.settings):
+            self.hits.clear()
         self._ruleset = ruleset
         self._follows = _follows(ruleset)
         self._choices.clear()
-        self.hits.clear()
 
     def choose_stream(self, address: Address) -> Chosen:
         """The way of a connection to the address."""

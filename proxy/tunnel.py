@@ -146,6 +146,12 @@ class Tunnel:
         return self._session.mux.measured
 
     @property
+    def round_trip(self) -> float:
+        """Smoothed, in seconds; not a number where none was measured yet."""
+        mux = self._session.mux
+        return mux.round_trip if mux.measured.count else math.nan
+
+    @property
     def streams(self) -> int:
         """How many are open, or about to be."""
         return len(self._session.mux.streams)

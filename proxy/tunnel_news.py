@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .telemetry import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 log = logger("tunnel")
 
@@ -64,3 +67,16 @@ class TunnelNews:
         if text != self._trouble:
             log.warning(text)
             self._trouble = text
+
+
+class CarrierTotals:
+    """Of several tunnels, those that are over among them."""
+
+    def __init__(self) -> None:
+        self.carriers = 0
+        self.last_loss: Loss | None = None
+
+    def add(self, news: TunnelNews | CarrierTotals) -> None:
+        self.carriers += news.carriers
+        losses = [each for each in (self.last_loss, news.last_loss) if each is not None]
+        self.last_loss = max(losses, key=lambda loss: loss.at, default=None)

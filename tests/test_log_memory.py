@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
 
 from proxy import telemetry
 from proxy.log_memory import LONGEST_LINE, MOST_LINES, LogMemory
+
+if TYPE_CHECKING:
+    import pytest
 
 log = telemetry.logger("test")
 

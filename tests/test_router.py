@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -132,6 +132,15 @@ def test_rules_that_change_hold_at_once() -> None:
     assert world.router.choose(address) is None
     assert world.counts() == {"rule 1: block suffix:com": 1}
     assert world.router.hits["rule 1: block suffix:com"].last == pytest.approx(time.time(), abs=60)
+
+
+def test_hits_stay_where_the_rules_say_the_same() -> None:
+    world = World(*RULES)
+    world.router.choose(Address.make("example.com", 53))
+    world.router.change(ruleset(*RULES))
+    assert world.counts() == {f"rule 3: {RULES[2]}": 1}
+    world.router.change(ruleset(*RULES[1:]))
+    assert world.counts() == {}
 
 
 async def test_hits_are_counted_for_a_bounded_number_of_rules(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-
-import pytest
+from typing import TYPE_CHECKING
 
 from proxy.tunnel_news import Loss, TunnelNews
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_it_says_since_when_it_is_up_or_down() -> None:
