@@ -111,6 +111,7 @@ LAYERS: list[set[str]] = [
         "proxy.nameservers",
         "proxy.socks_client",
         "proxy.probe",
+        "proxy.web_socket",
     },
     {
         "proxy.router",

@@ -62,9 +62,10 @@ def settings(proxy: str | None, marionette: int) -> dict[str, str | int | bool]:
         return made
     there = urlsplit(proxy)
     host, port = str(there.hostname), int(there.port or 0)
-    # Else it would go directly to every address here.
+    # Else it would go directly to every address here, and what it asks of its makers where the proxy has not answered.
     made |= {
         "network.proxy.type": 1,
+        "network.proxy.allow_bypass": False,
         "network.proxy.allow_hijacking_localhost": True,
         "network.proxy.no_proxies_on": "",
     }
