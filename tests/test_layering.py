@@ -147,6 +147,8 @@ LAYERS: list[set[str]] = [
         "proxy.api",
         "proxy.api_views",
         "proxy.dashboard",
+        "proxy.live",
+        "proxy.live_feed",
         "proxy.routing",
         "proxy.sd_notify",
         "proxy.supervisor",
@@ -267,9 +269,11 @@ ALLOWED_BESIDE = {
     "proxy.dashboard_page": {"proxy.forward"},
     "proxy.app_names": {f"proxy.{name}" for name in ("rule_index", "rule_terms", "ruleset")},
     "proxy.control": {"proxy.local_side"},
-    "proxy.api": {f"proxy.{name}" for name in ("api_views", "control", "heap", "observation")},
+    "proxy.api": {f"proxy.{name}" for name in ("api_views", "control", "heap", "observation", "qr")},
+    "proxy.live": {"proxy.api", "proxy.live_feed"},
+    "proxy.live_feed": {"proxy.api", "proxy.api_views"},
     "proxy.dashboard": {
-        f"proxy.{name}" for name in ("api", "cli_doctor", "control", "doctor", "local_side", "observation")
+        f"proxy.{name}" for name in ("api", "cli_doctor", "control", "doctor", "live", "local_side", "observation")
     },
     "proxy.pac": {"proxy.rule_tables", "proxy.rule_terms", "proxy.rules"},
     "proxy.connections": {"proxy.idleness"},
