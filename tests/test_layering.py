@@ -151,6 +151,9 @@ LAYERS: list[set[str]] = [
         "proxy.desktop_macos",
         "proxy.desktop_windows",
         "proxy.environment",
+        "proxy.app_program",
+        "proxy.app_setup",
+        "proxy.browser_profile",
         "proxy.login_repair",
         "proxy.system_proxy",
         "proxy.cli_system",
@@ -336,7 +339,8 @@ ALLOWED_BESIDE = {
         )
     },
     "proxy.cli_rules": {"proxy.terminal"},
-    "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
+    "proxy.app_setup": {f"proxy.{name}" for name in ("app_program", "browser_profile", "environment", "guide")},
+    "proxy.cli_apps": {f"proxy.{name}" for name in ("app_program", "app_setup", "guide", "system_proxy", "terminal")},
     "proxy.cli_exit": {
         f"proxy.{name}"
         for name in ("app", "cli_certificate", "completion", "exit_setup", "qr", "questions", "terminal")
