@@ -26,7 +26,9 @@ from proxy.ruleset import Ruleset
 if TYPE_CHECKING:
     from pathlib import Path
 
-USUAL = http_proxy.own_page()
+#: What everybody gets who is not to know what is here, and what the user gets where there is nothing.
+USUAL = http_proxy.nameless_answer()
+UNKNOWN = http_proxy.own_page()
 
 
 def rules(folder: Path, *texts: str) -> Ruleset:
@@ -114,8 +116,8 @@ HERE = b"Host: 127.0.0.1:1080"
 
 async def test_other_paths_and_methods(ruleset: Ruleset) -> None:
     site = site_of(ruleset)
-    assert await asked(site, get(HERE, target=b"/")) == USUAL
-    assert await asked(site, get(HERE, target=b"/proxy.pac/")) == USUAL
+    assert await asked(site, get(HERE, target=b"/")) == UNKNOWN
+    assert await asked(site, get(HERE, target=b"/proxy.pac/")) == UNKNOWN
     assert (await asked(site, get(HERE, target=b"/proxy.pac?1"))).startswith(b"HTTP/1.1 200 ")
     assert (await asked(site, get(HERE, method=b"DELETE"))).startswith(b"HTTP/1.1 405 ")
     head = await asked(site, get(HERE, method=b"HEAD"))
