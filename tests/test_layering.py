@@ -54,6 +54,7 @@ LAYERS: list[set[str]] = [
         "proxy.address_book",
         "proxy.dashboard_token",
         "proxy.app_names",
+        "proxy.usage_file",
         "proxy.name_verdict",
         "proxy.presets",
         "proxy.countries",
@@ -98,6 +99,7 @@ LAYERS: list[set[str]] = [
         "proxy.idleness",
         "proxy.connections",
         "proxy.history",
+        "proxy.usage",
         "proxy.log_memory",
         "proxy.opener",
         "proxy.known_good",
@@ -270,7 +272,7 @@ ALLOWED_BESIDE = {
     "proxy.ruleset": {"proxy.countries", "proxy.rule_index", "proxy.rule_terms", "proxy.rules"},
     "proxy.own_site": {"proxy.forward"},
     "proxy.dashboard_page": {"proxy.forward"},
-    "proxy.app_names": {f"proxy.{name}" for name in ("rule_index", "rule_terms", "ruleset")},
+    "proxy.app_names": {f"proxy.{name}" for name in ("presets", "rule_index", "rule_terms", "ruleset")},
     "proxy.control": {"proxy.local_side"},
     "proxy.api": {f"proxy.{name}" for name in ("api_views", "control", "heap", "observation", "qr")},
     "proxy.live": {"proxy.api", "proxy.live_feed"},
@@ -280,6 +282,7 @@ ALLOWED_BESIDE = {
     },
     "proxy.pac": {"proxy.rule_tables", "proxy.rule_terms", "proxy.rules"},
     "proxy.connections": {"proxy.idleness"},
+    "proxy.usage": {"proxy.connections"},
     "proxy.opener": {"proxy.connections", "proxy.relay"},
     "proxy.probe": {"proxy.opener"},
     "proxy.relay": {"proxy.connections", "proxy.tcp"},
@@ -325,7 +328,15 @@ ALLOWED_BESIDE = {
     "proxy.local_side": {"proxy.routing"},
     "proxy.local_program": {
         f"proxy.{name}"
-        for name in ("activation", "dashboard", "listening", "local_side", "observation", "start", "system_proxy")
+        for name in (
+            "activation",
+            "dashboard",
+            "listening",
+            "local_side",
+            "observation",
+            "start",
+            "system_proxy",
+        )
     },
     "proxy.port_holder": {"proxy.supervisor"},
     "proxy.service_launchd": {"proxy.log_file", "proxy.service_program", "proxy.supervisor"},
