@@ -91,7 +91,7 @@ def parse(tables: Mapping[str, Any], path: Path) -> Config:
         _local(file.local, source),
         _rules(file.rules, source),
         _dns(file.dns, source),
-        DashboardSettings(file.dashboard.enabled),
+        DashboardSettings(file.dashboard.enabled, file.dashboard.usage),
         _exit(file.exit, source),
     )
 

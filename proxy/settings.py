@@ -136,7 +136,10 @@ class DnsSettings:
 
 @dataclass(frozen=True, slots=True)
 class DashboardSettings:
+    """`usage`: what apps use is counted and kept."""
+
     enabled: bool
+    usage: bool
 
 
 @dataclass(frozen=True, slots=True)
