@@ -263,8 +263,8 @@ async def test_paths_and_methods_that_are_not_there(tmp_path: Path, monkeypatch:
     async with dashboard_world(tmp_path, monkeypatch) as world:
         for path in ("", "nowhere", "state/x", "connections/1/2", "exits/one", "exits/one/drop"):
             assert (await world.ask(path)).status == 404
-        for path, methods in _ROUTES.items():
-            answer = await world.ask("/".join(path).replace("*", "x"), "PATCH")
+        for parts, methods in _ROUTES.items():
+            answer = await world.ask("/".join(parts).replace("*", "x"), "PATCH")
             assert answer.status == 405
             assert all(method in answer.error for method in methods)
     assert ROOT == ("api", "v1")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from proxy.dashboard import Dashboard
-from proxy.protocol import http_proxy
+from proxy.protocol import own_answer
 from tests.dashboard_world import dashboard_world
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def test_what_serves_it_is_imported_when_somebody_asks() -> None:
 async def test_it_has_pages_and_an_interface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dashboard_world(tmp_path, monkeypatch) as world:
         host = f"Host: 127.0.0.1:{world.port}\r\n\r\n"
-        assert await world.send(f"GET /dashboard/none.js HTTP/1.1\r\n{host}".encode()) == http_proxy.own_page()
+        assert await world.send(f"GET /dashboard/none.js HTTP/1.1\r\n{host}".encode()) == own_answer.own_page()
         assert (await world.ask("state")).status == 200
         assert (await world.send(f"GET /api/v1/ HTTP/1.1\r\n{host}".encode())).startswith(b"HTTP/1.1 401 ")
-        assert await world.send(f"GET /api HTTP/1.1\r\n{host}".encode()) == http_proxy.own_page()
+        assert await world.send(f"GET /api HTTP/1.1\r\n{host}".encode()) == own_answer.own_page()
     assert Dashboard.__doc__

@@ -13,6 +13,15 @@ PAGE = (
 )
 JSON = "application/json"
 
+_OWN_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Ropeway</title>
+<h1>This is Ropeway's proxy port</h1>
+<p>It is not a website. Enter this host and port as the SOCKS5 or HTTP proxy of your browser or chat app.</p>
+</html>
+"""
+
 _PRIVATE = (
     (b"Cache-Control", b"no-store"),
     (b"X-Content-Type-Options", b"nosniff"),
@@ -38,3 +47,8 @@ def answer(
         fields += [(b"Content-Type", content_type.encode()), (b"Content-Length", str(len(content)).encode())]
     line = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\n".encode()
     return line + b"".join(b"%s: %s\r\n" % field for field in fields) + b"\r\n" + (b"" if head else content)
+
+
+def own_page(*, head: bool = False) -> bytes:
+    """To the user, who asks for what there is not: it says what is here."""
+    return answer(400, "text/html; charset=utf-8", _OWN_PAGE.encode(), head=head)
