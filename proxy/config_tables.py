@@ -153,7 +153,7 @@ class ExitTable(Struct, frozen=True, forbid_unknown_fields=True):
     max_streams: Annotated[int, Meta(ge=1, le=65536, description="connections of one device at the same time")] = 8192
     max_associations: Annotated[
         int, Meta(ge=0, le=65536, description="UDP associations of one device at the same time; 0: no UDP")
-    ] = 256
+    ] = 1024
     datagram_age: _DatagramAge = 0.3
     idle_time: Annotated[
         float, Meta(ge=0, description="seconds without a byte until a connection ends, 1800 or more; 0: never")

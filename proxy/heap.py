@@ -6,6 +6,12 @@ import ctypes
 import gc
 import os
 import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Our choices.
 #: Almost nothing here is part of a cycle, so the collector's default of a look after every 700 objects finds work and no garbage.
@@ -40,6 +46,40 @@ def resident() -> int | None:
     except (OSError, IndexError, ValueError):
         return None
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+_pausing = threading.Lock()
+_pauses = 0
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """For what makes very many objects and no cycle: the collector would look through all of them again and again, with the event loop waiting,
+    and find nothing. Also from several threads at once.
+    """
+    global _pauses
+    with _pausing:
+        ours = gc.isenabled() or _pauses > 0  # or somebody else has turned it off, and it stays so
+        _pauses += ours
+        if ours:
+            gc.disable()
+    try:
+        yield
+    finally:
+        with _pausing:
+            _pauses -= ours
+            if ours and _pauses == 0:
+                _age()
+                gc.enable()
+
+
+def _age() -> None:
+    """Where very many objects are young they are old from now on: the look that the collector has for the young takes 100 ms for 600,000, and these two
+    calls only move a list. What `tune` has set apart is then among the old as well, which are looked at very rarely.
+    """
+    if gc.get_count()[0] > GC_THRESHOLD:
+        gc.freeze()
+        gc.unfreeze()
 
 
 def tune() -> None:

@@ -20,6 +20,7 @@ from .protocol.budget import Budget, limit_of
 from .routing import Routing
 from .tls import TLSStream, connect_tls, local_context
 from .tunnel import Rotation, Tunnel
+from .udp_relay import UDPRelay
 from .ways import PatientLookup, Ways
 
 if TYPE_CHECKING:
@@ -60,7 +61,13 @@ class LocalSide:
         self._ways: dict[Identity, Ways] = {}
         self._budget = Budget(limit_of(settings.memory))
         self.exits = Exits(self._routes(), connect_wait=settings.connect_wait)
-        self.routing = Routing(rules, self.exits, datagram_age=settings.datagram_age)
+        self.routing = Routing(rules, self.exits, datagram_age=settings.datagram_age, budget=self._budget)
+        self.udp_relay = UDPRelay(
+            self.routing.router.choose,
+            age=settings.datagram_age,
+            max_associations=settings.max_associations,
+            budget=self._budget,
+        )
         self.connections = Connections()
         self.at_start: dict[str, object] = {}  # what else was served by, by the names of tables
         self._reading = trio.CapacityLimiter(1)  # of the file, one after the other
@@ -70,6 +77,7 @@ class LocalSide:
         self._settings = settings
         self._budget.change(limit_of(settings.memory))
         self.routing.udp.age = settings.datagram_age
+        self.udp_relay.drop_after(settings.datagram_age)
         self.exits.change(self._routes(), connect_wait=settings.connect_wait)
         for tunnel in self.exits.tunnels:
             tunnel.adjust(

@@ -12,7 +12,7 @@ SOURCES = sorted((ROOT / "proxy").rglob("*.py"))
 
 # The layers, lowest first. A module imports from lower layers, and from its own layer where ALLOWED_BESIDE says so.
 LAYERS: list[set[str]] = [
-    {"proxy", "proxy.errors", "proxy.address", "proxy.telemetry"},
+    {"proxy", "proxy.errors", "proxy.address", "proxy.telemetry", "proxy.heap"},
     {
         "proxy.protocol",
         "proxy.protocol.budget",
@@ -90,6 +90,7 @@ LAYERS: list[set[str]] = [
         "proxy.session_stream",
         "proxy.session_association",
         "proxy.udp",
+        "proxy.turns",
         "proxy.strangers",
         "proxy.carrier",
         "proxy.greeting",
@@ -197,7 +198,6 @@ LAYERS: list[set[str]] = [
         "proxy.guide",
         "proxy.terminal",
         "proxy.descriptors",
-        "proxy.heap",
         "proxy.qr",
         "proxy.__main__",
     },
@@ -293,7 +293,7 @@ ALLOWED_BESIDE = {
     "proxy.exit_links": {f"proxy.{name}" for name in ("config", "config_file", "config_tables", "preference", "share")},
     "proxy.session": {"proxy.session_stream", "proxy.session_association", "proxy.carrier"},
     "proxy.session_association": {"proxy.association", "proxy.session", "proxy.session_stream"},
-    "proxy.udp": {"proxy.association", "proxy.dialer", "proxy.session_stream"},
+    "proxy.udp": {"proxy.association", "proxy.dialer", "proxy.session_stream", "proxy.turns"},
     "proxy.openings": {"proxy.session_stream"},
     "proxy.carrier": {"proxy.session_stream"},
     "proxy.greeting": {"proxy.tls"},
@@ -314,7 +314,6 @@ ALLOWED_BESIDE = {
             "demo",
             "descriptors",
             "exit_program",
-            "heap",
             "local_program",
             "local_side",
             "reload",
@@ -379,6 +378,7 @@ ALLOWED_BESIDE = {
             "terminal",
         )
     },
+    "proxy.terminal": {"proxy.service_exit"},  # where an installed exit is
     "proxy.cli_rules": {"proxy.terminal"},
     "proxy.app_setup": {f"proxy.{name}" for name in ("app_program", "browser_profile", "environment", "guide")},
     "proxy.cli_dashboard": {"proxy.terminal"},
