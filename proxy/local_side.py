@@ -56,7 +56,7 @@ class LocalSide:
     def __init__(self, settings: LocalSettings, rules: RuleSettings, book: AddressBook | None = None) -> None:
         self._started_with = self._settings = settings
         self._book = book
-        self._turn = trio.CapacityLimiter(1)  # one thread at a time changes the book
+        self._turn = trio.CapacityLimiter(1)  # one at a time changes the book, or reads the configuration
         self._dialer = Dialer(allow_private=True, lookup=PatientLookup())  # an exit may stand in the user's own network
         self._ways: dict[Identity, Ways] = {}
         self._budget = Budget(limit_of(settings.memory))
@@ -70,7 +70,6 @@ class LocalSide:
         )
         self.connections = Connections()
         self.at_start: dict[str, object] = {}  # what else was served by, by the names of tables
-        self._reading = trio.CapacityLimiter(1)  # of the file, one after the other
 
     def change(self, settings: LocalSettings) -> None:
         """These settings hold from now on, but for those that the log says need a restart."""
@@ -100,7 +99,7 @@ class LocalSide:
 
     async def read_again(self, path: Path) -> None:
         """The same. Raises ConfigError, and the log has nothing then."""
-        async with self._reading:
+        async with self._turn:
             config = await trio.to_thread.run_sync(load, path)  # which may have a hundred thousand rules
             check_exits(config)
             await self.routing.change(config.rules)
