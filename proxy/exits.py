@@ -74,6 +74,11 @@ class _Running:
     def up(self) -> bool:
         return self.tunnel.up.is_set()
 
+    async def open(self, address: Address) -> SessionStream:
+        stream = await self.tunnel.open(address)
+        stream.exit = self.route.name
+        return stream
+
 
 class Exits:
     """`routes` has at least one, in the order in which they are tried, the preferred ones first. `open` may be called while it runs."""
@@ -97,20 +102,20 @@ class Exits:
     async def open(self, address: Address) -> SessionStream:
         """A stream to the address by way of the current exit; as `Tunnel.open`."""
         current = self._current
-        tunnel = current.tunnel if current is not None and current.up else await self._wait_until_up()
-        return await tunnel.open(address)
+        running = current if current is not None and current.up else await self._wait_until_up()
+        return await running.open(address)
 
     async def associate(self) -> SessionAssociation:
         """An association by way of the current exit, where it stays; as `Tunnel.associate`."""
         current = self._current
-        tunnel = current.tunnel if current is not None and current.up else await self._wait_until_up()
-        return await tunnel.associate()
+        running = current if current is not None and current.up else await self._wait_until_up()
+        return await running.tunnel.associate()
 
     def by(self, name: ExitName) -> NamedExit:
         """The way by this exit, whichever is the current one."""
         return NamedExit(self, name)
 
-    async def tunnel_of(self, name: ExitName) -> Tunnel:
+    async def running(self, name: ExitName) -> _Running:
         """The tunnel of this exit, which is started where it does not run and kept while it is in use. Raises OpenError."""
         route = next((route for route in self._routes if any(map(name.matches, route.addresses))), None)
         if route is None:
@@ -120,23 +125,23 @@ class Exits:
         running = self._running.get(route.identity) or self._start(route)
         running.idle_since = trio.current_time()
         if running.up:
-            return running.tunnel
+            return running
         running.waiting += 1
         try:
             with running.tunnel.wanted(), trio.move_on_after(self._connect_wait):
                 await running.tunnel.up.wait()
-                return running.tunnel
+                return running
         finally:
             running.waiting -= 1
         raise OpenError(Reason.TUNNEL_DOWN)
 
-    async def _wait_until_up(self) -> Tunnel:
+    async def _wait_until_up(self) -> _Running:
         with ExitStack() as stack, trio.move_on_after(self._connect_wait):
             for each in self._running.values():
                 stack.enter_context(each.tunnel.wanted())
             while (current := self._current) is None or not current.up:
                 await self._up.wait()
-            return current.tunnel
+            return current
         raise OpenError(Reason.TUNNEL_DOWN)
 
     def network_changed(self, why: str) -> None:
@@ -308,7 +313,7 @@ class NamedExit:
     name: ExitName
 
     async def open(self, address: Address) -> SessionStream:
-        return await (await self.exits.tunnel_of(self.name)).open(address)
+        return await (await self.exits.running(self.name)).open(address)
 
     async def associate(self) -> SessionAssociation:
-        return await (await self.exits.tunnel_of(self.name)).associate()
+        return await (await self.exits.running(self.name)).tunnel.associate()
