@@ -257,4 +257,4 @@ def rule_of(decision: Decision, hits: Hits | None) -> Rule:
 
 
 def line_of(line: Line) -> LogLine:
-    return LogLine(round(line.at, 3), line.level, line.text)
+    return LogLine(round(line.at, 6), line.level, line.text)

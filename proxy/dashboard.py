@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .address import Address
     from .api import Api
     from .finding import Finding
+    from .live import Live
     from .local_side import LocalSide
     from .observation import Observation
     from .own_site import Page
@@ -24,17 +25,25 @@ if TYPE_CHECKING:
 class Dashboard:
     """Of the program with the configuration at `path`, which listens at these places."""
 
-    def __init__(self, side: LocalSide, path: Path, seen: Observation, listen: Sequence[str]) -> None:
+    def __init__(
+        self, side: LocalSide, path: Path, seen: Observation, listen: Sequence[str], nursery: trio.Nursery
+    ) -> None:
         self._side = side
         self._path = path
         self._seen = seen
         self._listen = tuple(listen)
-        self._api: Api | None = None
+        self._nursery = nursery
+        self._parts: tuple[Api, Live] | None = None
 
     @property
     def pages(self) -> Mapping[bytes, Page]:
         """By path, for `OwnSite`."""
-        return {b"/": self._serve_file, b"/dashboard/": self._serve_file, b"/api/v1/": self._serve_api}
+        return {
+            b"/": self._serve_file,
+            b"/dashboard/": self._serve_file,
+            b"/api/v1/": self._serve_api,
+            b"/api/v1/live": self._serve_live,
+        }
 
     async def _serve_file(
         self, request: h11.Request, place: Address, stream: trio.abc.HalfCloseableStream, http: Connection
@@ -46,23 +55,36 @@ class Dashboard:
     async def _serve_api(
         self, request: h11.Request, place: Address, stream: trio.abc.HalfCloseableStream, http: Connection
     ) -> None:
-        if self._api is None:
-            made = await trio.to_thread.run_sync(self._make_api)
-            self._api = self._api or made  # two may have been first
-        await self._api.serve(request, place, stream, http)
+        api, _ = await self._made()
+        await api.serve(request, place, stream, http)
 
-    def _make_api(self) -> Api:
+    async def _serve_live(
+        self, request: h11.Request, place: Address, stream: trio.abc.HalfCloseableStream, http: Connection
+    ) -> None:
+        _, live = await self._made()
+        await live.serve(request, place, stream, http)
+
+    async def _made(self) -> tuple[Api, Live]:
+        if self._parts is None:
+            made = await trio.to_thread.run_sync(self._make)
+            self._parts = self._parts or made  # two may have been first
+        return self._parts
+
+    def _make(self) -> tuple[Api, Live]:
         """In a thread, as it imports."""
         from .api import Api, Source
         from .app_names import AppNames
         from .control import Control
         from .dashboard_token import TokenFile
+        from .live import Live
         from .presets import load_presets
 
         side = self._side
         source = Source(side.exits, lambda: side.routing.router, side.connections, self._seen, AppNames(load_presets()))
         source.listen, source.version = self._listen, _version()
-        return Api(source, Control(side, self._path), TokenFile.of_user(), self._examine)
+        token = TokenFile.of_user()
+        api = Api(source, Control(side, self._path), token, self._examine)
+        return api, Live(source, token, self._nursery)
 
     async def _examine(self) -> list[dict[str, str]]:
         from .address_book import AddressBook

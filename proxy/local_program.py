@@ -87,7 +87,7 @@ async def _dashboard(
         return {}
     seen = Observation(side.exits, side.connections)
     await nursery.start(seen.run)
-    return Dashboard(side, path, seen, shown(listeners).split(", ")).pages
+    return Dashboard(side, path, seen, shown(listeners).split(", "), nursery).pages
 
 
 async def _lead_system_here(listeners: list[trio.SocketListener]) -> None:

@@ -147,6 +147,8 @@ LAYERS: list[set[str]] = [
         "proxy.api",
         "proxy.api_views",
         "proxy.dashboard",
+        "proxy.live",
+        "proxy.live_feed",
         "proxy.routing",
         "proxy.sd_notify",
         "proxy.supervisor",
@@ -182,6 +184,7 @@ LAYERS: list[set[str]] = [
         "proxy.exit_setup",
         "proxy.qr_picture",
         "proxy.questions",
+        "proxy.cli_dashboard",
         "proxy.cli_doctor",
         "proxy.doctor",
         "proxy.local_check",
@@ -266,9 +269,11 @@ ALLOWED_BESIDE = {
     "proxy.dashboard_page": {"proxy.forward"},
     "proxy.app_names": {f"proxy.{name}" for name in ("rule_index", "rule_terms", "ruleset")},
     "proxy.control": {"proxy.local_side"},
-    "proxy.api": {f"proxy.{name}" for name in ("api_views", "control", "heap", "observation")},
+    "proxy.api": {f"proxy.{name}" for name in ("api_views", "control", "heap", "observation", "qr")},
+    "proxy.live": {"proxy.api", "proxy.live_feed"},
+    "proxy.live_feed": {"proxy.api", "proxy.api_views"},
     "proxy.dashboard": {
-        f"proxy.{name}" for name in ("api", "cli_doctor", "control", "doctor", "local_side", "observation")
+        f"proxy.{name}" for name in ("api", "cli_doctor", "control", "doctor", "live", "local_side", "observation")
     },
     "proxy.pac": {"proxy.rule_tables", "proxy.rule_terms", "proxy.rules"},
     "proxy.connections": {"proxy.idleness"},
@@ -350,6 +355,7 @@ ALLOWED_BESIDE = {
         for name in (
             "app",
             "cli_apps",
+            "cli_dashboard",
             "cli_doctor",
             "cli_exit",
             "cli_exits",
@@ -360,6 +366,7 @@ ALLOWED_BESIDE = {
         )
     },
     "proxy.cli_rules": {"proxy.terminal"},
+    "proxy.cli_dashboard": {"proxy.terminal"},
     "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
     "proxy.cli_exit": {
         f"proxy.{name}"
