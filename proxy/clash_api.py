@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
@@ -30,16 +31,9 @@ if TYPE_CHECKING:
     from .clash_source import ClashSource
     from .control import Control
     from .dashboard_token import TokenFile
-    from .own_site import Page
     from .protocol.http_proxy import Connection
     from .rules import Mode
 
-#: Where its paths begin.
-ROOTS = (
-    *("version", "configs", "proxies", "group", "providers", "rules", "connections", "traffic", "memory", "logs"),
-    # What is not here is told to whoever knows the token, and has no place in our own pages either.
-    *("dns", "cache", "restart", "upgrade", "storage"),
-)
 # Our choices.
 #: What dashboards commonly ask for; it answers without content.
 _TEST_URL = "https://www.gstatic.com/generate_204"
@@ -47,6 +41,8 @@ _TEST_TIME = 5000  # milliseconds
 _MOST_TEST_TIME = 30_000
 #: How long a change of exits waits for the other one, so that who looks next sees it; seconds.
 _CHANGE_LIMIT = 3.0
+
+_UNAUTHORIZED = "Unauthorized: the secret is missing or wrong; `ropeway dashboard --print` has it"
 
 _T = TypeVar("_T")
 
@@ -58,19 +54,18 @@ class ClashApi:
         self._token = token
         self._feeds = feeds
 
-    @property
-    def pages(self) -> dict[bytes, Page]:
-        return {f"/{root}{end}".encode(): self.serve for root in ROOTS for end in ("", "/")}
-
     async def serve(
         self, request: h11.Request, _place: Address, stream: trio.abc.HalfCloseableStream, http: Connection
     ) -> None:
         with suppress(trio.BrokenResourceError):
             extra: tuple[tuple[bytes, bytes], ...] = ()
             try:
-                asked = await self._asked(request)
+                asked = ApiRequest.of(request)
+                token = _token_of(asked, request)
+                if not await self._is_right(token):
+                    raise StatusError(401, _UNAUTHORIZED)
                 if asked.method == "GET" and self._feeds.has(asked.path):
-                    await self._feeds.serve(asked, request, stream, http)
+                    await self._feeds.serve(asked, request, stream, http, partial(self._is_right, token))
                     return
                 answer = await self._answer(asked, stream, http)
             except HandshakeError as error:
@@ -84,14 +79,8 @@ class ClashApi:
                 answer = _refused(400, str(error))
             await answer_and_close(stream, answer)
 
-    async def _asked(self, request: h11.Request) -> ApiRequest:
-        """Raises StatusError where that may not be asked."""
-        asked = ApiRequest.of(request)
-        # A page cannot give a WebSocket a field, and the address of a WebSocket stands in no history.
-        token = asked.token or (asked.query.get("token", "") if wants_upgrade(request) else "")
-        if not await trio.to_thread.run_sync(self._token.is_right, token):
-            raise StatusError(401, "Unauthorized: the secret is missing or wrong; `ropeway dashboard --print` has it")
-        return asked
+    async def _is_right(self, token: str) -> bool:
+        return await trio.to_thread.run_sync(self._token.is_right, token)
 
     async def _answer(self, asked: ApiRequest, stream: trio.abc.ReceiveStream, http: Connection) -> bytes:
         methods, names = _found(asked.path)
@@ -260,6 +249,11 @@ _ROUTES: dict[tuple[str, ...], dict[str, _Handler]] = {
     ("connections",): {"DELETE": ClashApi._close_all},  # what is read of it is a feed
     ("connections", "*"): {"DELETE": ClashApi._close},
 }
+
+
+def _token_of(asked: ApiRequest, request: h11.Request) -> str:
+    """A page cannot give a WebSocket a field, and the address of a WebSocket stands in no history."""
+    return asked.token or (asked.query.get("token", "") if wants_upgrade(request) else "")
 
 
 def _found(path: tuple[str, ...]) -> tuple[dict[str, _Handler], list[str]]:

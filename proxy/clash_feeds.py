@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -28,49 +29,75 @@ _INTERVAL, _LEAST, _MOST = 1000, 250, 60_000
 #: Lines of the log that one sees who comes: what is kept is more than a dashboard shows.
 _FIRST_LINES = 200
 _CHUNK = 4096
+MOST_WATCHERS = 16
+#: Messages between two looks at whether the secret is still the right one.
+_CHECKED_EVERY = 5
 
 #: What there is to say now, as JSON.
 Feed: TypeAlias = Callable[[], Awaitable[list[bytes]]]
+#: Whether who watches still may.
+IsAllowed: TypeAlias = Callable[[], Awaitable[bool]]
 _Send: TypeAlias = Callable[[bytes], Awaitable[None]]
 
 
 class Feeds:
-    """`limiter` has the places of all who watch."""
-
-    def __init__(self, source: ClashSource, limiter: trio.CapacityLimiter) -> None:
+    def __init__(self, source: ClashSource) -> None:
         self._source = source
-        self._limiter = limiter
+        self._watching = 0
 
     def has(self, path: tuple[str, ...]) -> bool:
         return path in _MAKERS
 
     async def serve(
-        self, asked: ApiRequest, request: h11.Request, stream: trio.abc.HalfCloseableStream, http: Connection
+        self,
+        asked: ApiRequest,
+        request: h11.Request,
+        stream: trio.abc.HalfCloseableStream,
+        http: Connection,
+        is_allowed: IsAllowed,
     ) -> None:
-        """Until the client has enough; closes the stream. Raises StatusError while nothing was answered, and BrokenResourceError."""
-        feed = _MAKERS[asked.path](self._source, asked)
+        """Until the client has enough, or may not watch any more; closes the stream. Raises StatusError while nothing was answered, and
+        BrokenResourceError.
+        """
+        if self._watching >= MOST_WATCHERS:
+            raise StatusError(503, f"{MOST_WATCHERS} pages or programs are watching already")
         interval = max(_LEAST, asked.number("interval", _INTERVAL, _MOST)) / 1000
-        watcher = object()
-        try:
-            self._limiter.acquire_on_behalf_of_nowait(watcher)
-        except trio.WouldBlock:
-            raise StatusError(503, f"{self._limiter.total_tokens} pages or programs are watching already") from None
+        pump = _Pump(_MAKERS[asked.path](self._source, asked), interval, is_allowed)
+        self._watching += 1
         try:
             if wants_upgrade(request):
-                await _in_socket(await WebSocket.accept(request, stream, http), feed, interval)
+                await _in_socket(await WebSocket.accept(request, stream, http), pump)
             else:
-                await _in_lines(stream, feed, interval)
+                await _in_lines(stream, pump)
         finally:
-            self._limiter.release_on_behalf_of(watcher)
+            self._watching -= 1
 
 
-async def _in_socket(socket: WebSocket, feed: Feed, interval: float) -> None:
+@dataclass(frozen=True, slots=True)
+class _Pump:
+    feed: Feed
+    interval: float
+    is_allowed: IsAllowed
+
+    async def run(self, send: _Send, scope: trio.CancelScope) -> None:
+        """Cancels the scope at the end, which is where nobody reads any more, or may."""
+        rounds = 0
+        with suppress(trio.BrokenResourceError, trio.TooSlowError):
+            while rounds % _CHECKED_EVERY or await self.is_allowed():
+                rounds += 1
+                for message in await self.feed():
+                    await send(message)
+                await trio.sleep(self.interval)
+        scope.cancel()
+
+
+async def _in_socket(socket: WebSocket, pump: _Pump) -> None:
     async def send(message: bytes) -> None:
         await socket.send(message.decode())
 
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_pump, feed, interval, send, nursery.cancel_scope)
+            nursery.start_soon(pump.run, send, nursery.cancel_scope)
             while await socket.receive() is not None:
                 pass
             nursery.cancel_scope.cancel()
@@ -78,7 +105,7 @@ async def _in_socket(socket: WebSocket, feed: Feed, interval: float) -> None:
         await socket.aclose()
 
 
-async def _in_lines(stream: trio.abc.HalfCloseableStream, feed: Feed, interval: float) -> None:
+async def _in_lines(stream: trio.abc.HalfCloseableStream, pump: _Pump) -> None:
     async def send(message: bytes) -> None:
         with trio.fail_after(PATIENCE):
             await stream.send_all(message + b"\n")
@@ -86,23 +113,13 @@ async def _in_lines(stream: trio.abc.HalfCloseableStream, feed: Feed, interval: 
     try:
         await stream.send_all(own_answer.endless(own_answer.JSON))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_pump, feed, interval, send, nursery.cancel_scope)
+            nursery.start_soon(pump.run, send, nursery.cancel_scope)
             with suppress(trio.BrokenResourceError):
                 while await stream.receive_some(_CHUNK):
                     pass
             nursery.cancel_scope.cancel()
     finally:
         await trio.aclose_forcefully(stream)
-
-
-async def _pump(feed: Feed, interval: float, send: _Send, scope: trio.CancelScope) -> None:
-    """Where nobody reads any more, that is the end of it."""
-    with suppress(trio.BrokenResourceError, trio.TooSlowError):
-        while True:
-            for message in await feed():
-                await send(message)
-            await trio.sleep(interval)
-    scope.cancel()
 
 
 # ---- the feeds

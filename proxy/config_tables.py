@@ -100,6 +100,7 @@ class DashboardTable(Struct, frozen=True, forbid_unknown_fields=True):
     enabled: Annotated[
         bool, Meta(description="whether a browser on this computer shows what goes on; `ropeway dashboard` opens it")
     ] = True
+    ui: Annotated[str, Meta(description="folder of a built dashboard for Clash, shown at /ui/; empty: none")] = ""
 
 
 class UserTable(Struct, frozen=True, forbid_unknown_fields=True):

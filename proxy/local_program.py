@@ -87,7 +87,10 @@ async def _dashboard(
         return {}
     seen = Observation(side.exits, side.connections)
     await nursery.start(seen.run)
-    return Dashboard(side, path, seen, shown(listeners).split(", "), nursery).pages
+    ui = config.dashboard.ui
+    if ui is not None and not await trio.Path(ui).is_dir():
+        log.warning("dashboard.ui: there is no folder %s, so there is nothing at /ui/", ui)
+    return Dashboard(side, path, seen, shown(listeners).split(", "), nursery, ui=ui).pages
 
 
 async def _lead_system_here(listeners: list[trio.SocketListener]) -> None:

@@ -136,7 +136,10 @@ class DnsSettings:
 
 @dataclass(frozen=True, slots=True)
 class DashboardSettings:
+    """`ui` is a folder with a dashboard of others."""
+
     enabled: bool
+    ui: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

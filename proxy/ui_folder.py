@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 
 PREFIX = b"/ui/"
 #: Our choices: of one file, all of which is in memory at once, and how many are at the same time. The largest in use has 2 MB.
-LARGEST = 16 * 1024 * 1024
-_AT_ONCE = 4
+LARGEST = 8 * 1024 * 1024
+_AT_ONCE = 6
 #: What bundlers make has scripts and styles in its page, and takes pictures, workers and fonts from memory.
 POLICY = (
     b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -68,7 +67,8 @@ class UiFolder:
     async def serve(
         self, request: h11.Request, _place: Address, stream: trio.abc.HalfCloseableStream, _http: Connection
     ) -> None:
-        await answer_and_close(stream, await self._answer(request))
+        async with self._limiter:
+            await answer_and_close(stream, await self._answer(request))
 
     async def _answer(self, request: h11.Request) -> bytes:
         if request.method not in (b"GET", b"HEAD"):
@@ -76,7 +76,7 @@ class UiFolder:
         path = request.target.partition(b"?")[0]
         if path == PREFIX[:-1]:  # what it loads has names beside that of its folder
             return own_answer.answer(308, extra=((b"Location", PREFIX),))
-        found = await trio.to_thread.run_sync(self._read, path[len(PREFIX) :], limiter=self._limiter)
+        found = await trio.to_thread.run_sync(self._read, path[len(PREFIX) :])
         if found is None:
             return own_answer.answer(
                 404, "text/plain; charset=utf-8", b"There is no such file in the folder of dashboard.ui.\n"
@@ -94,14 +94,13 @@ class UiFolder:
             path = folder.joinpath(*parts).resolve(strict=True)
             if path.is_dir():
                 path = (path / _INDEX).resolve(strict=True)
-            if not path.is_relative_to(folder):
-                return None  # a link leads out of it
+            if not path.is_relative_to(folder) or not path.is_file():
+                return None  # a link leads out of it, or it is a pipe
             with path.open("rb") as file:
-                if not stat.S_ISREG(path.stat().st_mode) or len(content := file.read(LARGEST + 1)) > LARGEST:
-                    return None
+                content = file.read(LARGEST + 1)
         except (OSError, RuntimeError, ValueError):  # RuntimeError: links that lead in a circle
             return None
-        return _TYPES.get(path.suffix[1:].lower(), _ANYTHING), content
+        return (_TYPES.get(path.suffix[1:].lower(), _ANYTHING), content) if len(content) <= LARGEST else None
 
 
 def _parts_of(name: bytes) -> list[str] | None:
