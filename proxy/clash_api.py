@@ -142,14 +142,14 @@ class ClashApi:
         return {"delay": delay}
 
     async def _delays(self, asked: ApiRequest, names: Sequence[str], _content: bytes) -> object:
-        test = _Test.of(asked)
+        members, test = self._found_group(names[0]).all or [], _Test.of(asked)
         delays: dict[str, int] = {}
 
         async def one(name: str) -> None:
             delays[name] = await self._measured(name, test)
 
         async with trio.open_nursery() as nursery:
-            for name in self._found_group(names[0]).all or []:
+            for name in members:
                 nursery.start_soon(one, name)
         alive = {name: delay for name, delay in delays.items() if delay}
         if not alive:

@@ -31,6 +31,7 @@ _CLASH = (
     *("version", "configs", "proxies", "group", "providers", "rules", "connections", "traffic", "memory", "logs"),
     *("dns", "cache", "restart", "upgrade", "storage"),
 )
+CLASH_PATHS = tuple(f"/{name}{end}".encode() for name in _CLASH for end in ("", "/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Dashboard:
             b"/api/v1/": self._serve_api,
             b"/api/v1/live": self._serve_live,
         }
-        pages |= {f"/{name}{end}".encode(): self._serve_clash for name in _CLASH for end in ("", "/")}
+        pages |= dict.fromkeys(CLASH_PATHS, self._serve_clash)
         if self._ui is None:
             return pages
         from .ui_folder import UiFolder
