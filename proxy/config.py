@@ -239,7 +239,7 @@ def _dns(table: DnsTable, source: _Source) -> DnsSettings:
 
 def _dashboard(table: DashboardTable, source: _Source) -> DashboardSettings:
     with source.field("dashboard.ui"):
-        return DashboardSettings(table.enabled, source.absolute(table.ui) if table.ui else None)
+        return DashboardSettings(table.enabled, table.usage, source.absolute(table.ui) if table.ui else None)
 
 
 def _exit(table: ExitTable, source: _Source) -> ExitSettings:

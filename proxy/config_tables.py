@@ -100,6 +100,10 @@ class DashboardTable(Struct, frozen=True, forbid_unknown_fields=True):
     enabled: Annotated[
         bool, Meta(description="whether a browser on this computer shows what goes on; `ropeway dashboard` opens it")
     ] = True
+    usage: Annotated[
+        bool,
+        Meta(description="whether it is kept on this computer how much each app used on each day, for a year or so"),
+    ] = True
     ui: Annotated[str, Meta(description="folder of a built dashboard for Clash, shown at /ui/; empty: none")] = ""
 
 

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Protocol
 from .idleness import IDLE_TEXT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .address import Address
 
 # Our choices.
@@ -265,6 +267,7 @@ class Connections:
         self._hosts: dict[str, _Sum] = {}  # who had one closed last is the last
         self._others = _Sum()
         self._gone = _Sum()  # of all that have closed
+        self.when_closed: Callable[[Connection], None] | None = None  # who counts them
 
     def __repr__(self) -> str:
         return f"<Connections, {self._open_count} open>"
@@ -290,6 +293,8 @@ class Connections:
         if len(self._hosts) > MOST_HOSTS:
             away = self._hosts.pop(next(iter(self._hosts)))
             self._others.add(away, away.connections)
+        if self.when_closed is not None:
+            self.when_closed(connection)
 
     def close(self, number: int, why: str = BY_HAND) -> bool:
         """Ends the connection with this id; returns whether there is one."""

@@ -109,17 +109,17 @@ class Dashboard:
     def _make(self) -> _Parts:
         """In a thread, as it imports."""
         from .api import Api, Source
-        from .app_names import AppNames
+        from .app_names import known_apps
         from .clash_api import ClashApi
         from .clash_feeds import Feeds
         from .clash_source import ClashSource
         from .control import Control
         from .dashboard_token import TokenFile
         from .live import Live
-        from .presets import load_presets
 
         side = self._side
-        source = Source(side.exits, lambda: side.routing.router, side.connections, self._seen, AppNames(load_presets()))
+        source = Source(side.exits, lambda: side.routing.router, side.connections, self._seen, known_apps())
+        source.usage = self._seen.usage
         source.listen, source.version = self._listen, _version()
         token = TokenFile.of_user()
         control = Control(side, self._path)

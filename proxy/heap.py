@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import mmap
+import os
 import sys
 
 # Our choices.
@@ -32,12 +32,14 @@ def give_back() -> None:
 
 def resident() -> int | None:
     """Bytes of memory that the process has; None where the system does not say so in passing."""
+    if sys.platform != "linux":
+        return None
     try:
         with open("/proc/self/statm", "rb") as file:  # noqa: PTH123  (it is asked once a second)
             pages = int(file.read(100).split()[1])
     except (OSError, IndexError, ValueError):
         return None
-    return pages * mmap.PAGESIZE
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def tune() -> None:

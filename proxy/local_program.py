@@ -25,6 +25,8 @@ from .start import Start
 from .system_proxy import memory_of_this_user, of_this_user
 from .tls import looks_like_a_browser
 from .udp_relay import UDPRelay
+from .usage import Meter, Usage
+from .usage_file import UsageFile
 
 if TYPE_CHECKING:
     import socket
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from .own_site import Page
     from .session_stream import SessionStream
     from .settings import Config, DnsSettings, LocalSettings
+    from .usage import AppOf
 
 log = telemetry.logger("app")
 
@@ -86,11 +89,21 @@ async def _dashboard(
         log.info("there is no dashboard, as other computers can reach the port")
         return {}
     seen = Observation(side.exits, side.connections)
+    seen.usage = Usage(UsageFile.of_user(), Meter(side.connections) if config.dashboard.usage else None, _app_names)
+    if seen.usage.kept:
+        nursery.start_soon(seen.usage.run)
     await nursery.start(seen.run)
     ui = config.dashboard.ui
     if ui is not None and not await trio.Path(ui).is_dir():
         log.warning("dashboard.ui: there is no folder %s, so there is nothing at /ui/", ui)
     return Dashboard(side, path, seen, shown(listeners).split(", "), nursery, ui=ui).pages
+
+
+def _app_names() -> AppOf:
+    """Imported when there is something to count."""
+    from .app_names import known_apps
+
+    return known_apps().of
 
 
 async def _lead_system_here(listeners: list[trio.SocketListener]) -> None:

@@ -136,9 +136,10 @@ class DnsSettings:
 
 @dataclass(frozen=True, slots=True)
 class DashboardSettings:
-    """`ui` is a folder with a dashboard of others."""
+    """`usage`: what apps use is counted and kept. `ui` is a folder with a dashboard of others."""
 
     enabled: bool
+    usage: bool
     ui: Path | None = None
 
 

@@ -54,6 +54,7 @@ LAYERS: list[set[str]] = [
         "proxy.address_book",
         "proxy.dashboard_token",
         "proxy.app_names",
+        "proxy.usage_file",
         "proxy.name_verdict",
         "proxy.presets",
         "proxy.countries",
@@ -98,6 +99,7 @@ LAYERS: list[set[str]] = [
         "proxy.idleness",
         "proxy.connections",
         "proxy.history",
+        "proxy.usage",
         "proxy.log_memory",
         "proxy.opener",
         "proxy.known_good",
@@ -173,6 +175,9 @@ LAYERS: list[set[str]] = [
         "proxy.desktop_macos",
         "proxy.desktop_windows",
         "proxy.environment",
+        "proxy.app_program",
+        "proxy.app_setup",
+        "proxy.browser_profile",
         "proxy.login_repair",
         "proxy.system_proxy",
         "proxy.cli_system",
@@ -278,7 +283,7 @@ ALLOWED_BESIDE = {
     "proxy.clash_source": {"proxy.clash_views", "proxy.heap"},
     "proxy.clash_feeds": {"proxy.clash_source", "proxy.clash_views"},
     "proxy.clash_api": {f"proxy.{name}" for name in ("clash_feeds", "clash_source", "clash_views", "control")},
-    "proxy.app_names": {f"proxy.{name}" for name in ("rule_index", "rule_terms", "ruleset")},
+    "proxy.app_names": {f"proxy.{name}" for name in ("presets", "rule_index", "rule_terms", "ruleset")},
     "proxy.control": {"proxy.local_side"},
     "proxy.api": {f"proxy.{name}" for name in ("api_views", "control", "heap", "observation", "qr")},
     "proxy.live": {"proxy.api", "proxy.live_feed"},
@@ -289,6 +294,7 @@ ALLOWED_BESIDE = {
     | {"proxy.clash_api", "proxy.clash_feeds", "proxy.clash_source"},
     "proxy.pac": {"proxy.rule_tables", "proxy.rule_terms", "proxy.rules"},
     "proxy.connections": {"proxy.idleness"},
+    "proxy.usage": {"proxy.connections"},
     "proxy.opener": {"proxy.connections", "proxy.relay"},
     "proxy.probe": {"proxy.opener"},
     "proxy.relay": {"proxy.connections", "proxy.tcp"},
@@ -334,7 +340,15 @@ ALLOWED_BESIDE = {
     "proxy.local_side": {"proxy.routing"},
     "proxy.local_program": {
         f"proxy.{name}"
-        for name in ("activation", "dashboard", "listening", "local_side", "observation", "start", "system_proxy")
+        for name in (
+            "activation",
+            "dashboard",
+            "listening",
+            "local_side",
+            "observation",
+            "start",
+            "system_proxy",
+        )
     },
     "proxy.port_holder": {"proxy.supervisor"},
     "proxy.service_launchd": {"proxy.log_file", "proxy.service_program", "proxy.supervisor"},
@@ -378,8 +392,9 @@ ALLOWED_BESIDE = {
         )
     },
     "proxy.cli_rules": {"proxy.terminal"},
+    "proxy.app_setup": {f"proxy.{name}" for name in ("app_program", "browser_profile", "environment", "guide")},
     "proxy.cli_dashboard": {"proxy.terminal"},
-    "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
+    "proxy.cli_apps": {f"proxy.{name}" for name in ("app_program", "app_setup", "guide", "system_proxy", "terminal")},
     "proxy.cli_exit": {
         f"proxy.{name}"
         for name in ("app", "cli_certificate", "completion", "exit_setup", "qr", "questions", "terminal")

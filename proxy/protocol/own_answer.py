@@ -13,6 +13,15 @@ PAGE = (
 )
 JSON = "application/json"
 
+_OWN_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Ropeway</title>
+<h1>This is Ropeway's proxy port</h1>
+<p>It is not a website. Enter this host and port as the SOCKS5 or HTTP proxy of your browser or chat app.</p>
+</html>
+"""
+
 _PRIVATE = (
     (b"Cache-Control", b"no-store"),
     (b"X-Content-Type-Options", b"nosniff"),
@@ -47,3 +56,8 @@ def endless(content_type: str) -> bytes:
 def _head(status: int, fields: list[tuple[bytes, bytes]]) -> bytes:
     line = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\n".encode()
     return line + b"".join(b"%s: %s\r\n" % field for field in (*_PRIVATE, *fields)) + b"\r\n"
+
+
+def own_page(*, head: bool = False) -> bytes:
+    """To the user, who asks for what there is not: it says what is here."""
+    return answer(400, "text/html; charset=utf-8", _OWN_PAGE.encode(), head=head)
