@@ -104,6 +104,7 @@ class DashboardTable(Struct, frozen=True, forbid_unknown_fields=True):
         bool,
         Meta(description="whether it is kept on this computer how much each app used on each day, for a year or so"),
     ] = True
+    ui: Annotated[str, Meta(description="folder of a built dashboard for Clash, shown at /ui/; empty: none")] = ""
 
 
 class UserTable(Struct, frozen=True, forbid_unknown_fields=True):

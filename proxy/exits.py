@@ -84,6 +84,11 @@ class _Running:
             association.give_up(Reason.TUNNEL_DOWN, "its exit was lost, and another one works")
         self.associations.clear()
 
+    async def open(self, address: Address) -> SessionStream:
+        stream = await self.tunnel.open(address)
+        stream.exit = self.route.name
+        return stream
+
 
 class Exits:
     """`routes` has at least one, in the order in which they are tried, the preferred ones first. `open` may be called while it runs."""
@@ -106,7 +111,7 @@ class Exits:
 
     async def open(self, address: Address) -> SessionStream:
         """A stream to the address by way of the current exit; as `Tunnel.open`."""
-        return await (await self._ready()).tunnel.open(address)
+        return await (await self._ready()).open(address)
 
     async def associate(self) -> SessionAssociation:
         """An association by way of the current exit; as `Tunnel.associate`. It is reset where that one is lost and another takes its place."""
@@ -119,7 +124,7 @@ class Exits:
         """The way by this exit, whichever is the current one."""
         return NamedExit(self, name)
 
-    async def tunnel_of(self, name: ExitName) -> Tunnel:
+    async def running(self, name: ExitName) -> _Running:
         """The tunnel of this exit, which is started where it does not run and kept while it is in use. Raises OpenError."""
         route = next((route for route in self._routes if any(map(name.matches, route.addresses))), None)
         if route is None:
@@ -129,12 +134,12 @@ class Exits:
         running = self._running.get(route.identity) or self._start(route)
         running.idle_since = trio.current_time()
         if running.up:
-            return running.tunnel
+            return running
         running.waiting += 1
         try:
             with running.tunnel.wanted(), trio.move_on_after(self._connect_wait):
                 await running.tunnel.up.wait()
-                return running.tunnel
+                return running
         finally:
             running.waiting -= 1
         raise OpenError(Reason.TUNNEL_DOWN)
@@ -334,7 +339,7 @@ class NamedExit:
     name: ExitName
 
     async def open(self, address: Address) -> SessionStream:
-        return await (await self.exits.tunnel_of(self.name)).open(address)
+        return await (await self.exits.running(self.name)).open(address)
 
     async def associate(self) -> SessionAssociation:
-        return await (await self.exits.tunnel_of(self.name)).associate()
+        return await (await self.exits.running(self.name)).tunnel.associate()

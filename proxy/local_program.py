@@ -92,7 +92,10 @@ async def _dashboard(
     if seen.usage.kept:
         nursery.start_soon(seen.usage.run)
     await nursery.start(seen.run)
-    return Dashboard(side, path, seen, shown(listeners).split(", "), nursery).pages
+    ui = config.dashboard.ui
+    if ui is not None and not await trio.Path(ui).is_dir():
+        log.warning("dashboard.ui: there is no folder %s, so there is nothing at /ui/", ui)
+    return Dashboard(side, path, seen, shown(listeners).split(", "), nursery, ui=ui).pages
 
 
 def _app_names() -> AppOf:

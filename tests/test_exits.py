@@ -87,9 +87,11 @@ async def opened(exits: Exits) -> SessionStream:
 
 
 async def goes_by(exits: Exits, place: Place) -> bool:
-    """Whether a new stream does."""
+    """Whether a new stream does, which then says so."""
     before = place.streams
-    await trio.aclose_forcefully(await opened(exits))
+    stream = await opened(exits)
+    await trio.aclose_forcefully(stream)
+    assert (stream.exit == place.name) == (place.streams == before + 1)
     return place.streams == before + 1
 
 

@@ -115,6 +115,7 @@ LAYERS: list[set[str]] = [
         "proxy.socks_client",
         "proxy.probe",
         "proxy.web_socket",
+        "proxy.url_delay",
     },
     {
         "proxy.router",
@@ -127,6 +128,7 @@ LAYERS: list[set[str]] = [
         "proxy.own_site",
         "proxy.api_request",
         "proxy.dashboard_page",
+        "proxy.ui_folder",
         "proxy.udp_relay",
         "proxy.destination_walk",
         "proxy.exit",
@@ -152,6 +154,10 @@ LAYERS: list[set[str]] = [
         "proxy.dashboard",
         "proxy.live",
         "proxy.live_feed",
+        "proxy.clash_api",
+        "proxy.clash_feeds",
+        "proxy.clash_source",
+        "proxy.clash_views",
         "proxy.routing",
         "proxy.sd_notify",
         "proxy.supervisor",
@@ -272,6 +278,11 @@ ALLOWED_BESIDE = {
     "proxy.ruleset": {"proxy.countries", "proxy.rule_index", "proxy.rule_terms", "proxy.rules"},
     "proxy.own_site": {"proxy.forward"},
     "proxy.dashboard_page": {"proxy.forward"},
+    "proxy.ui_folder": {"proxy.forward", "proxy.own_site"},
+    "proxy.url_delay": {"proxy.opener"},
+    "proxy.clash_source": {"proxy.clash_views", "proxy.heap"},
+    "proxy.clash_feeds": {"proxy.clash_source", "proxy.clash_views"},
+    "proxy.clash_api": {f"proxy.{name}" for name in ("clash_feeds", "clash_source", "clash_views", "control")},
     "proxy.app_names": {f"proxy.{name}" for name in ("presets", "rule_index", "rule_terms", "ruleset")},
     "proxy.control": {"proxy.local_side"},
     "proxy.api": {f"proxy.{name}" for name in ("api_views", "control", "heap", "observation", "qr")},
@@ -279,7 +290,8 @@ ALLOWED_BESIDE = {
     "proxy.live_feed": {"proxy.api", "proxy.api_views"},
     "proxy.dashboard": {
         f"proxy.{name}" for name in ("api", "cli_doctor", "control", "doctor", "live", "local_side", "observation")
-    },
+    }
+    | {"proxy.clash_api", "proxy.clash_feeds", "proxy.clash_source"},
     "proxy.pac": {"proxy.rule_tables", "proxy.rule_terms", "proxy.rules"},
     "proxy.connections": {"proxy.idleness"},
     "proxy.usage": {"proxy.connections"},

@@ -42,11 +42,20 @@ def answer(
     head: bool = False,
 ) -> bytes:
     """Without a type there is no content. `head`: to HEAD, so without the content."""
-    fields = [*_PRIVATE, (b"Content-Security-Policy", policy), *extra]
+    fields = [(b"Content-Security-Policy", policy), *extra]
     if content_type:
         fields += [(b"Content-Type", content_type.encode()), (b"Content-Length", str(len(content)).encode())]
+    return _head(status, fields) + (b"" if head else content)
+
+
+def endless(content_type: str) -> bytes:
+    """The head of an answer whose content goes on until the connection closes (RFC 9112, section 6.3)."""
+    return _head(200, [(b"Content-Security-Policy", NOTHING), (b"Content-Type", content_type.encode())])
+
+
+def _head(status: int, fields: list[tuple[bytes, bytes]]) -> bytes:
     line = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\n".encode()
-    return line + b"".join(b"%s: %s\r\n" % field for field in fields) + b"\r\n" + (b"" if head else content)
+    return line + b"".join(b"%s: %s\r\n" % field for field in (*_PRIVATE, *fields)) + b"\r\n"
 
 
 def own_page(*, head: bool = False) -> bytes:
