@@ -68,6 +68,7 @@ class Dashboard:
         pages = {
             b"/": self._serve_file,
             b"/dashboard/": self._serve_file,
+            b"/dashboard/enter/": self._enter,
             b"/api/v1/": self._serve_api,
             b"/api/v1/live": self._serve_live,
         }
@@ -84,6 +85,11 @@ class Dashboard:
         from .dashboard_page import serve_file
 
         await serve_file(request, place, stream, http)
+
+    async def _enter(
+        self, request: h11.Request, place: Address, stream: trio.abc.HalfCloseableStream, http: Connection
+    ) -> None:
+        await (await self._made()).api.enter(request, place, stream, http)
 
     async def _serve_api(
         self, request: h11.Request, place: Address, stream: trio.abc.HalfCloseableStream, http: Connection

@@ -53,6 +53,7 @@ LAYERS: list[set[str]] = [
         "proxy.exit_links",
         "proxy.address_book",
         "proxy.dashboard_token",
+        "proxy.entry_codes",
         "proxy.app_names",
         "proxy.usage_file",
         "proxy.name_verdict",
