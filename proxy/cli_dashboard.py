@@ -36,10 +36,10 @@ def dashboard(new_token: NewTokenOption = False, print_it: PrintOption = False, 
     from .dashboard_token import TokenFile
 
     settings = load(config_path(config))
-    port = _port(settings, config)
+    port = dashboard_port(settings, config)
     file = TokenFile.of_user()
     token = file.renew() if new_token else file.read()
-    _check_runs(port, config)
+    check_runs(port, config)
     address = f"http://{port}/#token={token}"
     if print_it:
         print(address)
@@ -50,7 +50,7 @@ def dashboard(new_token: NewTokenOption = False, print_it: PrintOption = False, 
     say(f"The dashboard at http://{port}/ was opened in the browser.")
 
 
-def _port(settings: Config, config: Path | None) -> Address:
+def dashboard_port(settings: Config, config: Path | None) -> Address:
     """Raises ConfigError where there is no dashboard."""
     if not settings.dashboard.enabled:
         raise ConfigError(
@@ -62,7 +62,7 @@ def _port(settings: Config, config: Path | None) -> Address:
     return fixed_port(settings.local, config)
 
 
-def _check_runs(port: Address, config: Path | None) -> None:
+def check_runs(port: Address, config: Path | None) -> None:
     """Raises ConfigError where nobody is there who has a dashboard. The secret is not said to whoever it is."""
     import http.client
 
