@@ -16,6 +16,7 @@ from . import api_views as views
 from . import heap
 from .api_request import ApiRequest, read_content
 from .connections import MOST_OPEN, MOST_SHOWN
+from .entry_codes import EntryCodes
 from .errors import ConfigError, UsageError
 from .forward import answer_and_close
 from .history import STEP
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     from .usage import Usage
 
 ROOT = "api", "v1"
+#: What is said without the token: that it is known here.
+PROOF = *ROOT, "proof"
+_LONGEST_NONCE = 100
+ENTRANCE = "/dashboard/enter/"
 #: Our choice: connections that are looked at in one go; each takes ten microseconds, and meanwhile nothing else goes on.
 SLICE = 128
 _NO_CONTENT = own_answer.answer(204)
@@ -127,6 +132,7 @@ class Api:
         self._control = control
         self._token = token
         self._examine = examine
+        self._entries = EntryCodes()
         self._one = trio.CapacityLimiter(1)  # doctor at a time
 
     async def serve(
@@ -147,6 +153,9 @@ class Api:
 
     async def _answer(self, request: h11.Request, stream: trio.abc.ReceiveStream, http: Connection) -> bytes:
         asked = ApiRequest.of(request)
+        if asked.path == PROOF and asked.method == "GET":
+            nonce = asked.query.get("nonce", "")[:_LONGEST_NONCE]
+            return json_answer({"proof": await trio.to_thread.run_sync(self._token.proof, nonce)})
         if not await trio.to_thread.run_sync(self._token.is_right, asked.token):
             raise StatusError(
                 401, "the token is missing or wrong; `ropeway dashboard` opens the page with the right one"
@@ -158,6 +167,16 @@ class Api:
         content = await read_content(stream, http)
         found = await handler(self, asked, names, content)
         return _NO_CONTENT if found is None else json_answer(found)
+
+    async def enter(
+        self, request: h11.Request, _place: Address, stream: trio.abc.HalfCloseableStream, _http: Connection
+    ) -> None:
+        """Hands the token to the browser that comes with a code for that, and to all others a page that has none."""
+        code = request.target.decode("ascii", "replace").removeprefix(ENTRANCE)
+        where = "/"
+        if request.method == b"GET" and self._entries.take(code, trio.current_time()):
+            where = f"/#token={await trio.to_thread.run_sync(self._token.read)}"
+        await answer_and_close(stream, own_answer.answer(302, extra=((b"Location", where.encode()),)))
 
     # ---- reading
 
@@ -214,6 +233,9 @@ class Api:
         if self._source.usage is not None:
             await self._source.usage.wipe()
 
+    async def _new_entry(self, _asked: ApiRequest, _names: Sequence[str], _content: bytes) -> object:
+        return {"path": ENTRANCE + self._entries.make(trio.current_time())}
+
     async def _doctor(self, _asked: ApiRequest, _names: Sequence[str], _content: bytes) -> object:
         async with self._one:
             return {"findings": await self._examine()}
@@ -233,6 +255,7 @@ _ROUTES: dict[tuple[str, ...], dict[str, _Handler]] = {
     ("exits", "*", "link"): {"GET": Api._link},
     ("exits", "*", "use"): {"POST": Api._use},
     ("mode",): {"PUT": Api._set_mode},
+    ("entries",): {"POST": Api._new_entry},
     ("doctor",): {"POST": Api._doctor},
 }
 

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .cli_dashboard import check_runs, dashboard_port
+from .cli_dashboard import check_is_ours, dashboard_port
 from .errors import LocalPortError, RopewayError
 from .terminal import ConfigOption, config_path
 
@@ -35,12 +35,13 @@ def top(config: ConfigOption = None) -> None:
     from .top_view import TopView
 
     port = dashboard_port(load(config_path(config)), config)
-    client = ApiClient(port, TokenFile.of_user().read())
+    file = TokenFile.of_user()
+    client = ApiClient(port, file.read())
     view = TopView(lambda number: _closed(client, number))
 
     def look() -> None:
         if view.trouble or view.is_empty:
-            check_runs(port, config)  # before the secret is said
+            check_is_ours(port, file, config)  # before the secret is said
         state = client.state()
         view.update(state, client.connections(_MOST).open)
 

@@ -73,6 +73,7 @@ class ConnectionView:
     address: Address
     route: str
     rule: str
+    exit: str = ""  # by which it goes, where that is known
     state: State
     reason: str  # why it closed; empty where both sides had ended it
     opened_at: float
@@ -145,11 +146,14 @@ class Traffic:
 class Connection:
     """One of them, for who carries it and counts its traffic."""
 
+    # Over the budget of attributes: they are what is shown of it.
+
     __slots__ = (
         "_ending",
         "_scope",
         "_table",
         "address",
+        "exit",
         "id",
         "opened_at",
         "protocol",
@@ -168,7 +172,7 @@ class Connection:
         self.protocol = protocol
         self.address = address
         self.opened_at = now
-        self.route = self.rule = self.reason = ""
+        self.route = self.rule = self.exit = self.reason = ""
         self.state = State.OPENING
         self.traffic = Traffic()
 
@@ -179,8 +183,8 @@ class Connection:
         """Which way it takes, and the text of the rule that says so."""
         self.route, self.rule = route, rule
 
-    def reached(self) -> None:
-        self.state = State.OPEN
+    def reached(self, exit_name: str = "") -> None:
+        self.state, self.exit = State.OPEN, exit_name
 
     @property
     def quiet_since(self) -> float:
@@ -221,6 +225,7 @@ class Connection:
             address=self.address,
             route=self.route,
             rule=self.rule,
+            exit=self.exit,
             state=State.HALF_CLOSED if self.state is State.OPEN and traffic.ended else self.state,
             reason=self.reason,
             opened_at=self.opened_at,

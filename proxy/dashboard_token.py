@@ -50,6 +50,10 @@ class TokenFile:
         except ConfigError:
             return False
 
+    def proof(self, nonce: str) -> str:
+        """By it who knows the token, too, sees that it is known here, while nobody else learns anything. Raises ConfigError."""
+        return hmac.digest(self.read().encode(), f"ropeway dashboard proof {nonce}".encode(), "sha256").hex()
+
     def _found(self) -> str:
         """Empty where there is none, or one that others have seen: it was never whole, or not for its owner alone."""
         try:

@@ -75,7 +75,7 @@ class DashboardWorld:
 
 @asynccontextmanager
 async def dashboard_world(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *, rules: str = "", mode: str = "all"
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, rules: str = "", mode: str = "all", ui: Path | None = None
 ) -> AsyncIterator[DashboardWorld]:
     monkeypatch.setattr(TokenFile, "of_user", lambda: TokenFile(folder / "dashboard.token"))
     path = folder / "config.toml"
@@ -87,7 +87,7 @@ async def dashboard_world(
         seen = Observation(side.exits, side.connections)
         seen.usage = Usage(UsageFile(folder / "usage.sqlite"), Meter(side.connections), lambda: known_apps().of)
         await nursery.start(seen.run)
-        dashboard = Dashboard(side, path, seen, ["127.0.0.1:1080"], nursery)
+        dashboard = Dashboard(side, path, seen, ["127.0.0.1:1080"], nursery, ui=ui)
         site = OwnSite({}, own=dashboard.pages)
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         side.routing.own_ports = {listeners[0].socket.getsockname()[1]}

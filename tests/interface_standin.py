@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import threading
 from contextlib import contextmanager
@@ -74,12 +75,16 @@ class _Handler(BaseHTTPRequestHandler):
     server: Standin
 
     def do_GET(self) -> None:
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", "Bearer")
-            self.end_headers()
-            return
-        status, content = self.server.answer(self.command, self.path)
+        path, _, nonce = self.path.partition("?nonce=")
+        if path == "/api/v1/proof":
+            proof = hmac.digest(TOKEN.encode(), f"ropeway dashboard proof {nonce}".encode(), "sha256").hex()
+            self._send(200, json.dumps({"proof": proof}).encode())
+        elif self.headers.get("Authorization") == f"Bearer {TOKEN}":
+            self._send(*self.server.answer(self.command, self.path))
+        else:
+            self._send(401, b"{}")
+
+    def _send(self, status: int, content: bytes) -> None:
         self.send_response(status)
         if status != 204:
             self.send_header("Content-Length", str(len(content)))

@@ -288,6 +288,33 @@ async def test_the_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert found == {"findings": [{"check": "port", "kind": "ok", "what": "it listens", "why": "", "mend": ""}]}
 
 
+# ---- how a browser gets the token
+
+
+async def test_a_browser_is_let_in_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        path = (await world.ask("entries", "POST")).json["path"]
+        assert world.token not in path
+        host = f"Host: 127.0.0.1:{world.port}\r\n"
+        from_page = f"GET {path} HTTP/1.1\r\n{host}Sec-Fetch-Site: cross-site\r\n\r\n"
+        assert await world.send(from_page.encode()) == http_proxy.nameless_answer()
+        request = f"GET {path} HTTP/1.1\r\n{host}Sec-Fetch-Site: none\r\n\r\n".encode()
+        answer = await world.send(request)
+        assert answer.startswith(b"HTTP/1.1 302 ")
+        assert f"Location: /#token={world.token}\r\n".encode() in answer
+        for again in (request, request.replace(b"/enter/", b"/enter/x")):
+            answer = await world.send(again)
+            assert b"Location: /\r\n" in answer
+            assert world.token.encode() not in answer
+
+
+async def test_the_token_is_proved_without_being_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        answer = await world.ask("proof?nonce=abc", token="")
+        assert answer.json == {"proof": TokenFile.of_user().proof("abc")}
+        assert (await world.ask("proof?nonce=abc", "POST", token="")).status == 401
+
+
 # ---- what cannot be
 
 
@@ -295,8 +322,8 @@ async def test_paths_and_methods_that_are_not_there(tmp_path: Path, monkeypatch:
     async with dashboard_world(tmp_path, monkeypatch) as world:
         for path in ("", "nowhere", "state/x", "connections/1/2", "exits/one", "exits/one/drop"):
             assert (await world.ask(path)).status == 404
-        for path, methods in _ROUTES.items():
-            answer = await world.ask("/".join(path).replace("*", "x"), "PATCH")
+        for parts, methods in _ROUTES.items():
+            answer = await world.ask("/".join(parts).replace("*", "x"), "PATCH")
             assert answer.status == 405
             assert all(method in answer.error for method in methods)
     assert ROOT == ("api", "v1")

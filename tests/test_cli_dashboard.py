@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import json
 import threading
 import webbrowser
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -26,22 +28,34 @@ LINK = Link(LOOPBACK, 1, UserKey.new(), bytes(32))
 
 
 class Handler(BaseHTTPRequestHandler):
-    status, asked = 401, ""
+    """Answers as the interface does, by a token."""
+
+    token, asked = "", ""
 
     def do_GET(self) -> None:
-        type(self).asked = f"{self.path} {self.headers}"
-        self.send_response(self.status)
-        self.send_header("WWW-Authenticate", "Bearer")
+        type(self).asked += f"{self.path} {self.headers}"
+        nonce = self.path.partition("?nonce=")[2]
+        self._answer(
+            {"proof": hmac.digest(self.token.encode(), f"ropeway dashboard proof {nonce}".encode(), "sha256").hex()}
+        )
+
+    def do_POST(self) -> None:
+        right = self.headers["Authorization"] == f"Bearer {self.token}"
+        self._answer({"path": "/dashboard/enter/code"} if right else {"error": "no"})
+
+    def _answer(self, content: object) -> None:
+        self.send_response(200)
         self.end_headers()
+        self.wfile.write(json.dumps(content).encode())
 
     def log_message(self, *_: object) -> None:
         pass
 
 
 @pytest.fixture
-def port() -> Iterator[int]:
-    """Of somebody that answers as the interface does without the token."""
-    Handler.status, Handler.asked = 401, ""
+def port(opened: list[str]) -> Iterator[int]:
+    """Of somebody that answers as the interface does."""
+    Handler.token, Handler.asked = TokenFile.of_user().read(), ""
     with HTTPServer((LOOPBACK, 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -83,8 +97,9 @@ def test_it_opens_the_page_with_the_secret(
 ) -> None:
     run(port)
     token = TokenFile.of_user().read()
-    assert opened == [f"http://127.0.0.1:{port}/#token={token}"]
-    assert token not in Handler.asked  # whoever it is that listens
+    assert opened == [f"http://127.0.0.1:{port}/dashboard/enter/code"]
+    assert token not in opened[0]  # others can read what a browser is started with
+    assert token not in Handler.asked  # and whoever it is that listens
     assert token not in "".join(capsys.readouterr())
 
 
@@ -94,8 +109,12 @@ def test_it_prints_the_address(
     run(port, "--print")
     old = TokenFile.of_user().read()
     assert capsys.readouterr().out == f"http://127.0.0.1:{port}/#token={old}\n"
-    run(port, "--print", "--new-token")
-    assert old not in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="is no Ropeway of yours"):
+        run(port, "--print", "--new-token")  # of which ours has a file and knows it
+    new = Handler.token = TokenFile.of_user().read()
+    assert new != old
+    run(port, "--print")
+    assert new in capsys.readouterr().out
     assert opened == []
 
 
@@ -108,11 +127,11 @@ def test_it_says_what_is_in_the_way(
         run(port, more="[dashboard]\nenabled = false")
     with pytest.raises(ConfigError, match=r"^local.listen: other computers can reach the port"):
         run(port, more='username = "a"\npassword = "b"', host="0.0.0.0")
-    Handler.status = 400
-    with pytest.raises(ConfigError, match="has no dashboard"):
+    Handler.token = "of somebody else"
+    with pytest.raises(ConfigError, match="is no Ropeway of yours"):
         run(port)
     assert opened == []
-    Handler.status = 401
+    Handler.token = TokenFile.of_user().read()
     monkeypatch.setattr(webbrowser, "open", lambda _: False)
     with pytest.raises(ConfigError, match=r"^no browser could be started; `ropeway dashboard --print"):
         run(port)

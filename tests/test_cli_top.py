@@ -83,7 +83,7 @@ def test_a_local_side_that_does_not_run_is_one_line(top: Callable[[], Done], con
 
 def test_another_token_is_one_line(top: Callable[[], Done], tmp_path: Path) -> None:
     (tmp_path / "ropeway" / "dashboard.token").write_text("u" * 43)
-    assert "does not take the token" in top().failure
+    assert "no Ropeway of yours" in top().failure
 
 
 if sys.platform != "win32":

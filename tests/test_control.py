@@ -52,6 +52,16 @@ async def test_what_is_to_last_stands_in_the_file_and_holds_at_once(path: Path) 
     assert str(await control.link("1")) == str(ONE)
 
 
+async def test_what_others_have_written_is_read(path: Path) -> None:
+    side, control = control_of(path)
+    replace_file(path, written(path).replace('"all"', '"home-direct"').encode())
+    await control.read_again()
+    assert side.routing.router.ruleset.settings.mode.value == "home-direct"
+    replace_file(path, b"nonsense")
+    with pytest.raises(ConfigError):
+        await control.read_again()
+
+
 async def test_what_cannot_be_changes_nothing(path: Path) -> None:
     _, control = control_of(path)
     before = written(path)

@@ -64,3 +64,12 @@ def test_where_none_can_be_made_nobody_is_right(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         file.read()
     assert not file.is_right("")
+
+
+def test_who_knows_it_can_prove_that(tmp_path: Path) -> None:
+    file = TokenFile(tmp_path / "token")
+    token, proof = file.read(), file.proof("a")
+    assert TokenFile(tmp_path / "token").proof("a") == proof
+    assert token not in proof
+    assert file.proof("b") != proof
+    assert TokenFile(tmp_path / "other").proof("a") != proof

@@ -12,7 +12,7 @@ SOURCES = sorted((ROOT / "proxy").rglob("*.py"))
 
 # The layers, lowest first. A module imports from lower layers, and from its own layer where ALLOWED_BESIDE says so.
 LAYERS: list[set[str]] = [
-    {"proxy", "proxy.errors", "proxy.address", "proxy.telemetry"},
+    {"proxy", "proxy.errors", "proxy.address", "proxy.telemetry", "proxy.heap"},
     {
         "proxy.protocol",
         "proxy.protocol.budget",
@@ -53,6 +53,7 @@ LAYERS: list[set[str]] = [
         "proxy.exit_links",
         "proxy.address_book",
         "proxy.dashboard_token",
+        "proxy.entry_codes",
         "proxy.app_names",
         "proxy.usage_file",
         "proxy.name_verdict",
@@ -90,6 +91,7 @@ LAYERS: list[set[str]] = [
         "proxy.session_stream",
         "proxy.session_association",
         "proxy.udp",
+        "proxy.turns",
         "proxy.strangers",
         "proxy.carrier",
         "proxy.greeting",
@@ -114,6 +116,7 @@ LAYERS: list[set[str]] = [
         "proxy.socks_client",
         "proxy.probe",
         "proxy.web_socket",
+        "proxy.url_delay",
     },
     {
         "proxy.router",
@@ -126,6 +129,7 @@ LAYERS: list[set[str]] = [
         "proxy.own_site",
         "proxy.api_request",
         "proxy.dashboard_page",
+        "proxy.ui_folder",
         "proxy.udp_relay",
         "proxy.destination_walk",
         "proxy.exit",
@@ -151,6 +155,10 @@ LAYERS: list[set[str]] = [
         "proxy.dashboard",
         "proxy.live",
         "proxy.live_feed",
+        "proxy.clash_api",
+        "proxy.clash_feeds",
+        "proxy.clash_source",
+        "proxy.clash_views",
         "proxy.routing",
         "proxy.sd_notify",
         "proxy.supervisor",
@@ -201,7 +209,6 @@ LAYERS: list[set[str]] = [
         "proxy.guide",
         "proxy.terminal",
         "proxy.descriptors",
-        "proxy.heap",
         "proxy.qr",
         "proxy.__main__",
     },
@@ -276,6 +283,11 @@ ALLOWED_BESIDE = {
     "proxy.ruleset": {"proxy.countries", "proxy.rule_index", "proxy.rule_terms", "proxy.rules"},
     "proxy.own_site": {"proxy.forward"},
     "proxy.dashboard_page": {"proxy.forward"},
+    "proxy.ui_folder": {"proxy.forward", "proxy.own_site"},
+    "proxy.url_delay": {"proxy.opener"},
+    "proxy.clash_source": {"proxy.clash_views", "proxy.heap"},
+    "proxy.clash_feeds": {"proxy.clash_source", "proxy.clash_views"},
+    "proxy.clash_api": {f"proxy.{name}" for name in ("clash_feeds", "clash_source", "clash_views", "control")},
     "proxy.app_names": {f"proxy.{name}" for name in ("presets", "rule_index", "rule_terms", "ruleset")},
     "proxy.control": {"proxy.local_side"},
     "proxy.api": {f"proxy.{name}" for name in ("api_views", "control", "heap", "observation", "qr")},
@@ -283,7 +295,8 @@ ALLOWED_BESIDE = {
     "proxy.live_feed": {"proxy.api", "proxy.api_views"},
     "proxy.dashboard": {
         f"proxy.{name}" for name in ("api", "cli_doctor", "control", "doctor", "live", "local_side", "observation")
-    },
+    }
+    | {"proxy.clash_api", "proxy.clash_feeds", "proxy.clash_source"},
     "proxy.pac": {"proxy.rule_tables", "proxy.rule_terms", "proxy.rules"},
     "proxy.connections": {"proxy.idleness"},
     "proxy.usage": {"proxy.connections"},
@@ -297,7 +310,7 @@ ALLOWED_BESIDE = {
     "proxy.exit_links": {f"proxy.{name}" for name in ("config", "config_file", "config_tables", "preference", "share")},
     "proxy.session": {"proxy.session_stream", "proxy.session_association", "proxy.carrier"},
     "proxy.session_association": {"proxy.association", "proxy.session", "proxy.session_stream"},
-    "proxy.udp": {"proxy.association", "proxy.dialer", "proxy.session_stream"},
+    "proxy.udp": {"proxy.association", "proxy.dialer", "proxy.session_stream", "proxy.turns"},
     "proxy.openings": {"proxy.session_stream"},
     "proxy.carrier": {"proxy.session_stream"},
     "proxy.greeting": {"proxy.tls"},
@@ -318,7 +331,6 @@ ALLOWED_BESIDE = {
             "demo",
             "descriptors",
             "exit_program",
-            "heap",
             "local_program",
             "local_side",
             "reload",
@@ -384,6 +396,7 @@ ALLOWED_BESIDE = {
             "terminal",
         )
     },
+    "proxy.terminal": {"proxy.service_exit"},  # where an installed exit is
     "proxy.cli_rules": {"proxy.terminal"},
     "proxy.app_setup": {f"proxy.{name}" for name in ("app_program", "browser_profile", "environment", "guide")},
     "proxy.cli_dashboard": {"proxy.terminal"},

@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 
 from proxy import live_feed
 from proxy.address import Address
+from proxy.api import SLICE
 from proxy.connections import LONG, MOST_CLOSED, AppProtocol, Connection, Connections, ConnectionView
 from proxy.live_feed import CONNECTIONS, LOG, PERIOD, STATE, Feed, TooLateError
 from proxy.log_memory import LogMemory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import msgspec
     from trio.testing import MockClock
 
@@ -125,12 +128,14 @@ async def test_all_that_changes_is_told(autojump_clock: MockClock, nursery: trio
     watching = Watching(feed, CONNECTIONS)
     nursery.start_soon(feed.run)
     await watching.next()
-    for change in (
-        lambda: connection.traffic.up(1, trio.current_time()),
-        lambda: connection.traffic.down(1, trio.current_time()),
-        lambda: connection.traffic.down(0, trio.current_time()),
+    traffic = connection.traffic
+    changes: list[Callable[[], None]] = [
+        lambda: traffic.up(1, trio.current_time()),
+        lambda: traffic.down(1, trio.current_time()),
+        lambda: traffic.down(0, trio.current_time()),
         lambda: connection.chosen("direct"),
-    ):
+    ]
+    for change in changes:
         assert (await watching.next())["connections"]["open"] == []
         change()
         assert len((await watching.next())["connections"]["open"]) == 1
@@ -215,7 +220,7 @@ async def test_others_have_their_turn_meanwhile(autojump_clock: MockClock, nurse
     """Thousands of connections are looked at in slices."""
     source = Source()
     feed = feed_of(source)
-    source.open(live_feed.SLICE * 5)
+    source.open(SLICE * 5)
     watching = Watching(feed, CONNECTIONS)
     turns = 0
     nursery.start_soon(feed.run)
@@ -226,7 +231,7 @@ async def test_others_have_their_turn_meanwhile(autojump_clock: MockClock, nurse
             await trio.lowlevel.checkpoint()
     assert turns >= 5
     watching.take()
-    assert len(watching.open) == live_feed.SLICE * 5
+    assert len(watching.open) == SLICE * 5
     feed.watched.clear()
 
 
