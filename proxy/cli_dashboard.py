@@ -38,10 +38,10 @@ def dashboard(new_token: NewTokenOption = False, print_it: PrintOption = False, 
     from .dashboard_token import TokenFile
 
     settings = load(config_path(config))
-    port = _port(settings, config)
+    port = dashboard_port(settings, config)
     file = TokenFile.of_user()
     token = file.renew() if new_token else file.read()
-    _check_is_ours(port, file, config)
+    check_is_ours(port, file, config)
     if print_it:
         print(f"http://{port}/#token={token}")
         return
@@ -51,7 +51,7 @@ def dashboard(new_token: NewTokenOption = False, print_it: PrintOption = False, 
     say(f"The dashboard at http://{port}/ was opened in the browser.")
 
 
-def _port(settings: Config, config: Path | None) -> Address:
+def dashboard_port(settings: Config, config: Path | None) -> Address:
     """Raises ConfigError where there is no dashboard."""
     if not settings.dashboard.enabled:
         raise ConfigError(
@@ -63,7 +63,7 @@ def _port(settings: Config, config: Path | None) -> Address:
     return fixed_port(settings.local, config)
 
 
-def _check_is_ours(port: Address, file: TokenFile, config: Path | None) -> None:
+def check_is_ours(port: Address, file: TokenFile, config: Path | None) -> None:
     """The token is for nobody else who listens there. Raises ConfigError."""
     import hmac
     import secrets

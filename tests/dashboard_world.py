@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from proxy.app_names import known_apps
 from proxy.config import load
 from proxy.config_file import replace_file
 from proxy.dashboard import Dashboard
@@ -20,6 +21,8 @@ from proxy.local_side import LocalSide
 from proxy.observation import Observation
 from proxy.own_site import OwnSite
 from proxy.share import Link
+from proxy.usage import Meter, Usage
+from proxy.usage_file import UsageFile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,6 +56,7 @@ class DashboardWorld:
     path: Path
     token: str
     port: int
+    seen: Observation
 
     async def send(self, request: bytes) -> bytes:
         """The whole answer."""
@@ -81,6 +85,7 @@ async def dashboard_world(
     side = LocalSide(config.local, config.rules)
     async with trio.open_nursery() as nursery:
         seen = Observation(side.exits, side.connections)
+        seen.usage = Usage(UsageFile(folder / "usage.sqlite"), Meter(side.connections), lambda: known_apps().of)
         await nursery.start(seen.run)
         dashboard = Dashboard(side, path, seen, ["127.0.0.1:1080"], nursery, ui=ui)
         site = OwnSite({}, own=dashboard.pages)
@@ -88,5 +93,5 @@ async def dashboard_world(
         side.routing.own_ports = {listeners[0].socket.getsockname()[1]}
         serve = partial(serve_local, listeners, side.routing.choose, None, connections=side.connections)
         await nursery.start(partial(serve, own_site=site.serve))
-        yield DashboardWorld(side, path, TokenFile.of_user().read(), *side.routing.own_ports)
+        yield DashboardWorld(side, path, TokenFile.of_user().read(), *side.routing.own_ports, seen)
         nursery.cancel_scope.cancel()

@@ -184,6 +184,38 @@ async def test_the_link_of_an_exit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert answer.error.startswith("no exit is 'three.example'")
 
 
+async def test_usage_by_day_and_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        opened(world, "g.whatsapp.net").traffic.up(8, trio.current_time())
+        opened(world, "www.example.com").close(trio.current_time())
+        assert world.seen.usage is not None
+        await world.seen.usage.write()
+        usage = (await world.ask("usage")).json
+        (day,) = usage["days"]
+        assert usage["kept"] is True
+        assert day["apps"] == [
+            {"app": "whatsapp", "up": 8, "down": 0, "connections": 1},
+            {"app": "", "up": 0, "down": 0, "connections": 1},
+        ]
+        assert (await world.ask("usage", "DELETE")).status == 204
+        assert (await world.ask("usage")).json == {"kept": True, "days": []}
+
+
+async def test_usage_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        (tmp_path / "usage.sqlite").mkdir()
+        for method in ("GET", "DELETE"):
+            answer = await world.ask("usage", method)
+            assert (answer.status, "usage.sqlite cannot be used" in answer.error) == (503, True)
+
+
+async def test_a_program_that_keeps_no_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        world.seen.usage = None
+        assert (await world.ask("usage")).json == {"kept": False, "days": []}
+        assert (await world.ask("usage", "DELETE")).status == 204
+
+
 # ---- changing
 
 

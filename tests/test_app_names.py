@@ -33,3 +33,8 @@ def test_what_is_remembered_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None
     for number in range(100):
         assert names.of(f"host{number}.whatsapp.net") == "whatsapp"
         assert len(names._known) <= 10
+
+
+def test_all_presets_are_read_once() -> None:
+    assert app_names.known_apps() is app_names.known_apps()
+    assert app_names.known_apps().of("g.whatsapp.net") == "whatsapp"

@@ -177,6 +177,10 @@ LAYERS: list[set[str]] = [
         "proxy.desktop_macos",
         "proxy.desktop_windows",
         "proxy.environment",
+        "proxy.cli_top",
+        "proxy.api_client",
+        "proxy.screen",
+        "proxy.top_view",
         "proxy.app_program",
         "proxy.app_setup",
         "proxy.browser_profile",
@@ -388,6 +392,7 @@ ALLOWED_BESIDE = {
             "cli_rules",
             "cli_service",
             "cli_system",
+            "cli_top",
             "terminal",
         )
     },
@@ -395,6 +400,8 @@ ALLOWED_BESIDE = {
     "proxy.cli_rules": {"proxy.terminal"},
     "proxy.app_setup": {f"proxy.{name}" for name in ("app_program", "browser_profile", "environment", "guide")},
     "proxy.cli_dashboard": {"proxy.terminal"},
+    "proxy.top_view": {"proxy.api_client", "proxy.screen"},
+    "proxy.cli_top": {f"proxy.{name}" for name in ("api_client", "cli_dashboard", "screen", "terminal", "top_view")},
     "proxy.cli_apps": {f"proxy.{name}" for name in ("app_program", "app_setup", "guide", "system_proxy", "terminal")},
     "proxy.cli_exit": {
         f"proxy.{name}"
