@@ -93,5 +93,6 @@ async def dashboard_world(
         side.routing.own_ports = {listeners[0].socket.getsockname()[1]}
         serve = partial(serve_local, listeners, side.routing.choose, None, connections=side.connections)
         await nursery.start(partial(serve, own_site=site.serve))
-        yield DashboardWorld(side, path, TokenFile.of_user().read(), *side.routing.own_ports, seen)
+        (port,) = side.routing.own_ports
+        yield DashboardWorld(side, path, TokenFile.of_user().read(), port, seen)
         nursery.cancel_scope.cancel()

@@ -121,7 +121,11 @@ def test_any_damage_is_survived(path: Path, sound: bytes, start: int, noise: byt
 
 def test_rows_that_are_none_are_passed_over(path: Path) -> None:
     UsageFile(path).add({(DAY, "line"): ONE})
-    rows = [("someday", "a", 1, 1, 1), ("2026-11-26", "b", -1, 1, 1), ("2026-11-26", "c", "x", 1, 1)]
+    rows: list[tuple[object, ...]] = [
+        ("someday", "a", 1, 1, 1),
+        ("2026-11-26", "b", -1, 1, 1),
+        ("2026-11-26", "c", "x", 1, 1),
+    ]
     rows += [("2026-11-26", b"d", 1, 1, 1), ("2026-11-26", "e", 1.5, 1, 1)]
     with closing(sqlite3.connect(path)) as database, database:
         database.executemany("INSERT INTO usage VALUES (?, ?, ?, ?, ?)", rows)
