@@ -36,7 +36,7 @@ def top(config: ConfigOption = None) -> None:
 
     port = dashboard_port(load(config_path(config)), config)
     file = TokenFile.of_user()
-    client = ApiClient(port, file.read())
+    client = ApiClient(port, file.read)
     view = TopView(lambda number: _closed(client, number))
 
     def look() -> None:
