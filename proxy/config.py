@@ -20,6 +20,7 @@ from .rules import RuleSettings
 from .settings import (
     BuiltInPage,
     Config,
+    DashboardSettings,
     DnsSettings,
     ExitSettings,
     Folder,
@@ -90,6 +91,7 @@ def parse(tables: Mapping[str, Any], path: Path) -> Config:
         _local(file.local, source),
         _rules(file.rules, source),
         _dns(file.dns, source),
+        DashboardSettings(file.dashboard.enabled),
         _exit(file.exit, source),
     )
 

@@ -96,6 +96,12 @@ class DnsTable(Struct, frozen=True, forbid_unknown_fields=True):
     ] = ("1.1.1.1:53", "8.8.8.8:53")
 
 
+class DashboardTable(Struct, frozen=True, forbid_unknown_fields=True):
+    enabled: Annotated[
+        bool, Meta(description="whether a browser on this computer shows what goes on; `ropeway dashboard` opens it")
+    ] = True
+
+
 class UserTable(Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(description="for people: commands, links and the log")]
     id: Annotated[str, Meta(description="8 random bytes in hexadecimal")]
@@ -157,6 +163,7 @@ class FileTable(Struct, frozen=True, forbid_unknown_fields=True):
     local: LocalTable = LocalTable()
     rules: RulesTable = RulesTable()
     dns: DnsTable = DnsTable()
+    dashboard: DashboardTable = DashboardTable()
     exit: ExitTable = ExitTable()
 
 
@@ -201,5 +208,5 @@ def _fault(message: str) -> tuple[str, str]:
 
 
 def _all_names() -> list[str]:
-    tables = (FileTable, LogTable, LocalTable, RulesTable, DnsTable, ExitTable, UserTable)
+    tables = (FileTable, LogTable, LocalTable, RulesTable, DnsTable, DashboardTable, ExitTable, UserTable)
     return [field.name for table in tables for field in msgspec.structs.fields(table)]

@@ -259,6 +259,7 @@ class Connections:
         self._closed: deque[ConnectionView] = deque(maxlen=MOST_CLOSED)
         self._hosts: dict[str, _Sum] = {}  # who had one closed last is the last
         self._others = _Sum()
+        self._gone = _Sum()  # of all that have closed
 
     def __repr__(self) -> str:
         return f"<Connections, {self._open_count} open>"
@@ -277,6 +278,7 @@ class Connections:
         self._open_count -= 1
         self._open.pop(connection.id, None)
         self._closed.append(connection.view(now))
+        self._gone.add(connection.traffic)
         host = self._hosts.pop(connection.address.host, None) or _Sum()
         host.add(connection.traffic)
         self._hosts[connection.address.host] = host
@@ -302,19 +304,42 @@ class Connections:
     def snapshot(self, now: float, most: int = MOST_SHOWN) -> Snapshot:
         """With at most so many of those that are open."""
         hosts = self._sums()
-        total = _Sum()
-        for each in (*hosts.values(), self._others):
-            total.add(each, each.connections)
         most_first = sorted(hosts.items(), key=lambda item: -(item[1].bytes_up + item[1].bytes_down))
         return Snapshot(
             now,
             self._open_count,
             tuple(each.view(now) for each in islice(reversed(self._open.values()), most)),
             tuple(reversed(self._closed)),
-            total.total(),
+            self.total(),
             tuple(each.total(host) for host, each in most_first),
             self._others.total(),
         )
+
+    @property
+    def open_count(self) -> int:
+        """Of all that are open, in the table or not."""
+        return self._open_count
+
+    @property
+    def closed_count(self) -> int:
+        """Of all that have closed so far."""
+        return self._gone.connections
+
+    def last_closed(self, most: int) -> list[ConnectionView]:
+        """The last one first."""
+        return list(islice(reversed(self._closed), most))
+
+    def all_open(self) -> list[Connection]:
+        """The last one first."""
+        return list(reversed(self._open.values()))
+
+    def total(self) -> Total:
+        """Of all so far. For 5,000 that are open it takes a millisecond."""
+        total = _Sum()
+        total.add(self._gone, self._gone.connections)
+        for connection in self._open.values():
+            total.add(connection.traffic)
+        return total.total()
 
     def _sums(self) -> dict[str, _Sum]:
         """For each host, of those that are open as well."""

@@ -15,6 +15,7 @@ import trio
 
 from .errors import OpenError, Reason
 from .telemetry import logger
+from .tunnel_news import CarrierTotals
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -47,6 +48,16 @@ class Route:
     new_tunnel: Callable[[], Tunnel]
     chosen: Callable[[], Awaitable[None]]
     addresses: tuple[Address, ...] = ()  # by which rules name it
+    label: str = ""  # what its user calls it
+
+
+@dataclass(frozen=True, slots=True)
+class ExitView:
+    """An exit at one moment; the tunnel is None where it is not needed."""
+
+    route: Route
+    tunnel: Tunnel | None
+    current: bool
 
 
 class _Running:
@@ -77,6 +88,7 @@ class Exits:
         self._down.set()
         self._nursery: trio.Nursery | None = None
         self._chosen: Hashable = None  # the exit that was told so last
+        self._ended = CarrierTotals()  # of tunnels that were ended
 
     def __repr__(self) -> str:
         current = self._current.route.name if self._current else "nothing"
@@ -138,6 +150,22 @@ class Exits:
         """Those that run."""
         return [each.tunnel for each in self._running.values()]
 
+    def views(self) -> list[ExitView]:
+        """In the order in which they are tried."""
+        return [
+            ExitView(route, running.tunnel if running else None, running is not None and running is self._current)
+            for route in self._routes
+            for running in [self._running.get(route.identity)]
+        ]
+
+    def carriers(self) -> CarrierTotals:
+        """Of all tunnels since the start."""
+        totals = CarrierTotals()
+        totals.add(self._ended)
+        for tunnel in self.tunnels:
+            totals.add(tunnel.news)
+        return totals
+
     # ---- its life
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -197,6 +225,7 @@ class Exits:
     def _end(self, running: _Running) -> None:
         log.debug("the tunnel to %s is ended", running.route.name)
         del self._running[running.route.identity]
+        self._ended.add(running.tunnel.news)
         running.scope.cancel()
 
     def _came_up(self, running: _Running) -> None:

@@ -135,6 +135,11 @@ class DnsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DashboardSettings:
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     name: str
     key: UserKey
@@ -185,4 +190,5 @@ class Config:
     local: LocalSettings
     rules: RuleSettings
     dns: DnsSettings
+    dashboard: DashboardSettings
     exit: ExitSettings

@@ -70,3 +70,12 @@ heap.give_back()
 print(int(dead() is None))
 """
     assert run(source) == 1
+
+
+def test_what_the_process_has() -> None:
+    found = heap.resident()
+    if sys.platform == "linux":
+        assert found is not None
+        assert 10_000_000 < found < 10_000_000_000
+    else:
+        assert found is None

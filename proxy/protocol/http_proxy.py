@@ -389,5 +389,14 @@ def accepts_page(request: h11.Request) -> bool:
 
 
 def own_page(*, head: bool = False) -> bytes:
-    """The answer to a request that is meant for the port itself."""
-    return _answer(400, "text/html", _OWN_PAGE, [], head=head)
+    """The answer to a request that is meant for the port itself, for its user: it says what it is."""
+    extra: Fields = [(b"Cache-Control", b"no-store"), (b"Cross-Origin-Resource-Policy", b"same-origin")]
+    return _answer(400, "text/html", _OWN_PAGE, extra, head=head)
+
+
+def nameless_answer(status: int = 400) -> bytes:
+    """The same for all others, byte for byte what any server says that is written in Go (net/http), as many a proxy is: a web page may read it,
+    by a name that its author makes lead here, and is not to learn what listens. Bodies of answers to HEAD end with the connection as well.
+    """
+    words = f"{status} {http.HTTPStatus(status).phrase}"
+    return f"HTTP/1.1 {words}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{words}".encode()

@@ -501,6 +501,15 @@ def test_own_page() -> None:
     assert b"This is Ropeway's proxy port" in body.data
 
 
+def test_what_others_get_says_nothing_of_us() -> None:
+    for status, words in ((400, b"400 Bad Request"), (431, b"431 Request Header Fields Too Large")):
+        response, body, *_ = events(waiting_for_an_answer(), [http_proxy.nameless_answer(status), b""])
+        assert isinstance(response, h11.Response)
+        assert isinstance(body, h11.Data)
+        assert (response.status_code, bytes(body.data)) == (status, words)
+        assert b"opeway" not in http_proxy.nameless_answer(status)
+
+
 def test_the_answer_to_connect_has_no_framing() -> None:
     connection = Connection(h11.CLIENT)
     connection.send(h11.Request(method=b"CONNECT", target=b"a:443", headers=[(b"Host", b"a")]))
