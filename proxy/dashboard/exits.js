@@ -32,12 +32,12 @@ export class ExitsView {
   #draw({ exits, carrier }) {
     const focused = document.activeElement?.dataset.does;
     this.#notes.clear();
-    if (exits.length) this.#list.replaceChildren(...exits.map((exit) => this.#card(exit, exit.name === carrier.exit)));
+    if (exits.length) this.#list.replaceChildren(...exits.map((exit) => this.#card(exit, exit.name === carrier.exit, exits.length > 1)));
     else this.#list.replaceChildren(el('li', { class: 'card empty' }, t('exits.none')));
     if (focused) [...this.#list.querySelectorAll('[data-does]')].find((each) => each.dataset.does === focused)?.focus();
   }
 
-  #card(exit, current) {
+  #card(exit, current, others) {
     const note = el('dl', { class: 'facts' });
     this.#notes.set(exit.name, note);
     return el('li', { class: `card exit ${exit.state}` },
@@ -49,7 +49,7 @@ export class ExitsView {
       el('p', { class: 'quiet' }, `${t('exits.addresses', { n: exit.addresses.length })}: ${exit.addresses.join(', ')}`),
       el('div', { class: 'actions' },
         button(t('exits.join'), () => this.#join(exit.name), { symbol: 'qr', 'data-does': `join ${exit.name}` }),
-        exit.preferred ? null : button(t('exits.use'), () => this.#use(exit.name), { kind: 'main', 'data-does': `use ${exit.name}` })));
+        exit.preferred || !others ? null : button(t('exits.use'), () => this.#use(exit.name), { kind: 'main', 'data-does': `use ${exit.name}` })));
   }
 
   #note(carrier, now) {

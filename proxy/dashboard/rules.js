@@ -41,17 +41,17 @@ export class RulesView {
 
   render() {
     if (!this.#said) return;
-    const { mode, rules, default: other } = this.#said;
+    const { mode, rules, count = rules.length, default: other } = this.#said;
     const box = this.#mode.querySelector('select');
     if (document.activeElement !== box && box.value !== mode) {
       if (!MODES.includes(mode)) box.append(el('option', { value: mode }, mode));
       box.value = mode;
     }
-    const last = { ...other, number: rules.length + 1, text: '' };
+    const last = { ...other, number: count + 1, text: '' };
     const all = [...rules.map((rule, index) => ({ ...rule, number: index + 1 })), last];
     const wanted = this.#kept.search.toLowerCase().trim();
     const found = wanted ? all.filter((rule) => rule.text.toLowerCase().includes(wanted)) : all;
-    setText(this.#count, rules.length ? t('rules.count', { n: rules.length }) : t('rules.none'));
+    setText(this.#count, count ? t('rules.count', { n: count }) : t('rules.none'));
     this.#table.show(found.sort((a, b) => this.#table.compare(a, b) || a.number - b.number), t('log.nothing'));
   }
 
