@@ -12,7 +12,7 @@ export class DoctorView {
   #look;
   #progress = el('div', { class: 'progress', hidden: true });
   #passed = el('p', { id: 'looking' });
-  #found = el('div', { class: 'findings', 'aria-live': 'polite' });
+  #found = el('div', { class: 'findings' });
 
   constructor(context, panel) {
     this.#context = context;
@@ -43,6 +43,7 @@ export class DoctorView {
     this.#kept.begun = null;
     // The page may be in another language by now, and another view of this kind be shown.
     this.#kept.shown?.();
+    if (this.#kept.findings) document.getElementById('said').textContent = verdict(this.#kept.findings).text;
     draw();
   }
 
@@ -50,18 +51,25 @@ export class DoctorView {
     this.#kept.shown = () => this.#show();
     const { findings } = this.#kept;
     if (!findings) return;
-    const count = (kind) => findings.filter((finding) => finding.kind === kind).length;
-    const summary = [];
-    if (count('fault')) summary.push(t('doctor.faults', { n: count('fault') }));
-    else summary.push(t('doctor.fine'));
-    if (count('note')) summary.push(t('doctor.notes', { n: count('note') }));
-    const worst = count('fault') ? 'fault' : 'ok';
+    const { worst, text } = verdict(findings);
     const sorted = [...findings].sort((a, b) => FIRST.indexOf(a.kind) - FIRST.indexOf(b.kind));
     this.#found.replaceChildren(
-      el('h2', { class: `verdict ${worst}` }, icon(SYMBOLS[worst]), summary.join(' ')),
+      el('h2', { class: `verdict ${worst}` }, icon(SYMBOLS[worst]), text),
       el('ul', {}, ...sorted.map(card)),
     );
   }
+}
+
+function verdict(findings) {
+  const count = (kind) => findings.filter((finding) => finding.kind === kind).length;
+  const parts = [count('fault') ? t('doctor.faults', { n: count('fault') }) : t('doctor.fine')];
+  if (count('note')) parts.push(t('doctor.notes', { n: count('note') }));
+  return { worst: count('fault') ? 'fault' : 'ok', text: parts.join(' ') };
+}
+
+/** What is between backticks is a command. */
+function withCommands(text) {
+  return text.split('`').map((part, index) => (index % 2 ? el('code', {}, part) : part));
 }
 
 function card({ check, kind, what, why, mend }) {
@@ -70,6 +78,6 @@ function card({ check, kind, what, why, mend }) {
     icon(SYMBOLS[kind] || 'warning'),
     el('div', {},
       el('h3', {}, check, el('span', { class: 'unseen' }, `: ${word('finding', kind)}`)),
-      el('p', {}, what),
-      more.length ? el('dl', {}, ...more.flatMap(([name, text]) => [el('dt', {}, name), el('dd', {}, text)])) : null));
+      el('p', {}, ...withCommands(what)),
+      more.length ? el('dl', {}, ...more.flatMap(([name, text]) => [el('dt', {}, name), el('dd', {}, ...withCommands(text))])) : null));
 }

@@ -32,7 +32,7 @@ export class ExitsView {
   #draw({ exits, carrier }) {
     const focused = document.activeElement?.dataset.does;
     this.#notes.clear();
-    if (exits.length) this.#list.replaceChildren(...exits.map((exit) => this.#card(exit, exit.name === carrier.exit, exits.length > 1)));
+    if (exits.length) this.#list.replaceChildren(...exits.map((exit) => this.#card(exit, exit.current ?? exit.name === carrier.exit, exits.length > 1)));
     else this.#list.replaceChildren(el('li', { class: 'card empty' }, t('exits.none')));
     if (focused) [...this.#list.querySelectorAll('[data-does]')].find((each) => each.dataset.does === focused)?.focus();
   }
