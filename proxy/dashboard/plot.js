@@ -4,7 +4,7 @@ import { el, setText, svg } from './dom.js';
 import { hour, milliseconds, rate, t } from './language.js';
 
 const HEIGHTS = { rates: 150, trips: 90 };
-const LEFT = 76;
+const LEFT = 68;
 const RIGHT = 8;
 const TOP = 14;
 const GAP = 34;

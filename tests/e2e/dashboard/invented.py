@@ -133,7 +133,7 @@ class Invented:
                 self._finish(number, "it was closed by hand")
 
     def prefer(self, name: str) -> bool:
-        names = [exit["name"] for exit in self.exits()]
+        names = [each["name"] for each in self.exits()]
         if name not in names:
             return False
         self._preferred = names.index(name)
@@ -187,7 +187,9 @@ class Invented:
         for i in range(STEPS):
             film = 1.6e6 if 130 < i < 290 or i > 560 else 0.0
             page = 9e5 if chance.random() < 0.05 else 0.0
-            level = max(film * (0.85 + 0.2 * math.sin(i / 7) + chance.random() / 5) + page + chance.random() * 30_000, 0)
+            level = max(
+                film * (0.85 + 0.2 * math.sin(i / 7) + chance.random() / 5) + page + chance.random() * 30_000, 0
+            )
             lost = 418 < i < 422
             down.append(0.0 if lost else level)
             up.append(0.0 if lost else level / 40 + chance.random() * 20_000 + (2.2e5 if 330 < i < 362 else 0))
@@ -205,7 +207,15 @@ class Invented:
         if not self.kept:
             return {"kept": True, "days": []}
         chance, today = random.Random(3), datetime.fromtimestamp(self.now, UTC).date()
-        sizes = [("youtube", 2.1e9), ("", 8e8), ("instagram", 3.4e8), ("telegram", 9e7), ("whatsapp", 6e7), ("wechat", 5e7), ("signal", 8e6)]
+        sizes = [
+            ("youtube", 2.1e9),
+            ("", 8e8),
+            ("instagram", 3.4e8),
+            ("telegram", 9e7),
+            ("whatsapp", 6e7),
+            ("wechat", 5e7),
+            ("signal", 8e6),
+        ]
         days = []
         for i in range(9):
             apps = []

@@ -54,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: StandIn
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_request(self, *args: Any) -> None:
         pass
 
     def do_GET(self) -> None:
@@ -66,7 +66,14 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._api()
 
-    do_POST = do_PUT = do_DELETE = lambda self: self._api()
+    def do_POST(self) -> None:
+        self._api()
+
+    def do_PUT(self) -> None:
+        self._api()
+
+    def do_DELETE(self) -> None:
+        self._api()
 
     def _page(self, name: str) -> None:
         file = PAGE / name
