@@ -22,7 +22,7 @@ from tests.e2e.dashboard.stand_in import TOKEN, StandIn
 
 COUNT = 160
 DESK, WHOLE, PHONE = (1280, 800), (1280, 1110), (390, 844)
-COLOURS = 256  # enough for a page without photographs, and half the bytes
+COLOURS = 192  # enough for a page without photographs, and half the bytes
 #: A face that reads well small, where it is installed (Debian: fonts-inter, fonts-noto-cjk).
 FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig><dir>/usr/share/fonts</dir><cachedir prefix="cwd">build/fonts</cachedir>
