@@ -181,7 +181,7 @@ def longest_wait(rules: list[str], folder: Path) -> float:
 def figures_of(name: str, number: int, folder: Path, command: str) -> list[Figure]:
     rules, lines = CASES[name](number)
     (folder / "list").write_text("\n".join(lines) + "\n")
-    goal = Goal(most=MOST_LOAD) if name == "domains" else None
+    goal = Goal(most=MOST_LOAD) if name in ("domains", "rules") else None
     figures = [Figure(f"{name}: load", "s", seconds_to_load(rules, folder), command, goal=goal)]
     each = seconds_each(load(rules, folder), asked(number))
     goal = Goal(most=MOST_LOOK_UP * 1e6)

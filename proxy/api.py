@@ -16,7 +16,7 @@ from . import api_views as views
 from . import heap
 from .api_request import ApiRequest, read_content
 from .connections import MOST_OPEN, MOST_SHOWN
-from .errors import ConfigError
+from .errors import ConfigError, UsageError
 from .forward import answer_and_close
 from .history import STEP
 from .log_memory import MOST_LINES
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .observation import Observation
     from .protocol.http_proxy import Connection
     from .router import Router
+    from .usage import Usage
 
 ROOT = "api", "v1"
 #: Our choice: connections that are looked at in one go; each takes ten microseconds, and meanwhile nothing else goes on.
@@ -62,6 +63,7 @@ class Source:
         self._apps = apps
         self.listen: Sequence[str] = ()
         self.version = ""
+        self.usage: Usage | None = None
 
     def state(self) -> views.State:
         clock, now = views.Clock.now(), trio.current_time()
@@ -139,6 +141,8 @@ class Api:
                 answer = error_answer(404, str(error.args[0]) if error.args else "there is no such thing")
             except ConfigError as error:
                 answer = error_answer(409, str(error))
+            except UsageError as error:
+                answer = error_answer(503, str(error))
             await answer_and_close(stream, answer)
 
     async def _answer(self, request: h11.Request, stream: trio.abc.ReceiveStream, http: Connection) -> bytes:
@@ -173,7 +177,10 @@ class Api:
         return self._source.lines(asked.number("most", 200, MOST_LINES))
 
     async def _usage(self, _asked: ApiRequest, _names: Sequence[str], _content: bytes) -> object:
-        return {"kept": False, "days": []}
+        usage = self._source.usage
+        if usage is None:
+            return {"kept": False, "days": []}
+        return {"kept": usage.kept, "days": await usage.days()}
 
     async def _link(self, _asked: ApiRequest, names: Sequence[str], _content: bytes) -> object:
         from .qr import svg
@@ -204,7 +211,8 @@ class Api:
         await self._control.set_mode(mode)
 
     async def _wipe(self, _asked: ApiRequest, _names: Sequence[str], _content: bytes) -> None:
-        pass
+        if self._source.usage is not None:
+            await self._source.usage.wipe()
 
     async def _doctor(self, _asked: ApiRequest, _names: Sequence[str], _content: bytes) -> object:
         async with self._one:

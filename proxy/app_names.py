@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from .address import Address
@@ -35,3 +36,11 @@ class AppNames:
             number = self._index.first(Query.of(Address(host, _ANY_PORT), Network.TCP))
             name = self._known[host] = self._names[number] if number is not None else ""
         return name
+
+
+@functools.cache
+def known_apps() -> AppNames:
+    """By all presets, which are read the first time."""
+    from .presets import load_presets
+
+    return AppNames(load_presets())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import ConfigError
-from .terminal import ConfigOption, config_path, say
+from .terminal import ExitConfigOption, exit_config_path, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,12 +45,12 @@ def show_certificate(  # over the budget of parameters: each is an option of the
     agree: AgreeOption = False,
     email: EmailOption = None,
     directory: DirectoryOption = None,
-    config: ConfigOption = None,
+    config: ExitConfigOption = None,
 ) -> None:
     """Show the exit's certificate, or get another one. A public authority signs it for your domain; the key stays, and so do all links."""
     from .config import load
 
-    settings = load(config_path(config)).exit
+    settings = load(exit_config_path(config)).exit
     account = settings.certificate.with_name(_ACCOUNT)
     der_in(settings.certificate)  # an exit has to be there: nothing is asked for one that is not
     if acme is not None:

@@ -11,7 +11,17 @@ import typer
 from .cli_certificate import der_in, show_certificate
 from .completion import user_names
 from .errors import ConfigError
-from .terminal import PLAIN, AllowPrivateOption, ConfigOption, command, config_path, say, until_interrupted
+from .terminal import (
+    PLAIN,
+    AllowPrivateOption,
+    ConfigOption,
+    ExitConfigOption,
+    command,
+    config_path,
+    exit_config_path,
+    say,
+    until_interrupted,
+)
 
 if TYPE_CHECKING:
     from .exit_setup import OwnCertificate
@@ -123,11 +133,11 @@ def _own(certificate: Path | None, key: Path | None) -> OwnCertificate | None:
 
 
 @exit_commands.command("link")
-def show_link(name: UserName, config: ConfigOption = None) -> None:
+def show_link(name: UserName, config: ExitConfigOption = None) -> None:
     """Print the link of a user, and on a terminal its QR code."""
     from .config import load
 
-    settings = load(config_path(config)).exit
+    settings = load(exit_config_path(config)).exit
     for user in settings.users:
         if user.name == name:
             return _show(settings.link(user, _pin(settings)))
@@ -135,14 +145,14 @@ def show_link(name: UserName, config: ConfigOption = None) -> None:
 
 
 @user_commands.command("add")
-def add_user(name: NewUserName, config: ConfigOption = None) -> None:
+def add_user(name: NewUserName, config: ExitConfigOption = None) -> None:
     """Add a user with a new key, and print the link."""
     from .config import change, load
     from .config_file import with_user
     from .keys import UserKey
     from .settings import User
 
-    path = config_path(config)
+    path = exit_config_path(config)
     _check_name(name)
     settings = load(path).exit
     user = User(name, UserKey.new())
@@ -153,12 +163,12 @@ def add_user(name: NewUserName, config: ConfigOption = None) -> None:
 
 
 @user_commands.command("remove")
-def remove_user(name: UserName, config: ConfigOption = None) -> None:
+def remove_user(name: UserName, config: ExitConfigOption = None) -> None:
     """Remove a user; the links of that user stop working."""
     from .config import change, load
     from .config_file import without_user
 
-    path = config_path(config)
+    path = exit_config_path(config)
     settings = load(path).exit
     if all(user.name != name for user in settings.users):
         raise _no_user(name, settings)
@@ -167,11 +177,11 @@ def remove_user(name: UserName, config: ConfigOption = None) -> None:
 
 
 @user_commands.command("list")
-def list_users(config: ConfigOption = None) -> None:
+def list_users(config: ExitConfigOption = None) -> None:
     """Print the name of every user, one a line."""
     from .config import load
 
-    for user in load(config_path(config)).exit.users:
+    for user in load(exit_config_path(config)).exit.users:
         print(user.name)
 
 

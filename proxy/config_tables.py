@@ -100,6 +100,11 @@ class DashboardTable(Struct, frozen=True, forbid_unknown_fields=True):
     enabled: Annotated[
         bool, Meta(description="whether a browser on this computer shows what goes on; `ropeway dashboard` opens it")
     ] = True
+    usage: Annotated[
+        bool,
+        Meta(description="whether it is kept on this computer how much each app used on each day, for a year or so"),
+    ] = True
+    ui: Annotated[str, Meta(description="folder of a built dashboard for Clash, shown at /ui/; empty: none")] = ""
 
 
 class UserTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,7 +154,7 @@ class ExitTable(Struct, frozen=True, forbid_unknown_fields=True):
     max_streams: Annotated[int, Meta(ge=1, le=65536, description="connections of one device at the same time")] = 8192
     max_associations: Annotated[
         int, Meta(ge=0, le=65536, description="UDP associations of one device at the same time; 0: no UDP")
-    ] = 256
+    ] = 1024
     datagram_age: _DatagramAge = 0.3
     idle_time: Annotated[
         float, Meta(ge=0, description="seconds without a byte until a connection ends, 1800 or more; 0: never")

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Protocol
 from .idleness import IDLE_TEXT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .address import Address
 
 # Our choices.
@@ -71,6 +73,7 @@ class ConnectionView:
     address: Address
     route: str
     rule: str
+    exit: str = ""  # by which it goes, where that is known
     state: State
     reason: str  # why it closed; empty where both sides had ended it
     opened_at: float
@@ -143,11 +146,14 @@ class Traffic:
 class Connection:
     """One of them, for who carries it and counts its traffic."""
 
+    # Over the budget of attributes: they are what is shown of it.
+
     __slots__ = (
         "_ending",
         "_scope",
         "_table",
         "address",
+        "exit",
         "id",
         "opened_at",
         "protocol",
@@ -166,7 +172,7 @@ class Connection:
         self.protocol = protocol
         self.address = address
         self.opened_at = now
-        self.route = self.rule = self.reason = ""
+        self.route = self.rule = self.exit = self.reason = ""
         self.state = State.OPENING
         self.traffic = Traffic()
 
@@ -177,8 +183,8 @@ class Connection:
         """Which way it takes, and the text of the rule that says so."""
         self.route, self.rule = route, rule
 
-    def reached(self) -> None:
-        self.state = State.OPEN
+    def reached(self, exit_name: str = "") -> None:
+        self.state, self.exit = State.OPEN, exit_name
 
     @property
     def quiet_since(self) -> float:
@@ -219,6 +225,7 @@ class Connection:
             address=self.address,
             route=self.route,
             rule=self.rule,
+            exit=self.exit,
             state=State.HALF_CLOSED if self.state is State.OPEN and traffic.ended else self.state,
             reason=self.reason,
             opened_at=self.opened_at,
@@ -260,6 +267,7 @@ class Connections:
         self._hosts: dict[str, _Sum] = {}  # who had one closed last is the last
         self._others = _Sum()
         self._gone = _Sum()  # of all that have closed
+        self.when_closed: Callable[[Connection], None] | None = None  # who counts them
 
     def __repr__(self) -> str:
         return f"<Connections, {self._open_count} open>"
@@ -285,6 +293,8 @@ class Connections:
         if len(self._hosts) > MOST_HOSTS:
             away = self._hosts.pop(next(iter(self._hosts)))
             self._others.add(away, away.connections)
+        if self.when_closed is not None:
+            self.when_closed(connection)
 
     def close(self, number: int, why: str = BY_HAND) -> bool:
         """Ends the connection with this id; returns whether there is one."""

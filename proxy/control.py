@@ -50,6 +50,10 @@ class Control:
         await self.link(name)
         await self._change(lambda text: JoinedExits.read(text, path).preferring(name))
 
+    async def read_again(self) -> None:
+        """The configuration, after others have changed it."""
+        await self._side.read_again(self._path)
+
     async def set_mode(self, mode: str) -> None:
         await self._change(lambda text: with_settings(text, "rules", {"mode": mode}))
 

@@ -42,7 +42,7 @@ async def serve_file(
     name = path.removeprefix(PREFIX) if path != b"/" else _INDEX.encode()
     found = await trio.to_thread.run_sync(_read, name)
     if found is None:
-        await answer_and_close(stream, http_proxy.own_page(head=head))
+        await answer_and_close(stream, own_answer.own_page(head=head))
         return
     content_type, content = found
     await answer_and_close(stream, own_answer.answer(200, content_type, content, policy=own_answer.PAGE, head=head))

@@ -72,7 +72,7 @@ class Limits:
     waiting_time: float = 600.0
     max_sessions: int = 16
     max_streams: int = 8192
-    max_associations: int = 256
+    max_associations: int = 1024
     datagram_age: float = AGE
     waiting_bytes_user: int = 64_000_000
     waiting_bytes: int = 128_000_000
@@ -143,12 +143,12 @@ async def _shakes_hands(stream: TLSStream, challenge: Path | None) -> bool:
 
 
 class Exit:
-    """Serves connections that came to the exit's port."""
+    """Serves connections that came to the exit's port. `budget` is given where something else of the process counts in it as well."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: Terms, budget: Budget | None = None) -> None:
         self._terms = terms
         self._sessions: dict[bytes, ServedSession] = {}
-        self._budget = Budget(limit_of(terms.limits.memory))
+        self._budget = budget or Budget(limit_of(terms.limits.memory))
         self._room = WaitingRoom(terms.limits.patience, self._end, self._budget)
         self._strangers = Strangers()
         self._associations = 0  # of all sessions
@@ -366,7 +366,10 @@ class Exit:
     # ---- associations
 
     def _begin_association(self, association: SessionAssociation) -> None:
-        if self._associations >= MAX_ASSOCIATIONS or association.siblings > self._terms.limits.max_associations:
+        most = self._terms.limits.max_associations
+        if association.siblings > most:
+            association.reset(Reason.BUSY, f"the exit carries {most} UDP associations of one device, the most at once")
+        elif self._associations >= MAX_ASSOCIATIONS:
             association.reset(Reason.BUSY, "too many apps use UDP at the exit")
         else:
             self._associations += 1

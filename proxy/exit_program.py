@@ -13,6 +13,7 @@ from .errors import ConfigError
 from .exit import Exit, Limits, Terms
 from .listening import listen_all, shown
 from .name_cache import CachedLookup
+from .protocol.budget import Budget, limit_of
 from .settings import Folder, Server
 from .start import Start
 from .udp import UDP, Policy
@@ -34,9 +35,10 @@ async def serve_exit(files: Reload, settings: Settings, start: Start | None = No
     exit_settings = settings.config.exit
     if not exit_settings.users:
         raise ConfigError("exit.users", "nobody may use this exit; add a user with `ropeway exit user add NAME`")
-    udp = UDP(age=exit_settings.datagram_age)
+    budget = Budget(limit_of(exit_settings.memory * MEGABYTE))
+    udp = UDP(age=exit_settings.datagram_age, budget=budget)
     lookup = CachedLookup()  # what it knows outlives a change of the terms
-    serving = Exit(terms_of(settings, udp, lookup))
+    serving = Exit(terms_of(settings, udp, lookup), budget)
 
     def apply(changed: Settings) -> None:
         start.notifier.reloading()

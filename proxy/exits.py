@@ -2,7 +2,8 @@
 
 current --down for PATIENCE--> lost: the next is started, and after as long the one after it --the first that is up--> current
 
-Streams stay on the tunnel that they were opened on. A preferred exit is tried as long as another one is current, and takes over when it is up.
+Streams stay on the tunnel that they were opened on, since nothing can take them over; associations too, until their exit is lost and another one is
+there: a datagram needs no more than an exit that works. A preferred exit is tried as long as another one is current, and takes over when it is up.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import trio
 
@@ -67,12 +69,25 @@ class _Running:
         self.route = route
         self.tunnel = route.new_tunnel()
         self.scope = trio.CancelScope()
-        self.idle_since = trio.current_time()
+        self.idle_since = self.down_since = trio.current_time()
         self.waiting = 0  # how many wait for this very exit
+        # Those for which any exit will do, as far as they are used.
+        self.associations: WeakSet[SessionAssociation] = WeakSet()
 
     @property
     def up(self) -> bool:
         return self.tunnel.up.is_set()
+
+    def let_go(self) -> None:
+        """Associations are to go elsewhere."""
+        for association in list(self.associations):
+            association.give_up(Reason.TUNNEL_DOWN, "its exit was lost, and another one works")
+        self.associations.clear()
+
+    async def open(self, address: Address) -> SessionStream:
+        stream = await self.tunnel.open(address)
+        stream.exit = self.route.name
+        return stream
 
 
 class Exits:
@@ -96,21 +111,20 @@ class Exits:
 
     async def open(self, address: Address) -> SessionStream:
         """A stream to the address by way of the current exit; as `Tunnel.open`."""
-        current = self._current
-        tunnel = current.tunnel if current is not None and current.up else await self._wait_until_up()
-        return await tunnel.open(address)
+        return await (await self._ready()).open(address)
 
     async def associate(self) -> SessionAssociation:
-        """An association by way of the current exit, where it stays; as `Tunnel.associate`."""
-        current = self._current
-        tunnel = current.tunnel if current is not None and current.up else await self._wait_until_up()
-        return await tunnel.associate()
+        """An association by way of the current exit; as `Tunnel.associate`. It is reset where that one is lost and another takes its place."""
+        current = await self._ready()
+        association = await current.tunnel.associate()
+        current.associations.add(association)
+        return association
 
     def by(self, name: ExitName) -> NamedExit:
         """The way by this exit, whichever is the current one."""
         return NamedExit(self, name)
 
-    async def tunnel_of(self, name: ExitName) -> Tunnel:
+    async def running(self, name: ExitName) -> _Running:
         """The tunnel of this exit, which is started where it does not run and kept while it is in use. Raises OpenError."""
         route = next((route for route in self._routes if any(map(name.matches, route.addresses))), None)
         if route is None:
@@ -120,23 +134,26 @@ class Exits:
         running = self._running.get(route.identity) or self._start(route)
         running.idle_since = trio.current_time()
         if running.up:
-            return running.tunnel
+            return running
         running.waiting += 1
         try:
             with running.tunnel.wanted(), trio.move_on_after(self._connect_wait):
                 await running.tunnel.up.wait()
-                return running.tunnel
+                return running
         finally:
             running.waiting -= 1
         raise OpenError(Reason.TUNNEL_DOWN)
 
-    async def _wait_until_up(self) -> Tunnel:
+    async def _ready(self) -> _Running:
+        """The current one, as soon as it is up. Raises OpenError."""
+        if self._current is not None and self._current.up:
+            return self._current
         with ExitStack() as stack, trio.move_on_after(self._connect_wait):
             for each in self._running.values():
                 stack.enter_context(each.tunnel.wanted())
             while (current := self._current) is None or not current.up:
                 await self._up.wait()
-            return current.tunnel
+            return current
         raise OpenError(Reason.TUNNEL_DOWN)
 
     def network_changed(self, why: str) -> None:
@@ -219,8 +236,21 @@ class Exits:
                     await running.tunnel.up.wait()
                     self._came_up(running)
                     await running.tunnel.down.wait()
+                    running.down_since = trio.current_time()
                     if running is self._current:
                         self._set_down()
+                    with trio.move_on_after(PATIENCE):
+                        await running.tunnel.up.wait()
+                        continue
+                    self._let_associations_go()
+
+    def _let_associations_go(self) -> None:
+        """Those of exits that are lost, where there is one that works."""
+        if self._current is None or not self._current.up:
+            return
+        for each in self._running.values():
+            if not each.up and trio.current_time() - each.down_since >= PATIENCE:
+                each.let_go()
 
     def _end(self, running: _Running) -> None:
         log.debug("the tunnel to %s is ended", running.route.name)
@@ -242,6 +272,7 @@ class Exits:
         self._up.set()
         if self._down.is_set():
             self._down = trio.Event()
+        self._let_associations_go()
         if self._chosen != running.route.identity:
             self._chosen = running.route.identity
             self._nursery.start_soon(running.route.chosen)
@@ -308,7 +339,7 @@ class NamedExit:
     name: ExitName
 
     async def open(self, address: Address) -> SessionStream:
-        return await (await self.exits.tunnel_of(self.name)).open(address)
+        return await (await self.exits.running(self.name)).open(address)
 
     async def associate(self) -> SessionAssociation:
-        return await (await self.exits.tunnel_of(self.name)).associate()
+        return await (await self.exits.running(self.name)).tunnel.associate()

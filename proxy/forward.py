@@ -293,10 +293,7 @@ class _App:
                 return False
             return await self._forward(request, target)
         except StatusError as exc:
-            # A head that is too long is one that a web page can send, by any name; nobody else does.
-            nameless = exc.status == 431
-            answer = http_proxy.error_answer(exc.status, str(exc), head=head, page=page)
-            await self._end(http_proxy.nameless_answer(exc.status) if nameless else answer)
+            await self._end(http_proxy.fault_answer(exc, head=head, page=page))
             return False
 
     async def _show_own(self, request: h11.Request) -> None:

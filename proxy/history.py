@@ -6,7 +6,6 @@ Time is an argument, in seconds of any clock that does not go back. Memory is ta
 from __future__ import annotations
 
 import math
-import statistics
 from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -47,11 +46,11 @@ class History:
         steps = max(1, round((now - self._end) / STEP))
         seconds = max(now - self._end, STEP / 2)
         before_up, before_down = self._totals
-        measured = list(round_trips)
+        median = _median(round_trips)
         for step in range(min(steps, STEPS)):
             at = (self._steps + step) % STEPS
             self._up[at], self._down[at] = (up - before_up) / seconds, (down - before_down) / seconds
-            self._round_trips[at] = statistics.median(measured) if measured else math.nan
+            self._round_trips[at] = median
         self._steps += min(steps, STEPS)
         self._end, self._totals = now, (up, down)
 
@@ -72,3 +71,12 @@ class History:
             tuple(numbers[at] for at in order) for numbers in (self._up, self._down, self._round_trips)
         )
         return Plot(self._end, up, down, round_trips)
+
+
+def _median(numbers: Iterable[float]) -> float:
+    """By hand, as the module `statistics` takes a tenth of the time of a start."""
+    ordered = sorted(numbers)
+    middle = len(ordered) // 2
+    if not ordered:
+        return math.nan
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -50,9 +50,9 @@ class _Watcher:
     def watch(self, names: list[str]) -> None:
         """This and nothing else from now on. Parts that nobody knows are left out."""
         wanted = [name for name in PARTS if name in names]
-        self._feed.watched.subtract(self._known)
+        self._feed.watched.subtract(list(self._known))
         self._known = {name: self._known.get(name, 0) for name in wanted}
-        self._feed.watched.update(dict.fromkeys(wanted, 1))
+        self._feed.watched.update(wanted)
 
     def take(self) -> str:
         """What is new. Raises TooLateError."""

@@ -24,7 +24,8 @@ from .preference import Pattern as ExitName
 from .start import Start
 from .system_proxy import memory_of_this_user, of_this_user
 from .tls import looks_like_a_browser
-from .udp_relay import UDPRelay
+from .usage import Meter, Usage
+from .usage_file import UsageFile
 
 if TYPE_CHECKING:
     import socket
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .own_site import Page
     from .session_stream import SessionStream
     from .settings import Config, DnsSettings, LocalSettings
+    from .usage import AppOf
 
 log = telemetry.logger("app")
 
@@ -86,8 +88,21 @@ async def _dashboard(
         log.info("there is no dashboard, as other computers can reach the port")
         return {}
     seen = Observation(side.exits, side.connections)
+    seen.usage = Usage(UsageFile.of_user(), Meter(side.connections) if config.dashboard.usage else None, _app_names)
+    if seen.usage.kept:
+        nursery.start_soon(seen.usage.run)
     await nursery.start(seen.run)
-    return Dashboard(side, path, seen, shown(listeners).split(", "), nursery).pages
+    ui = config.dashboard.ui
+    if ui is not None and not await trio.Path(ui).is_dir():
+        log.warning("dashboard.ui: there is no folder %s, so there is nothing at /ui/", ui)
+    return Dashboard(side, path, seen, shown(listeners).split(", "), nursery, ui=ui).pages
+
+
+def _app_names() -> AppOf:
+    """Imported when there is something to count."""
+    from .app_names import known_apps
+
+    return known_apps().of
 
 
 async def _lead_system_here(listeners: list[trio.SocketListener]) -> None:
@@ -128,14 +143,11 @@ async def serve_port(
 ) -> None:
     hosts = frozenset(listener.socket.getsockname()[0] for listener in listeners)
     pac = PacFile(lambda: side.routing.router.ruleset, secret=side.routing.shared)
-    relay = UDPRelay(
-        side.routing.router.choose, age_limit=settings.datagram_age, max_associations=settings.max_associations
-    )
     await serve_local(
         listeners,
         side.routing.choose,
         settings.credentials,
-        associate=relay.serve if settings.max_associations else None,
+        associate=side.udp_relay.serve if settings.max_associations else None,
         max_connections=settings.max_connections,
         connections=side.connections,
         own_site=OwnSite(pac.pages, own=own_pages, hosts=hosts).serve,

@@ -20,6 +20,7 @@ from .protocol.budget import Budget, limit_of
 from .routing import Routing
 from .tls import TLSStream, connect_tls, local_context
 from .tunnel import Rotation, Tunnel
+from .udp_relay import UDPRelay
 from .ways import PatientLookup, Ways
 
 if TYPE_CHECKING:
@@ -55,21 +56,27 @@ class LocalSide:
     def __init__(self, settings: LocalSettings, rules: RuleSettings, book: AddressBook | None = None) -> None:
         self._started_with = self._settings = settings
         self._book = book
-        self._turn = trio.CapacityLimiter(1)  # one thread at a time changes the book
+        self._turn = trio.CapacityLimiter(1)  # one at a time changes the book, or reads the configuration
         self._dialer = Dialer(allow_private=True, lookup=PatientLookup())  # an exit may stand in the user's own network
         self._ways: dict[Identity, Ways] = {}
         self._budget = Budget(limit_of(settings.memory))
         self.exits = Exits(self._routes(), connect_wait=settings.connect_wait)
-        self.routing = Routing(rules, self.exits, datagram_age=settings.datagram_age)
+        self.routing = Routing(rules, self.exits, datagram_age=settings.datagram_age, budget=self._budget)
+        self.udp_relay = UDPRelay(
+            self.routing.router.choose,
+            age=settings.datagram_age,
+            max_associations=settings.max_associations,
+            budget=self._budget,
+        )
         self.connections = Connections()
         self.at_start: dict[str, object] = {}  # what else was served by, by the names of tables
-        self._reading = trio.CapacityLimiter(1)  # of the file, one after the other
 
     def change(self, settings: LocalSettings) -> None:
         """These settings hold from now on, but for those that the log says need a restart."""
         self._settings = settings
         self._budget.change(limit_of(settings.memory))
         self.routing.udp.age = settings.datagram_age
+        self.udp_relay.drop_after(settings.datagram_age)
         self.exits.change(self._routes(), connect_wait=settings.connect_wait)
         for tunnel in self.exits.tunnels:
             tunnel.adjust(
@@ -92,7 +99,7 @@ class LocalSide:
 
     async def read_again(self, path: Path) -> None:
         """The same. Raises ConfigError, and the log has nothing then."""
-        async with self._reading:
+        async with self._turn:
             config = await trio.to_thread.run_sync(load, path)  # which may have a hundred thousand rules
             check_exits(config)
             await self.routing.change(config.rules)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .connections import Connections
     from .exits import Exits
     from .protocol.liveness import Measured
+    from .usage import Usage
 
 
 class Observation:
@@ -24,6 +25,7 @@ class Observation:
         self.started = time.time()
         self.history = History(trio.current_time())
         self.log = LogMemory()
+        self.usage: Usage | None = None
         self._exits = exits
         self._connections = connections
         self._measured: Measured | None = None  # of the session that was looked at last

@@ -15,7 +15,7 @@ import trio
 from . import pac
 from .address import Address
 from .forward import answer_and_close
-from .protocol import http_proxy
+from .protocol import http_proxy, own_answer
 from .rules import Kind
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class OwnSite:
         if (page := _found(self._pages, path)) is not None:
             await page(request, place, stream, http)
         else:
-            await answer_and_close(stream, http_proxy.own_page(head=request.method == b"HEAD"))
+            await answer_and_close(stream, own_answer.own_page(head=request.method == b"HEAD"))
         return True
 
     def _place(self, request: h11.Request) -> Address | None:
@@ -133,7 +133,9 @@ class PacFile:
             await answer_and_close(stream, http_proxy.error_answer(405, "this can be read, and nothing else"))
             return
         text = await self._text(place)
-        answer = http_proxy.page_answer(pac.CONTENT_TYPE, text, head=request.method == b"HEAD")
+        answer = own_answer.answer(
+            200, f"{pac.CONTENT_TYPE}; charset=utf-8", text.encode(), head=request.method == b"HEAD"
+        )
         await answer_and_close(stream, answer)
 
     async def _text(self, place: Address) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .address import Address, IPAddress
     from .association import Association
     from .exits import Exits
+    from .protocol.budget import Budget
     from .rules import RuleSettings
     from .ruleset import Ruleset
 
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 class Routing:
     """`router` may be asked once it is made; `run` keeps it true. Raises ConfigError where the rules are of no use."""
 
-    def __init__(self, settings: RuleSettings, exits: Exits, *, datagram_age: float) -> None:
-        self.udp = UDP(age=datagram_age)
+    def __init__(
+        self, settings: RuleSettings, exits: Exits, *, datagram_age: float, budget: Budget | None = None
+    ) -> None:
+        self.udp = UDP(age=datagram_age, budget=budget)
         self.own_ports: set[int] = set()  # where this program listens
         self.shared = False  # whether other computers can use the port: what is on this one only is not for them
         self._files = RuleFiles(settings, load_presets())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 import trio
 
 from .errors import ConfigError
+from .heap import without_collector
 from .rule_lists import Lists, mark_of
 from .ruleset import AppFacts, Ruleset
 from .telemetry import logger
@@ -24,6 +26,9 @@ log = logger("rules")
 #: Our choice, in seconds: how often the files are looked at. They are read when two looks see the same, so that nobody is caught writing.
 LOOK_EVERY = 2.0
 
+#: Our choice, in seconds: how long the reading thread leaves the interpreter to others, every few milliseconds.
+PAUSE = 0.0001
+
 _T = TypeVar("_T")
 
 #: Takes over what was read.
@@ -38,6 +43,13 @@ class InThread(Protocol):
 
 async def in_thread(call: Callable[[], _T], /) -> _T:
     return await trio.to_thread.run_sync(call, abandon_on_cancel=True)
+
+
+def _pause() -> None:
+    """A thread that only asks the interpreter for its turn has it after 5 ms, and the event loop asks several times in each of its rounds; from one
+    that sleeps it has it at once.
+    """
+    time.sleep(PAUSE)
 
 
 class RuleFiles:
@@ -61,15 +73,16 @@ class RuleFiles:
             self._marks = lists.marks
 
     def _build(self, settings: RuleSettings, lists: Lists) -> Ruleset:
-        made = Ruleset(settings, presets=self._presets, read_list=lists.read)
-        lists.forget_contents()
+        with without_collector():
+            made = Ruleset(settings, presets=self._presets, read_list=lists.read, pause=lists.pause)
+            lists.forget_contents()
         for remark in lists.remarks:
             log.info("%s", remark)
         return made
 
     async def change(self, settings: RuleSettings) -> Ruleset:
         """These are the settings from now on. Raises ConfigError where a list is of no use; then the old ones are kept."""
-        lists = Lists()
+        lists = Lists(pause=_pause)
         made = await self._in_thread(partial(self._build, settings, lists))
         self._settings, self._marks, self._complaint = settings, lists.marks, ""
         return made
@@ -91,7 +104,7 @@ class RuleFiles:
             last = marks
 
     async def _read_again(self, apply: Apply, seen: dict[Path, Mark]) -> None:
-        settings, lists = self._settings, Lists()
+        settings, lists = self._settings, Lists(pause=_pause)
         try:
             made = await self._in_thread(partial(self._build, settings, lists))
         except ConfigError as error:

@@ -7,7 +7,7 @@ is asked when the key was found. Terms that have no such part are asked one by o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .rule_tables import Keywords, Prefixes, Table, literal_in
 from .rule_terms import (
@@ -20,16 +20,24 @@ from .rule_terms import (
     Keyword,
     Not,
     Pattern,
+    Pause,
     PortRange,
     Query,
     Suffix,
     Term,
     Within,
+    no_pause,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from .rule_tables import Bucket
 
+_T = TypeVar("_T")
+
+#: Our choice: after so many there is a pause.
+_AT_ONCE = 2048
 #: Our choice: an alternative with more parts than this has an index of its own where it is a guard.
 _FEW = 8
 
@@ -41,7 +49,8 @@ _NO_KEY = 9
 class Index:
     """`add` the terms in the order in which they count, then ask for the `first` that holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, pause: Pause = no_pause) -> None:
+        self._pause = pause
         self._numbers: list[int] = []  # of each slot, its term
         guards: list[Term | None] = []
 
@@ -63,6 +72,11 @@ class Index:
     def add(self, number: int, term: Term) -> None:
         """`number` is not below that of the term before."""
         _Insertion(self, number).insert(term, None)
+
+    def _new_slot(self, number: int, guard: Term | None) -> int:
+        self._numbers.append(number)
+        self._guards.append(guard)
+        return len(self._numbers) - 1
 
     def first(self, query: Query) -> int | None:
         """The number of the first term that holds."""
@@ -123,25 +137,20 @@ class Index:
 class _Insertion:
     """Puts one term into the tables of an index."""
 
+    __slots__ = ("_free", "_index", "_number")
+
     def __init__(self, index: Index, number: int) -> None:
         self._index = index
         self._number = number
         self._free: int | None = None  # the slot of this term where nothing else has to hold
 
     def insert(self, term: Term, guard: Term | None) -> None:
-        if isinstance(term, AnyOf):
-            self._insert_any(term, guard)
-        elif isinstance(term, AllOf):
-            self._insert_all(term, guard)
-        else:
-            self._insert_one(term, guard)
+        _INSERTIONS.get(type(term), _Insertion._insert_guarded)(self, term, guard)
 
     def _slot(self, guard: Term | None) -> int:
         if guard is None and self._free is not None:
             return self._free
-        self._index._numbers.append(self._number)
-        self._index._guards.append(guard)
-        slot = len(self._index._numbers) - 1
+        slot = self._index._new_slot(self._number, guard)
         if guard is None:
             self._free = slot
         return slot
@@ -150,16 +159,21 @@ class _Insertion:
         if not term:
             return
         index, slot = self._index, self._slot(guard)
-        for name in term.exact:
+        for name in self._with_pauses(term.exact):
             index._exact.put(name, slot)
-        for name in term.suffixes:
+        for name in self._with_pauses(term.suffixes):
             index._suffixes.put(name, slot)
-        for word in term.keywords:
+        for word in self._with_pauses(term.keywords):
             index._keywords.put(word, slot)
-        for network in term.networks:
+        for network in self._with_pauses(term.networks):
             index._networks[network.version].put(int(network.network_address), network.prefixlen, slot)
         for other in term.others:
             self.insert(other, guard)
+
+    def _with_pauses(self, things: list[_T]) -> Iterator[_T]:
+        for start in range(0, len(things), _AT_ONCE):
+            yield from things[start : start + _AT_ONCE]
+            self._index._pause()
 
     def _insert_all(self, term: AllOf, guard: Term | None) -> None:
         key = min(term.terms, key=_rank)
@@ -168,27 +182,29 @@ class _Insertion:
             others.append(guard)
         self.insert(key, (others[0] if len(others) == 1 else AllOf(tuple(others))) if others else None)
 
-    def _insert_one(self, term: Term, guard: Term | None) -> None:
-        index = self._index
-        match term:
-            case Exact(name):
-                index._exact.put(name, self._slot(guard))
-            case Suffix(name):
-                index._suffixes.put(name, self._slot(guard))
-            case Keyword(word):
-                index._keywords.put(word, self._slot(guard))
-            case Within(network):
-                prefixes = index._networks[network.version]
-                prefixes.put(int(network.network_address), network.prefixlen, self._slot(guard))
-            case PortRange(first, last):
-                index._ports.put_range(first, last, self._slot(guard))
-            case Carried(network):
-                index._carried.put(network, self._slot(guard))
-            case Country(code, country_of):
-                table = index._countries.setdefault(country_of, Table(index._is_free))
-                table.put(code, self._slot(guard))
-            case _:
-                self._insert_guarded(term, guard)
+    def _insert_exact(self, term: Exact, guard: Term | None) -> None:
+        self._index._exact.put(term.name, self._slot(guard))
+
+    def _insert_suffix(self, term: Suffix, guard: Term | None) -> None:
+        self._index._suffixes.put(term.name, self._slot(guard))
+
+    def _insert_keyword(self, term: Keyword, guard: Term | None) -> None:
+        self._index._keywords.put(term.word, self._slot(guard))
+
+    def _insert_within(self, term: Within, guard: Term | None) -> None:
+        network = term.network
+        prefixes = self._index._networks[network.version]
+        prefixes.put(int(network.network_address), network.prefixlen, self._slot(guard))
+
+    def _insert_ports(self, term: PortRange, guard: Term | None) -> None:
+        self._index._ports.put_range(term.first, term.last, self._slot(guard))
+
+    def _insert_carried(self, term: Carried, guard: Term | None) -> None:
+        self._index._carried.put(term.network, self._slot(guard))
+
+    def _insert_country(self, term: Country, guard: Term | None) -> None:
+        table = self._index._countries.setdefault(term.country_of, Table(self._index._is_free))
+        table.put(term.code, self._slot(guard))
 
     def _insert_guarded(self, term: Term, guard: Term | None) -> None:
         """A pattern is found by a part that each of its names has; what has none is asked each time."""
@@ -201,17 +217,35 @@ class _Insertion:
             self._index._rest.append(slot)
 
 
+# By type, as there may be a hundred thousand of them; all others have no key.
+_INSERTIONS: dict[type, Callable[[_Insertion, Any, Term | None], None]] = {
+    AnyOf: _Insertion._insert_any,
+    AllOf: _Insertion._insert_all,
+    Exact: _Insertion._insert_exact,
+    Suffix: _Insertion._insert_suffix,
+    Keyword: _Insertion._insert_keyword,
+    Within: _Insertion._insert_within,
+    PortRange: _Insertion._insert_ports,
+    Carried: _Insertion._insert_carried,
+    Country: _Insertion._insert_country,
+}
+
+
 def _rank(term: Term) -> int:
+    if (rank := _RANKS.get(type(term))) is not None:
+        return rank
     if isinstance(term, AllOf):
         return min(map(_rank, term.terms))
     if isinstance(term, AnyOf):
         # As a list it has names and networks, of which most destinations meet none.
         return max(map(_rank, term.others), default=1)
-    return _RANKS.get(type(term), _NO_KEY)
+    return _NO_KEY
 
 
 def _asked_often(term: Term) -> Term:
     """The same as a guard, quick however many parts it has."""
+    if type(term) in _RANKS:
+        return term
     if isinstance(term, Not):
         return Not(_asked_often(term.term))
     if isinstance(term, AllOf):

@@ -13,6 +13,7 @@ from .rule_dat import read_dat
 from .rule_entries import Entries
 from .rule_mmdb import MARK, MARK_WITHIN, country_database, read_mmdb
 from .rule_singbox import read_rule_set
+from .rule_terms import Pause, no_pause
 from .rule_text import AUTOPROXY, AUTOPROXY_BASE64, decoded, read_autoproxy, read_lines
 
 if TYPE_CHECKING:
@@ -49,12 +50,13 @@ class Lists:
 
     marks: dict[Path, Mark] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    pause: Pause = no_pause
     _contents: dict[Path, bytes] = field(default_factory=dict)
     _databases: dict[Path, CountryOf] = field(default_factory=dict)
 
     def read(self, place: ListFile) -> Term:
         """Raises ConfigError that has the file, the line or record, and the reason."""
-        entries = Entries(place.path, place.tag)
+        entries = Entries(place.path, place.tag, pause=self.pause)
         data = self._content(place.path)
         for is_of, read in _FORMATS:
             if is_of(data):

@@ -18,6 +18,8 @@ from .address import Address, IPAddress
 IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 #: The country of an address in two capital letters, or "" where it is not known.
 CountryOf: TypeAlias = Callable[[IPAddress], str]
+#: What reads or builds something large calls it after each part, so that the event loop beside it has its turn.
+Pause: TypeAlias = Callable[[], None]
 
 #: RFC 1035, section 2.3.4; also what bounds the time that a regular expression takes.
 LONGEST_NAME = 255
@@ -31,8 +33,16 @@ _NUMBERS = re.compile(r"(?:0x[0-9a-f]+|[0-9]+)(?:\.(?:0x[0-9a-f]+|[0-9]+)){0,3}"
 # As nearly all lists write them; zeros in front have no agreed meaning.
 _OCTET = r"(0|[1-9][0-9]{0,2})"
 _PLAIN_NETWORK = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?:/{_OCTET})?", re.ASCII)
+# Of IPv6 as nearly all lists write it: what is not zero stands in front. So it is no IPv4 address in another form.
+_PLAIN_NETWORK6 = re.compile(rf"([1-9a-fA-F][0-9a-fA-F]{{0,3}}(?::[0-9a-fA-F]{{1,4}}){{0,6}})::/{_OCTET}", re.ASCII)
 # What Python may come to read as sets of sets, and Go as classes of POSIX.
 _NESTED_SET = re.compile(r"\[\^?\[|\[\^?\]?[^\]]*(?:--|&&|~~|\|\||\[:)")
+# Of an IPv4 address, the bits that count, by how many there are.
+_KEPT = [0xFFFFFFFF << 32 - length & 0xFFFFFFFF for length in range(33)]
+
+
+def no_pause() -> None:
+    """For where nobody waits."""
 
 
 class Network(enum.Enum):
@@ -282,11 +292,25 @@ def keyword_of(text: str) -> str:
 
 def network_of(text: str) -> IPNetwork:
     """192.0.2.0/24, 2001:db8::/32 or one address. Bits beyond the prefix do not matter; IPv4 in the form of IPv6 becomes IPv4."""
+    return _plain_network(text) or _network_of(text)
+
+
+def _plain_network(text: str) -> IPNetwork | None:
+    """What most lists have, in a fifth of the time; None for what is written otherwise, or wrong."""
     if (plain := _PLAIN_NETWORK.fullmatch(text)) is not None:
         a, b, c, d, bits = plain.groups(default="32")
-        if max(number := (int(a), int(b), int(c), int(d))) < 256 and int(bits) <= 32:  # a fifth of the time
-            keep = 0xFFFFFFFF << 32 - int(bits) & 0xFFFFFFFF
-            return ipaddress.IPv4Network((int.from_bytes(number) & keep, int(bits)))
+        if max(number := (int(a), int(b), int(c), int(d))) < 256 and (length := int(bits)) <= 32:
+            return ipaddress.IPv4Network((int.from_bytes(number) & _KEPT[length], length))
+    elif (plain := _PLAIN_NETWORK6.fullmatch(text)) is not None and (length := int(plain[2])) <= 128:
+        groups = plain[1].split(":")
+        high = 0
+        for group in groups:
+            high = high << 16 | int(group, 16)
+        return ipaddress.IPv6Network((high << 16 * (8 - len(groups)) & -1 << 128 - length, length))
+    return None
+
+
+def _network_of(text: str) -> IPNetwork:
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
@@ -311,10 +335,10 @@ def pattern_of(text: str) -> Pattern:
 def ports_of(text: str) -> PortRange:
     """443 or 8000-8100."""
     first, dash, last = text.partition("-")
-    bounds = [first, last if dash else first]
-    if not all(bound.isascii() and bound.isdigit() and len(bound) <= 5 for bound in bounds):
+    last = last if dash else first
+    if not (text.isascii() and first.isdigit() and last.isdigit() and len(first) <= 5 and len(last) <= 5):
         raise ValueError(f"{text!r} is no port and no range of ports, as 443 and 8000-8100 are")
-    ports = PortRange(int(bounds[0]), int(bounds[1]))
+    ports = PortRange(int(first), int(last))
     if not 0 < ports.first <= ports.last < 65536:
         raise ValueError(f"{text!r} is no range of ports: they go from 1 to 65535")
     return ports
@@ -328,8 +352,10 @@ def country_code_of(text: str) -> str:
     return code
 
 
+_CARRIED = {network.value: Carried(network) for network in Network}
+
+
 def carried_of(text: str) -> Carried:
-    try:
-        return Carried(Network(text.lower()))
-    except ValueError:
-        raise ValueError(f"{text!r} is no network; it is tcp or udp") from None
+    if (found := _CARRIED.get(text.lower())) is None:
+        raise ValueError(f"{text!r} is no network; it is tcp or udp")
+    return found

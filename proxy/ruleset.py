@@ -6,12 +6,29 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from . import countries
 from .errors import ConfigError
 from .rule_index import Index
-from .rule_terms import AllOf, AnyOf, Country, Pattern, Query, SomeAddresses, Term
+from .rule_terms import (
+    AllOf,
+    AnyOf,
+    Carried,
+    Country,
+    Exact,
+    Keyword,
+    Pattern,
+    Pause,
+    PortRange,
+    Query,
+    SomeAddresses,
+    Suffix,
+    Term,
+    Within,
+    no_pause,
+)
 from .rules import App, Condition, Kind, ListFile, Mode, Route
 
 if TYPE_CHECKING:
@@ -20,6 +37,9 @@ if TYPE_CHECKING:
     from .address import Address
     from .rule_terms import CountryOf, IPNetwork, Network
     from .rules import Rule, RuleSettings
+
+#: Our choice: after so many there is a pause.
+_RULES_AT_ONCE = 256
 
 #: What stands in a list. Raises ConfigError.
 ReadList: TypeAlias = Callable[[ListFile], Term]
@@ -95,25 +115,33 @@ class Ruleset:
         presets: Mapping[str, AppFacts],
         read_list: ReadList,
         country_of: CountryOf = countries.country_of,
+        pause: Pause = no_pause,
     ) -> None:
         """Raises ConfigError that names the rule whose app or list is of no use."""
         self.settings = settings
         self._rules = settings.rules
         self._default = Decision(settings.default, "default")
-        self._index = Index()
+        self._index = Index(pause)
         self._of_mode: list[Decision] = []
-        #: What is decided, in the order in which it counts. Of large lists it does not say which addresses are in them.
-        self.terms: list[tuple[Term, Kind]] = []
+        self._terms: list[Term] = []  # of each rule, and then of each decision of the mode
         resolve = _Resolve(presets, read_list)
         for number, rule in enumerate(self._rules):
             term = resolve.rule(number + 1, rule)
             self._index.add(number, term)
-            self.terms.append((_without_many_networks(term), rule.route.kind))
+            self._terms.append(_without_many_networks(term))
+            if number % _RULES_AT_ONCE == 0:
+                pause()
         if settings.mode is Mode.HOME_DIRECT:
             for term, route, text in _home_direct(settings.home, presets, country_of):
                 self._index.add(len(self._rules) + len(self._of_mode), term)
                 self._of_mode.append(Decision(Route(route), f"mode {settings.mode.value}", text))
-                self.terms.append((_without_many_networks(term), route))
+                self._terms.append(_without_many_networks(term))
+
+    @property
+    def terms(self) -> list[tuple[Term, Kind]]:
+        """What is decided, in the order in which it counts. Of large lists it does not say which addresses are in them."""
+        routes = chain((rule.route for rule in self._rules), (decision.route for decision in self._of_mode))
+        return [(term, route.kind) for term, route in zip(self._terms, routes, strict=True)]
 
     def decide(self, address: Address, network: Network) -> Decision:
         """Looks nothing up: a name is judged by what it says."""
@@ -167,7 +195,7 @@ class _Resolve:
 
     def rule(self, number: int, rule: Rule) -> Term:
         try:
-            terms = tuple(map(self._term, rule.conditions))
+            terms = tuple([self._term(condition) for condition in rule.conditions])
         except ConfigError as error:
             raise ConfigError("rules.rules", f"rule {number}: {error}") from None
         return terms[0] if len(terms) == 1 else AllOf(terms)
@@ -190,10 +218,12 @@ class _Resolve:
 
 #: Our choice: those of a large list take as objects much more memory than all else of it, and the index has them as numbers.
 _MANY_NETWORKS = 1000
+#: What has nothing in it.
+_SIMPLE = frozenset({Exact, Suffix, Keyword, Within, Pattern, PortRange, Carried, Country})
 
 
 def _without_many_networks(term: Term) -> Term:
-    if isinstance(term, AllOf):
+    if isinstance(term, AllOf) and not _SIMPLE.issuperset(map(type, term.terms)):
         return AllOf(tuple(map(_without_many_networks, term.terms)))
     if isinstance(term, AnyOf) and len(term.networks) > _MANY_NETWORKS:
         others = [*map(_without_many_networks, term.others), SomeAddresses()]

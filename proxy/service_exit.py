@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import service
+from . import service, service_systemd
 from .config import check
 from .config_file import read_text, replace_file, with_settings
 from .errors import ConfigError, ServiceError
 from .service_program import check_readable_by_services, this_program
-from .service_systemd import Systemd
 from .settings import Folder
 from .systemd_unit import exit_unit
 
@@ -65,14 +64,22 @@ def origin(path: Path) -> Origin:
 
 
 def default_origin(default: Path) -> Path:
-    """The installed one, once there is one."""
-    return CONFIG if CONFIG.exists() else default
+    """The installed one, once there is one that this user may read."""
+    try:
+        return CONFIG if CONFIG.exists() else default
+    except PermissionError:
+        return default
+
+
+def administered(default: Path) -> Path:
+    """The exit that commands are about which name none: the installed one where this user may read it, and not what it was installed from."""
+    return default_origin(default) if (service_systemd.SYSTEM_UNITS / f"{NAME}.service").exists() else default
 
 
 def exit_service(settings: ExitSettings | None) -> Supervisor:
     """What is installed, or is to be. Without settings it can be looked at and taken away."""
     text = "" if settings is None else _unit(settings)
-    return Systemd(NAME, {f"{NAME}.service": text}, user=False)
+    return service_systemd.Systemd(NAME, {f"{NAME}.service": text}, user=False)
 
 
 def _unit(settings: ExitSettings) -> str:
@@ -98,7 +105,7 @@ def install(found: Origin, *, force: bool = False) -> Iterator[str]:
         yield from _move(found)
     yield from _readable_website(found.settings)
     yield from service.install(supervisor, places)
-    yield f"From now on: ropeway exit user add NAME --config {CONFIG}"
+    yield f"From now on the commands `ropeway exit user`, `link` and `certificate` are, as root, about {CONFIG}."
     yield from firewall_hints(sorted({listen.port for listen in found.settings.listen} - {0}))
 
 

@@ -67,6 +67,10 @@ class SessionAssociation(Association):
     def reset(self, reason: Reason, text: str = "") -> None:
         """Ends it, and tells the other side why. Twice is the same as once."""
         self._closed = True
+        self.give_up(reason, text)
+
+    def give_up(self, reason: Reason, text: str = "") -> None:
+        """Ends it as if the other side had: to whoever uses it, it was reset."""
         self._session.mux.reset(self._core, reason, text)
         self._session.forget(self._core)
         self._session.wake_writer()

@@ -136,7 +136,11 @@ class DnsSettings:
 
 @dataclass(frozen=True, slots=True)
 class DashboardSettings:
+    """`usage`: what apps use is counted and kept. `ui` is a folder with a dashboard of others."""
+
     enabled: bool
+    usage: bool
+    ui: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

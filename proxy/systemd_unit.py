@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .errors import ServiceError
@@ -61,7 +62,9 @@ Description=Ropeway, a local SOCKS and HTTP proxy
 StartLimitIntervalSec=0
 
 [Service]
-{common}
+{common}# Where the system's proxy is on, a crash leaves it leading to nobody; a start leads it here again.
+ExecStopPost=-{repair}
+
 [Install]
 WantedBy=default.target
 """
@@ -124,7 +127,8 @@ _HIGH_PORT = "CapabilityBoundingSet=\nPrivateUsers=yes\n"
 
 def local_unit(program: Program, name: str) -> str:
     """The user's own service."""
-    return _LOCAL.format(version=_version(program), name=name, common=_common(program))
+    repair = command_line(replace(program, words=("system-proxy", "repair")).argv)
+    return _LOCAL.format(version=_version(program), name=name, common=_common(program), repair=repair)
 
 
 def socket_unit(program: Program, listen: str) -> str:

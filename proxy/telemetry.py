@@ -46,6 +46,11 @@ def heard_by(listener: logging.Handler) -> Iterator[None]:
         logging.getLogger(_ROOT).removeHandler(listener)
 
 
+def level() -> str:
+    """The least of what is written down."""
+    return logging.getLevelName(logging.getLogger(_ROOT).getEffectiveLevel()).lower()
+
+
 def logger(name: str) -> logging.Logger:
     return logging.getLogger(f"{_ROOT}.{name}")
 

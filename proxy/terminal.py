@@ -30,6 +30,12 @@ ConfigOption = Annotated[
         "--config", metavar="FILE", help="The configuration.  [default: config.toml in your folder for settings]"
     ),
 ]
+ExitConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="The configuration.  [default: as root the installed exit's, else your own]"
+    ),
+]
 AllowPrivateOption = Annotated[
     bool, typer.Option("--allow-private", help="Allow connections to private addresses and to the exit's own machine.")
 ]
@@ -45,6 +51,15 @@ def config_path(option: Path | None) -> Path:
     import platformdirs
 
     return platformdirs.user_config_path("ropeway", appauthor=False) / "config.toml"
+
+
+def exit_config_path(option: Path | None) -> Path:
+    """For what is done with an exit that there is: as root that is the installed one."""
+    if option is not None:
+        return option
+    from .service_exit import administered
+
+    return administered(config_path(None))
 
 
 def command(words: str, option: Path | None) -> str:

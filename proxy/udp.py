@@ -18,8 +18,9 @@ import trio
 from .address import Address, IPAddress
 from .association import Association
 from .protocol.budget import Budget
-from .protocol.datagrams import AGE, DatagramQueue
+from .protocol.datagrams import AGE, TURN, DatagramQueue
 from .session_stream import Wakeup
+from .turns import BATCH, Reader, Turns
 
 if TYPE_CHECKING:
     from .dialer import Lookup
@@ -36,7 +37,8 @@ _NAME_LIFE, _FAILURE_LIFE = 60.0, 5.0
 _LOOKUP_TIME = 10.0
 #: Of one association: an app talks to few.
 _MOST_NAMES, _MOST_JUDGED = 32, 256
-_LARGEST = 65_535  # bytes; no UDP datagram is longer
+#: Read into by whoever reads, and copied out at once: no datagram is longer, and a buffer for each would leave gaps in the heap.
+_buffer = memoryview(bytearray(65_535))
 
 Allows: TypeAlias = Callable[[IPAddress], bool]
 
@@ -56,6 +58,7 @@ class UDP:
         self._idle = idle
         self.age = age
         self.budget = budget or Budget()
+        self.turns = Turns()
         self._nursery: trio.Nursery | None = None
         self._open: set[SocketAssociation] = set()
 
@@ -106,6 +109,8 @@ class SocketAssociation(Association):
         self._policy = policy
         self._socket: socket.socket | None = None
         self._made = Wakeup()
+        self._reader = Reader()
+        self._read: list[tuple[Address, bytes]] = []  # and not received, the next one last
         self._used_at = trio.current_time()
         self._names: dict[str, _Name] = {}
         # And until when that holds: this machine's addresses change.
@@ -116,31 +121,54 @@ class SocketAssociation(Association):
         return f"<SocketAssociation {'closed' if self._closed else 'open' if self._socket else 'idle'}>"
 
     def send(self, address: Address, data: bytes) -> None:
-        if self._closed:
-            raise trio.ClosedResourceError("this association is closed")
+        self._check()
         if (ip := address.ip) is not None:
             self._send_to(ip, address.port, data)
         else:
             self._send_to_name(address, data)
 
     async def receive(self) -> tuple[Address, bytes]:
-        while True:
-            await trio.lowlevel.checkpoint()
-            if self._closed:
-                raise trio.ClosedResourceError("this association is closed")
-            if self._socket is None:
-                await self._made.wait()
-                continue
+        """The next of those that were read at once comes without a turn of its own."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._read:
+            await self._udp.turns.take(self._reader)
+            if not self._closed and self._socket is not None and self._read_turn(self._socket):
+                break
+            await self._until_readable()
+        self._check()
+        return self._read.pop()
+
+    async def _until_readable(self) -> None:
+        self._check()
+        if self._socket is None:
+            await self._made.wait()
+            return
+        with contextlib.suppress(trio.ClosedResourceError):
+            await trio.lowlevel.wait_readable(self._socket)
+
+    def _read_turn(self, sock: socket.socket) -> bool:
+        """Whether there was something: a turn's worth of it is in `_read` then, if it was not all errors."""
+        total = 0
+        for _ in range(BATCH):
             try:
-                data, sender = self._socket.recvfrom(_LARGEST)
+                size, sender = sock.recvfrom_into(_buffer)
             except BlockingIOError:
-                with contextlib.suppress(trio.ClosedResourceError):
-                    await trio.lowlevel.wait_readable(self._socket)
+                break
             except OSError:
                 continue  # an earlier datagram was refused (ICMP), which says nothing of the others
-            else:
-                self._used_at = trio.current_time()
-                return _address_of(sender[0], sender[1]), data
+            self._read.append((_address_of(sender[0], sender[1]), bytes(_buffer[:size])))
+            total += size
+            if total >= TURN:
+                break
+        if self._read:
+            self._read.reverse()
+            self._used_at = trio.current_time()
+            self._reader.has_read(total)
+        return bool(self._read)
+
+    def _check(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this association is closed")
 
     async def aclose(self) -> None:
         self.close()

@@ -14,7 +14,6 @@ An app's association lives as long as the connection on which it was asked for. 
 from __future__ import annotations
 
 import socket
-from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,30 +25,23 @@ from . import telemetry
 from .address import Address
 from .errors import OpenError, Reason
 from .forward import answer_and_close
+from .protocol.budget import Budget
+from .protocol.datagrams import AGE, TURN, DatagramQueue
 from .protocol.socks import LARGEST_DATAGRAM, Associate, Handshake, decode_datagram, encode_datagram
+from .turns import BATCH, Reader, Turns
 
 if TYPE_CHECKING:
     from .association import Association
 
 # Our choices.
-#: How old a datagram may be when it leaves, in seconds: a call has no use for it later.
-AGE_LIMIT = 0.3
 #: A browser or a chat app has a handful, and each costs a socket.
 MAX_ASSOCIATIONS = 1024
 #: Ways that one association of an app goes at the same time: an exit or two, and direct.
 MAX_CHOICES = 8
 #: How long a way is not used, in seconds, before another one may have its place.
 UNUSED_AFTER = 60.0
-#: Between the end of an association, or of an attempt at one, and the next attempt, in seconds.
+#: Between the beginnings of two attempts at an association, in seconds.
 PAUSE = 1.0
-#: Datagrams that are read at once: they cost one turn of the event loop, and nobody else waits for more.
-BATCH = 32
-#: Bytes that wait for one way to be opened: two of the largest datagrams, or half a second of a fast upload.
-WAITING = 128 * 1024
-#: And for all ways of all apps. They wait only where the tunnel is down.
-ALL_WAITING = 8 * 1024 * 1024
-#: What a waiting datagram takes beside its data.
-_OVERHEAD = 256
 #: Between two warnings of one kind, in seconds.
 _WARN_EVERY = 60.0
 #: No datagram is longer, by the field in its header (RFC 768).
@@ -83,11 +75,29 @@ class UDPRelay:
     """The associations of all apps at a local port, at most `max_associations` at once."""
 
     def __init__(
-        self, choose: Choose, *, age_limit: float = AGE_LIMIT, max_associations: int = MAX_ASSOCIATIONS
+        self,
+        choose: Choose,
+        *,
+        age: float = AGE,
+        max_associations: int = MAX_ASSOCIATIONS,
+        budget: Budget | None = None,
     ) -> None:
-        self._shared = _Shared(choose, age_limit)
+        self._shared = _Shared(choose, age, budget or Budget())
         self._max = max_associations
         self.count = 0  # how many there are now
+
+    @property
+    def age(self) -> float:
+        """How many seconds a datagram may wait here."""
+        return self._shared.age
+
+    @property
+    def budget(self) -> Budget:
+        return self._shared.budget
+
+    def drop_after(self, age: float) -> None:
+        """Datagrams that have waited for more seconds than this are not sent."""
+        self._shared.age = age
 
     async def serve(self, control: trio.abc.HalfCloseableStream, handshake: Handshake) -> None:
         """Answers the app's request and serves its association until the connection ends, in whatever way. Closes the stream."""
@@ -137,8 +147,9 @@ class _Shared:
     """What all associations of a port share."""
 
     choose: Choose
-    age_limit: float
-    waiting: int = 0  # bytes
+    age: float
+    budget: Budget
+    turns: Turns = field(default_factory=Turns)
     _warned: dict[str, float] = field(default_factory=dict)  # when, by kind
 
     def warn(self, kind: str, text: str) -> None:
@@ -162,6 +173,7 @@ class _AppSocket:
         self._peer = peer
         self._named = None if named is None else (named.host, named.port)
         self._app: _SocketAddress | None = None
+        self.reader = Reader()
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
             self._socket.setblocking(False)
@@ -180,14 +192,19 @@ class _AppSocket:
         await trio.lowlevel.wait_readable(self._socket)
 
     def receive_nowait(self) -> Iterator[tuple[Address, bytes]]:
-        """Of a batch of those that are there, those that may go somewhere."""
+        """Of a turn's worth of those that are there, those that may go somewhere."""
+        total = 0
         for _ in range(BATCH):
+            if total >= TURN:
+                return
             try:
                 size, sender = self._socket.recvfrom_into(_buffer)
             except BlockingIOError:
                 return
             except OSError:  # an answer of ours met a closed port: Windows tells it here, and other systems may
                 continue
+            total += size
+            self.reader.has_read(size)
             if self._may_send(sender):
                 try:
                     whither = decode_datagram(bytes(_buffer[:size]))
@@ -220,16 +237,20 @@ class _Relay:
     async def run(self) -> None:
         while True:
             await self._app.wait_readable()
+            await self._shared.turns.take(self._app.reader)
             for address, data in self._app.receive_nowait():
                 choice = self._shared.choose(address)
                 if choice is not None and (onward := self._way(choice)) is not None:
                     onward.send(address, data)
 
+    def _end(self) -> None:
+        self._nursery.cancel_scope.cancel()
+
     def _way(self, choice: Choice) -> _Onward | None:
         """None where there is no room for one more."""
         onward = self._onward.get(choice)
         if onward is None and self._make_room():
-            onward = self._onward[choice] = _Onward(self._shared, choice, self._app.send)
+            onward = self._onward[choice] = _Onward(self._shared, choice, self._app.send, self._end)
             self._nursery.start_soon(onward.run, name=_NAME)
         return onward
 
@@ -246,14 +267,20 @@ class _Relay:
 
 
 class _Onward:
-    """An association by one choice: opened with the first datagram, and again with the next one when it was lost."""
+    """An association by one choice: opened with the first datagram, and again with the next one when it was lost.
 
-    def __init__(self, shared: _Shared, choice: Choice, deliver: Callable[[Address, bytes], None]) -> None:
+    `end` is called where it is refused: the app would never know why nothing is answered.
+    """
+
+    def __init__(
+        self, shared: _Shared, choice: Choice, deliver: Callable[[Address, bytes], None], end: Callable[[], None]
+    ) -> None:
         self._shared = shared
         self._choice = choice
         self._deliver = deliver
+        self._end = end
         self._association: Association | None = None
-        self._waiting = _Waiting(shared)
+        self._waiting: DatagramQueue[tuple[Address, bytes]] = DatagramQueue(shared.budget)
         self._wanted = trio.Event()  # set and replaced
         self._scope = trio.CancelScope()
         self.used = trio.current_time()
@@ -263,26 +290,37 @@ class _Onward:
 
     def send(self, address: Address, data: bytes) -> None:
         self.used = trio.current_time()
-        if self._association is None:
-            self._waiting.put(address, data)
-            self._wanted.set()
-            return
-        # Where it was lost, `run` hears of that as well.
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            self._association.send(address, data)
+        if self._association is not None:
+            try:
+                self._association.send(address, data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self._association = None  # it was lost, and `run` is about to hear of that as well
+            else:
+                return
+        self._waiting.put((address, data), len(data), self.used)
+        self._wanted.set()
 
     async def run(self) -> None:
         try:
             with self._scope:
                 while True:
-                    await self._wanted.wait()
-                    self._wanted = trio.Event()
+                    await self._until_wanted()
+                    again_at = trio.current_time() + PAUSE
                     await self._carry()
-                    await trio.sleep(PAUSE)
-                    if not self._waiting.any_fresh():
-                        self._wanted = trio.Event()
+                    await trio.sleep_until(again_at)
         finally:
             self._waiting.clear()
+
+    async def _until_wanted(self) -> None:
+        self._waiting.drop(self._since)
+        while not self._waiting:
+            self._wanted = trio.Event()
+            await self._wanted.wait()
+
+    @property
+    def _since(self) -> float:
+        """What was said before then is of no use any more."""
+        return trio.current_time() - self._shared.age
 
     async def _carry(self) -> None:
         """Until the association ends, or there is none."""
@@ -294,59 +332,25 @@ class _Onward:
                 finally:
                     self._association = None
         except OpenError as exc:
-            _log.debug("no UDP association: %s", exc)
+            self._failed(exc, "")
         except trio.BrokenResourceError as exc:
-            why = f": {exc.__cause__}" if isinstance(exc.__cause__, OpenError) else ""
-            self._shared.warn("lost", f"a UDP association was lost, and is opened again when it is needed{why}")
+            cause = exc.__cause__ if isinstance(exc.__cause__, OpenError) else None
+            why = f": {cause}" if cause is not None else ""
+            self._failed(cause, f"a UDP association was lost, and is opened again when it is needed{why}")
+
+    def _failed(self, error: OpenError | None, warning: str) -> None:
+        """Where there is no warning it is nothing new: the tunnel has told why."""
+        if error is not None and error.reason is Reason.BUSY:
+            self._shared.warn("refused", f"an app's UDP association was refused, and is ended: {error}")
+            self._end()
+        elif warning:
+            self._shared.warn("lost", warning)
+        else:
+            _log.debug("no UDP association: %s", error)
 
     async def _exchange(self, association: Association) -> None:
-        for address, data in self._waiting.take():
-            association.send(address, data)
+        while (waiting := self._waiting.take(self._since)) is not None:
+            association.send(*waiting)
         while True:
             self._deliver(*await association.receive())
             self.used = trio.current_time()
-
-
-class _Waiting:
-    """Datagrams that wait for their association. The oldest goes first where there are too many."""
-
-    def __init__(self, shared: _Shared) -> None:
-        self._shared = shared
-        self._queue: deque[tuple[float, Address, bytes]] = deque()
-        self._size = 0
-
-    def put(self, address: Address, data: bytes) -> None:
-        size = len(data) + _OVERHEAD
-        self._drop_old()
-        while self._size + size > WAITING:
-            self._pop()
-        if self._shared.waiting + size <= ALL_WAITING:
-            self._queue.append((trio.current_time(), address, data))
-            self._add(size)
-
-    def any_fresh(self) -> bool:
-        self._drop_old()
-        return bool(self._queue)
-
-    def take(self) -> list[tuple[Address, bytes]]:
-        self._drop_old()
-        taken = [(address, data) for _, address, data in self._queue]
-        self.clear()
-        return taken
-
-    def clear(self) -> None:
-        self._queue.clear()
-        self._add(-self._size)
-
-    def _drop_old(self) -> None:
-        oldest = trio.current_time() - self._shared.age_limit
-        while self._queue and self._queue[0][0] < oldest:
-            self._pop()
-
-    def _pop(self) -> None:
-        _, _, data = self._queue.popleft()
-        self._add(-len(data) - _OVERHEAD)
-
-    def _add(self, size: int) -> None:
-        self._size += size
-        self._shared.waiting += size

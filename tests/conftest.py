@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -22,9 +24,14 @@ if TYPE_CHECKING:
 
     from proxy.share import Link
 
-# Times depend on the machine, and two cores may be busy: no example fails for being slow.
+# Tests start our programs hundreds of times, and where nothing is kept of what was compiled each start takes four times as long.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Times depend on the machine, and two cores may be busy: no example fails for being slow. In CI the examples are the same each time, so that
+# nothing fails there by chance; whoever works on the project tries others each time.
 hypothesis.settings.register_profile("default", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default"))
 
@@ -44,6 +51,23 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Unit tests, end-to-end tests, and then those that wait for minutes anyway (the sort is stable)."""
     items.sort(key=rank)
+
+
+def set_aside() -> None:
+    """What is there stays to the end: the collector looks from now on only at what the next tests make."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    set_aside()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Each module leaves a thousand reports."""
+    if nextitem is None or nextitem.path != item.path:
+        set_aside()
 
 
 @pytest.fixture(scope="session")

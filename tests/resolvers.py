@@ -120,6 +120,20 @@ class FarSide:
             stream.receive_stream.close()
 
 
+async def _on_one_port() -> tuple[trio.SocketListener, trio.socket.SocketType]:
+    """Both on loopback. The port that the system chooses for one may be in use by the other kind."""
+    while True:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        udp = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            await udp.bind(listener.socket.getsockname())
+        except OSError:
+            udp.close()
+            await listener.aclose()
+        else:
+            return listener, udp
+
+
 class NearSide:
     """A nameserver on loopback, UDP and TCP. `queries` is every message that reached it."""
 
@@ -139,11 +153,9 @@ class NearSide:
         return [self.address]
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            place = listener.socket.getsockname()
-            await udp.bind(place)
-            self.address = Address(*place)
+        listener, bound = await _on_one_port()
+        with bound as udp:
+            self.address = Address(*listener.socket.getsockname())
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._serve_datagrams, udp)
                 nursery.start_soon(trio.serve_listeners, self._serve_stream, [listener])

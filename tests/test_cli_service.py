@@ -22,7 +22,7 @@ from proxy.keys import UserKey, new_certificate
 from proxy.settings import Listen, User
 from proxy.share import Link
 from proxy.systemd_unit import WATCHDOG
-from proxy.terminal import PLAIN
+from proxy.terminal import PLAIN, exit_config_path
 from tests.standins import Standins
 
 if TYPE_CHECKING:
@@ -175,10 +175,13 @@ def test_the_exit(
     code, _, err = ropeway("exit", "install")
     assert code == 0
     assert f"Written: {tmp_path / 'ropeway-exit.service'}\nStarted.\n" in err
-    assert f"ropeway exit user add NAME --config {tmp_path / 'lib' / 'exit.toml'}" in err
+    assert f"about {tmp_path / 'lib' / 'exit.toml'}" in err
+    assert exit_config_path(None) == tmp_path / "lib" / "exit.toml"
+    assert exit_config_path(tmp_path / "other.toml") == tmp_path / "other.toml"
     code, _, err = ropeway("exit", "uninstall")
     assert code == 0
     assert f"keys are still in {tmp_path / 'lib'}" in err
+    assert exit_config_path(None) == tmp_path / "ropeway" / "config.toml"
     assert ropeway("exit", "uninstall")[2].startswith("Nothing is installed.")
 
 

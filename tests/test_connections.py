@@ -65,11 +65,12 @@ def test_the_life_of_an_entry() -> None:
         long=False,
     )
     connection.chosen("tunnel", "rule 3: tunnel suffix:example")
-    connection.reached()
+    connection.reached("exit.example:443")
     connection.traffic.up(10, 101)
     connection.traffic.down(2000, 102.5)
     view = only(table)
     assert (view.route, view.rule, view.state) == ("tunnel", "rule 3: tunnel suffix:example", State.OPEN)
+    assert view.exit == "exit.example:443"
     assert (view.bytes_up, view.bytes_down, view.last_up, view.last_down) == (10, 2000, 101, 102.5)
     connection.traffic.down(0, 102.9)
     assert only(table).state is State.HALF_CLOSED

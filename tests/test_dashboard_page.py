@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy import dashboard_page
 from proxy.dashboard_page import PREFIX, serve_file
 from proxy.own_site import OwnSite
 from proxy.protocol import http_proxy, own_answer
@@ -27,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "dashboard" / "live.js").write_text("export {};")
     (tmp_path / "dashboard" / "notes.txt").write_text("nothing for a browser")
     (tmp_path / "secret.js").write_text("secret")
-    monkeypatch.setattr(dashboard_page.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr("importlib.resources.files", lambda _: tmp_path)
     return tmp_path
 
 
@@ -65,7 +64,7 @@ async def test_the_page_and_its_files() -> None:
     ],
 )
 async def test_nothing_else_is_given_out(path: str) -> None:
-    assert await asked(SITE, get(HERE, target=b"/dashboard/" + path.encode())) == http_proxy.own_page()
+    assert await asked(SITE, get(HERE, target=b"/dashboard/" + path.encode())) == own_answer.own_page()
 
 
 @pytest.mark.usefixtures("folder")

@@ -663,6 +663,7 @@ async def test_associations_of_one_session_are_limited(server: Identity, autojum
             await (await tunnel.associate()).receive()
         assert isinstance(caught.value.__cause__, OpenError)
         assert caught.value.__cause__.reason is Reason.BUSY
+        assert "2 UDP associations of one device" in str(caught.value.__cause__)
         await open_ones[0].aclose()
         await wait_all_tasks_blocked()
         another = await tunnel.associate()

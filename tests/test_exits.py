@@ -87,9 +87,11 @@ async def opened(exits: Exits) -> SessionStream:
 
 
 async def goes_by(exits: Exits, place: Place) -> bool:
-    """Whether a new stream does."""
+    """Whether a new stream does, which then says so."""
     before = place.streams
-    await trio.aclose_forcefully(await opened(exits))
+    stream = await opened(exits)
+    await trio.aclose_forcefully(stream)
+    assert (stream.exit == place.name) == (place.streams == before + 1)
     return place.streams == before + 1
 
 
@@ -414,6 +416,65 @@ async def test_associations_go_by_the_exit_that_a_rule_names(server: Identity, a
     ):
         assert (one.attempts, two.attempts) == (1, 1)
         assert len(exits.tunnels) == 2
+
+
+async def test_an_association_is_let_go_where_its_exit_is_lost_and_another_one_works(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    async with places(server, 2) as (one, two), running(one.route(), two.route()) as exits:
+        stream = await opened(exits)
+        async with await exits.associate() as association, await exits.by(ExitName("one", 443)).associate() as named:
+            two.around.reachable = False
+            await one.block()
+            began = trio.current_time()
+            await trio.sleep(PATIENCE * 3)
+            association.send(ECHO, b"there is no better place")
+            two.around.reachable = True
+            with trio.fail_after(WAITING_TIME / 2), pytest.raises(trio.BrokenResourceError) as caught:
+                await association.receive()
+            assert isinstance(caught.value.__cause__, OpenError)
+            assert trio.current_time() - began >= PATIENCE * 3
+            with pytest.raises(trio.BrokenResourceError):
+                association.send(ECHO, b"too late")
+            async with await exits.associate() as other:
+                other.send(ECHO, b"there is one")
+                named.send(ECHO, b"it has to be this one")
+                one.around.reachable = True
+                await exchange(stream)  # those stay, and come back with their exit
+                named.send(ECHO, b"as before")
+
+
+async def test_an_association_stays_while_its_exit_is_down_for_a_moment(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    async with (
+        places(server, 2) as (one, two),
+        running(one.route(), two.route()) as exits,
+        await exits.by(ExitName("two", 443)).associate(),
+        await exits.associate() as association,
+    ):
+        assert len(exits.tunnels) == 2
+        one.around.cut()
+        await trio.sleep(PATIENCE * 2)
+        association.send(ECHO, b"still here")
+        assert await goes_by(exits, one)
+
+
+async def test_an_association_of_an_exit_that_is_not_the_current_one_any_more(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    """It stays while that one works."""
+    async with places(server, 2) as (one, two), running(one.route(preferred=True), two.route()) as exits:
+        one.around.reachable = False
+        async with await exits.associate() as association:
+            assert await goes_by(exits, two)
+            one.around.reachable = True
+            await trio.sleep(IDLE)
+            assert await goes_by(exits, one)
+            association.send(ECHO, b"still here")
+            await two.block()
+            with trio.fail_after(PATIENCE + SOON), pytest.raises(trio.BrokenResourceError):
+                await association.receive()
 
 
 async def test_an_exit_that_a_rule_names_is_down(server: Identity, autojump_clock: MockClock) -> None:

@@ -79,3 +79,30 @@ def test_what_the_process_has() -> None:
         assert 10_000_000 < found < 10_000_000_000
     else:
         assert found is None
+
+
+def test_no_collector_while_it_is_told_so_and_then_all_is_old() -> None:
+    source = """
+import gc
+from proxy import heap
+with heap.without_collector():
+    with heap.without_collector():
+        many = [[] for _ in range(heap.GC_THRESHOLD + 1000)]
+    assert not gc.isenabled()
+assert gc.isenabled()
+print(sum(len(gc.get_objects(generation)) for generation in (0, 1)) < 1000, gc.get_freeze_count())
+"""
+    done = subprocess.run([sys.executable, "-c", source], check=True, capture_output=True, text=True)
+    assert done.stdout == "True 0\n"
+
+
+def test_a_collector_that_somebody_turned_off_stays_so() -> None:
+    source = """
+import gc
+from proxy import heap
+gc.disable()
+with heap.without_collector():
+    pass
+print(int(gc.isenabled()))
+"""
+    assert run(source) == 0

@@ -15,12 +15,14 @@ def test_rates_and_the_median_of_each_step() -> None:
     history = History(100.0)
     history.note(105.0, 50, 5000, [0.3, 0.1, 0.2])
     history.note(110.0, 50, 6000, [])
+    history.note(115.0, 50, 6000, [0.4, 0.2])
     plot = history.plot()
-    assert plot.end == 110.0
-    assert plot.up == (10.0, 0.0)
-    assert plot.down == (1000.0, 200.0)
+    assert plot.end == 115.0
+    assert plot.up == (10.0, 0.0, 0.0)
+    assert plot.down == (1000.0, 200.0, 0.0)
     assert plot.round_trips[0] == pytest.approx(0.2)
     assert math.isnan(plot.round_trips[1])
+    assert plot.round_trips[2] == pytest.approx(0.3)
 
 
 def test_an_hour_is_kept() -> None:

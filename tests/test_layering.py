@@ -12,7 +12,7 @@ SOURCES = sorted((ROOT / "proxy").rglob("*.py"))
 
 # The layers, lowest first. A module imports from lower layers, and from its own layer where ALLOWED_BESIDE says so.
 LAYERS: list[set[str]] = [
-    {"proxy", "proxy.errors", "proxy.address", "proxy.telemetry"},
+    {"proxy", "proxy.errors", "proxy.address", "proxy.telemetry", "proxy.heap"},
     {
         "proxy.protocol",
         "proxy.protocol.budget",
@@ -54,6 +54,7 @@ LAYERS: list[set[str]] = [
         "proxy.address_book",
         "proxy.dashboard_token",
         "proxy.app_names",
+        "proxy.usage_file",
         "proxy.name_verdict",
         "proxy.presets",
         "proxy.countries",
@@ -89,6 +90,7 @@ LAYERS: list[set[str]] = [
         "proxy.session_stream",
         "proxy.session_association",
         "proxy.udp",
+        "proxy.turns",
         "proxy.strangers",
         "proxy.carrier",
         "proxy.greeting",
@@ -98,6 +100,7 @@ LAYERS: list[set[str]] = [
         "proxy.idleness",
         "proxy.connections",
         "proxy.history",
+        "proxy.usage",
         "proxy.log_memory",
         "proxy.opener",
         "proxy.known_good",
@@ -112,6 +115,7 @@ LAYERS: list[set[str]] = [
         "proxy.socks_client",
         "proxy.probe",
         "proxy.web_socket",
+        "proxy.url_delay",
     },
     {
         "proxy.router",
@@ -124,6 +128,7 @@ LAYERS: list[set[str]] = [
         "proxy.own_site",
         "proxy.api_request",
         "proxy.dashboard_page",
+        "proxy.ui_folder",
         "proxy.udp_relay",
         "proxy.destination_walk",
         "proxy.exit",
@@ -149,6 +154,10 @@ LAYERS: list[set[str]] = [
         "proxy.dashboard",
         "proxy.live",
         "proxy.live_feed",
+        "proxy.clash_api",
+        "proxy.clash_feeds",
+        "proxy.clash_source",
+        "proxy.clash_views",
         "proxy.routing",
         "proxy.sd_notify",
         "proxy.supervisor",
@@ -167,6 +176,9 @@ LAYERS: list[set[str]] = [
         "proxy.desktop_macos",
         "proxy.desktop_windows",
         "proxy.environment",
+        "proxy.app_program",
+        "proxy.app_setup",
+        "proxy.browser_profile",
         "proxy.login_repair",
         "proxy.system_proxy",
         "proxy.cli_system",
@@ -192,7 +204,6 @@ LAYERS: list[set[str]] = [
         "proxy.guide",
         "proxy.terminal",
         "proxy.descriptors",
-        "proxy.heap",
         "proxy.qr",
         "proxy.__main__",
     },
@@ -267,16 +278,23 @@ ALLOWED_BESIDE = {
     "proxy.ruleset": {"proxy.countries", "proxy.rule_index", "proxy.rule_terms", "proxy.rules"},
     "proxy.own_site": {"proxy.forward"},
     "proxy.dashboard_page": {"proxy.forward"},
-    "proxy.app_names": {f"proxy.{name}" for name in ("rule_index", "rule_terms", "ruleset")},
+    "proxy.ui_folder": {"proxy.forward", "proxy.own_site"},
+    "proxy.url_delay": {"proxy.opener"},
+    "proxy.clash_source": {"proxy.clash_views", "proxy.heap"},
+    "proxy.clash_feeds": {"proxy.clash_source", "proxy.clash_views"},
+    "proxy.clash_api": {f"proxy.{name}" for name in ("clash_feeds", "clash_source", "clash_views", "control")},
+    "proxy.app_names": {f"proxy.{name}" for name in ("presets", "rule_index", "rule_terms", "ruleset")},
     "proxy.control": {"proxy.local_side"},
     "proxy.api": {f"proxy.{name}" for name in ("api_views", "control", "heap", "observation", "qr")},
     "proxy.live": {"proxy.api", "proxy.live_feed"},
     "proxy.live_feed": {"proxy.api", "proxy.api_views"},
     "proxy.dashboard": {
         f"proxy.{name}" for name in ("api", "cli_doctor", "control", "doctor", "live", "local_side", "observation")
-    },
+    }
+    | {"proxy.clash_api", "proxy.clash_feeds", "proxy.clash_source"},
     "proxy.pac": {"proxy.rule_tables", "proxy.rule_terms", "proxy.rules"},
     "proxy.connections": {"proxy.idleness"},
+    "proxy.usage": {"proxy.connections"},
     "proxy.opener": {"proxy.connections", "proxy.relay"},
     "proxy.probe": {"proxy.opener"},
     "proxy.relay": {"proxy.connections", "proxy.tcp"},
@@ -287,7 +305,7 @@ ALLOWED_BESIDE = {
     "proxy.exit_links": {f"proxy.{name}" for name in ("config", "config_file", "config_tables", "preference", "share")},
     "proxy.session": {"proxy.session_stream", "proxy.session_association", "proxy.carrier"},
     "proxy.session_association": {"proxy.association", "proxy.session", "proxy.session_stream"},
-    "proxy.udp": {"proxy.association", "proxy.dialer", "proxy.session_stream"},
+    "proxy.udp": {"proxy.association", "proxy.dialer", "proxy.session_stream", "proxy.turns"},
     "proxy.openings": {"proxy.session_stream"},
     "proxy.carrier": {"proxy.session_stream"},
     "proxy.greeting": {"proxy.tls"},
@@ -308,7 +326,6 @@ ALLOWED_BESIDE = {
             "demo",
             "descriptors",
             "exit_program",
-            "heap",
             "local_program",
             "local_side",
             "reload",
@@ -322,7 +339,15 @@ ALLOWED_BESIDE = {
     "proxy.local_side": {"proxy.routing"},
     "proxy.local_program": {
         f"proxy.{name}"
-        for name in ("activation", "dashboard", "listening", "local_side", "observation", "start", "system_proxy")
+        for name in (
+            "activation",
+            "dashboard",
+            "listening",
+            "local_side",
+            "observation",
+            "start",
+            "system_proxy",
+        )
     },
     "proxy.port_holder": {"proxy.supervisor"},
     "proxy.service_launchd": {"proxy.log_file", "proxy.service_program", "proxy.supervisor"},
@@ -365,9 +390,11 @@ ALLOWED_BESIDE = {
             "terminal",
         )
     },
+    "proxy.terminal": {"proxy.service_exit"},  # where an installed exit is
     "proxy.cli_rules": {"proxy.terminal"},
+    "proxy.app_setup": {f"proxy.{name}" for name in ("app_program", "browser_profile", "environment", "guide")},
     "proxy.cli_dashboard": {"proxy.terminal"},
-    "proxy.cli_apps": {"proxy.guide", "proxy.terminal"},
+    "proxy.cli_apps": {f"proxy.{name}" for name in ("app_program", "app_setup", "guide", "system_proxy", "terminal")},
     "proxy.cli_exit": {
         f"proxy.{name}"
         for name in ("app", "cli_certificate", "completion", "exit_setup", "qr", "questions", "terminal")

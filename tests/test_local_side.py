@@ -148,6 +148,22 @@ async def test_a_changed_bound_of_memory_holds_at_once() -> None:
     assert side._budget.limit > 2 * LIMIT
 
 
+async def test_a_changed_age_of_datagrams_holds_at_once_wherever_they_wait(
+    server: Identity, around: list[World], autojump_clock: MockClock
+) -> None:
+    async with running(server, around, "datagram_age = 1") as (side, link):
+        assert {side.udp_relay.age, side.routing.udp.age} == {1}
+        side.change(settings(link, more="datagram_age = 2"))
+        assert {side.udp_relay.age, side.routing.udp.age} == {2}
+        (tunnel,) = side.exits.tunnels
+        assert tunnel._session.mux._outbox.datagrams.age == 2
+
+
+async def test_datagrams_that_wait_count_in_the_same_budget_as_streams() -> None:
+    side = LocalSide(settings(ONE), RULES)
+    assert side.routing.udp.budget is side.udp_relay.budget is side._budget
+
+
 async def test_streams_stay_where_an_exit_gets_another_address(
     server: Identity, around: list[World], autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,7 +18,7 @@ from proxy.forward import answer_and_close
 from proxy.listener import serve_local
 from proxy.opener import always
 from proxy.own_site import OwnSite, PacFile
-from proxy.protocol import http_proxy
+from proxy.protocol import http_proxy, own_answer
 from proxy.rule_terms import AnyOf
 from proxy.rules import RuleSettings
 from proxy.ruleset import Ruleset
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 #: What everybody gets who is not to know what is here, and what the user gets where there is nothing.
 USUAL = http_proxy.nameless_answer()
-UNKNOWN = http_proxy.own_page()
+UNKNOWN = own_answer.own_page()
 
 
 def rules(folder: Path, *texts: str) -> Ruleset:
@@ -252,6 +252,8 @@ async def test_a_head_that_is_too_long_says_no_more() -> None:
     """A page can send one: to any name, in any way."""
     answer = await asked(OWN, get(HERE, b"Cookie: " + b"x" * 40_000))
     assert answer == http_proxy.nameless_answer(431)
+    # One that is for a site tells the app what is wrong.
+    assert b"Ropeway: " in await asked(OWN, get(HERE, b"Cookie: " + b"x" * 40_000, target=b"http://site.example/"))
 
 
 async def test_a_folder_is_not_its_own_page() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from proxy import rule_entries
 from proxy.errors import ConfigError
@@ -39,10 +41,28 @@ def test_a_list_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_lines_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rule_entries, "MOST_LINES", 3)
     entries = Entries(PATH)
-    assert entries.lines("a\n\nb") == ["a", "", "b"]
+    assert list(entries.lines("a\n\nb")) == ["a", "", "b"]
     with pytest.raises(ConfigError) as caught:
-        entries.lines("\n\n\n")
+        list(entries.lines("\n\n\n"))
     assert str(caught.value) == f"{PATH}: it has more than 3 lines"
+
+
+@given(st.lists(st.text("ab", max_size=30_000) | st.just(""), max_size=9).map("\n".join))
+@settings(max_examples=20, deadline=None)
+def test_the_lines_are_those_of_the_text(text: str) -> None:
+    assert list(Entries(PATH).lines(text)) == text.split("\n")
+
+
+def test_there_are_pauses() -> None:
+    paused: list[None] = []
+    entries = Entries(PATH, pause=lambda: paused.append(None))
+    for _ in entries.lines("example.com\n" * 20_000):
+        pass
+    assert 10 < len(paused) < 100
+    paused.clear()
+    for number in range(10_000):
+        entries.add(Exact(f"{number}.example"))
+    assert 10 < len(paused) < 100
 
 
 def test_what_is_shown_of_a_file_is_one_short_line() -> None:

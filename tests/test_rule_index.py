@@ -126,3 +126,10 @@ def test_rules_that_are_replaced_are_gone_at_once() -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_there_are_pauses_between_the_entries_of_a_long_list() -> None:
+    paused: list[None] = []
+    index = Index(lambda: paused.append(None))
+    index.add(0, AnyOf(exact=[f"{number}.example" for number in range(20_000)]))
+    assert 5 < len(paused) < 50

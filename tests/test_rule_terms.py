@@ -6,7 +6,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.address import Address
@@ -23,6 +23,7 @@ from proxy.rule_terms import (
     Query,
     Suffix,
     Within,
+    _network_of,
     carried_of,
     country_code_of,
     keyword_of,
@@ -171,3 +172,28 @@ def test_whatever_is_a_name_stays_one(text: str) -> None:
 def test_a_long_name_takes_no_pattern() -> None:
     assert pattern_of("a").holds(Query("a" * 255, None, 1, Network.TCP))
     assert not pattern_of("a").holds(Query("a" * 256, None, 1, Network.TCP))
+
+
+NUMBERS = st.integers(0, 300).map(str)
+PLAIN_NETWORKS = (
+    st.ip_addresses(network="0.0.0.0/0").map(str)
+    | st.builds("{}/{}".format, st.ip_addresses().map(str), NUMBERS)
+    | st.builds("{}::/{}".format, st.lists(st.from_regex("[0-9a-fA-F]{1,4}", fullmatch=True), max_size=8).map(":".join), NUMBERS)
+    | st.builds("{}.{}.{}.{}/{}".format, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
+)  # fmt: skip
+
+
+@given(PLAIN_NETWORKS)
+@example("0:0:0:0:0:ffff::/100")
+@example("::ffff:192.0.2.1")
+@example("2001:db8::/129")
+@example("1:2:3:4:5:6:7::/112")
+def test_the_quick_way_to_a_network_is_the_plain_one(text: str) -> None:
+    assert outcome(network_of, text) == outcome(_network_of, text)
+
+
+def outcome(make: Callable[[str], object], text: str) -> object:
+    try:
+        return make(text)
+    except ValueError as error:
+        return str(error)

@@ -86,6 +86,22 @@ async def test_the_reason_of_the_exit(autojump_clock: object) -> None:
         there.send(THERE, b"")
 
 
+async def test_who_uses_one_that_was_given_up_sees_it_reset(autojump_clock: object) -> None:
+    ends = Ends()
+    local, there = ends.associate()
+    for _ in range(2):
+        local.give_up(Reason.TUNNEL_DOWN, "elsewhere")
+        with pytest.raises(trio.BrokenResourceError):
+            local.send(THERE, b"")
+        with pytest.raises(trio.BrokenResourceError) as caught:
+            await local.receive()
+    assert str(caught.value.__cause__) == "elsewhere"
+    ends.pass_on()
+    with pytest.raises(trio.BrokenResourceError):
+        await there.receive()
+    await local.aclose()
+
+
 async def test_closing_ends_it_at_the_other_side(autojump_clock: object) -> None:
     ends = Ends()
     local, there = ends.associate()

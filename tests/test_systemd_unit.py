@@ -83,6 +83,7 @@ def test_the_user_s_service() -> None:
     assert dict(settings)["ExecStart"] == (
         '/opt/ropeway/bin/python -P -m proxy run --config "/home/a b/100%%/$$HOME.toml"'
     )
+    assert dict(settings)["ExecStopPost"] == "-/opt/ropeway/bin/python -P -m proxy system-proxy repair"
     assert "of Ropeway 1.2.3" in text
     assert not any(name == "Environment" for name, _ in settings)
 

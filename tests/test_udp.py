@@ -102,6 +102,31 @@ async def test_every_destination_sees_the_same_port_and_anybody_may_answer() -> 
         assert await received(made) == (to_a, b"")
 
 
+async def test_those_that_came_together_are_received_in_order() -> None:
+    async with association() as made, peers("127.0.0.1") as ((a, to_a),):
+        made.send(to_a, b"hello")
+        _, sender = await a.got()
+        said = [b"%1000d" % number for number in range(40)]  # more than one turn, and less than the kernel keeps
+        for data in said:
+            await a.socket.sendto(data, sender)
+        assert [await received(made) for _ in said] == [(to_a, data) for data in said]
+        with trio.move_on_after(0) as scope:
+            await made.receive()
+        assert scope.cancelled_caught
+
+
+async def test_what_was_read_and_not_received_is_gone_when_it_is_closed() -> None:
+    async with association() as made, peers("127.0.0.1") as ((a, to_a),):
+        made.send(to_a, b"hello")
+        _, sender = await a.got()
+        for data in (b"one", b"two"):
+            await a.socket.sendto(data, sender)
+        assert await received(made) == (to_a, b"one")
+        made.close()
+        with pytest.raises(trio.ClosedResourceError):
+            await made.receive()
+
+
 async def test_both_families_on_one_port() -> None:
     async with association() as made, peers("127.0.0.1", "::1") as ((a, to_a), (b, to_b)):
         made.send(to_a, b"4")

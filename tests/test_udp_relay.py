@@ -20,8 +20,11 @@ from proxy.association import Association
 from proxy.errors import OpenError, Reason
 from proxy.listener import serve_local
 from proxy.opener import always
+from proxy.protocol.budget import Budget
+from proxy.protocol.datagrams import AGE, MOST_QUEUED, OVERHEAD
 from proxy.protocol.socks import LARGEST_DATAGRAM, Credentials, Handshake, decode_datagram, encode_datagram
-from proxy.udp_relay import AGE_LIMIT, BATCH, MAX_CHOICES, PAUSE, UNUSED_AFTER, WAITING, Choice, UDPRelay
+from proxy.turns import BATCH
+from proxy.udp_relay import MAX_CHOICES, PAUSE, UNUSED_AFTER, Choice, UDPRelay
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -156,9 +159,10 @@ class World:
 
     def __init__(self, host: str = "127.0.0.1", **settings: int) -> None:
         self.host = host
+        self.budget = Budget()
         self.way = Way()
         self.choose: Callable[[Address], Choice | None] = lambda _address: self.way
-        self.relay = UDPRelay(lambda address: self.choose(address), **settings)
+        self.relay = UDPRelay(lambda address: self.choose(address), budget=self.budget, **settings)
         self.resources: list[trio.SocketStream | socket.socket] = []
         self.listeners: list[trio.SocketListener] = []
 
@@ -404,10 +408,10 @@ async def test_while_a_way_is_opened_datagrams_wait_but_do_not_get_old(world: Wo
     app = await world.associate()
     app.send(b"old")
     await wait_all_tasks_blocked()
-    clock.jump(AGE_LIMIT * 0.6)
+    clock.jump(AGE * 0.6)
     app.send(b"young")
     await wait_all_tasks_blocked()
-    clock.jump(AGE_LIMIT * 0.6)
+    clock.jump(AGE * 0.6)
     world.way.gate.set()
     association = await world.opened()
     assert await got(association) == (STUN, b"young")
@@ -417,7 +421,7 @@ async def test_while_a_way_is_opened_datagrams_wait_but_do_not_get_old(world: Wo
 
 
 async def test_the_age_limit_is_a_setting(nursery: trio.Nursery, clock: MockClock) -> None:
-    world = World(age_limit=2)
+    world = World(age=2)
     await world.start(nursery)
     world.way.gate = trio.Event()
     app = await world.associate()
@@ -428,6 +432,18 @@ async def test_the_age_limit_is_a_setting(nursery: trio.Nursery, clock: MockCloc
     association = await world.opened()
     assert await got(association) == (STUN, b"not old")
     await world.close()
+
+
+async def test_a_changed_age_limit_holds_at_once(world: World, clock: MockClock) -> None:
+    world.way.gate = trio.Event()
+    app = await world.associate()
+    app.send(b"not old")
+    await wait_all_tasks_blocked()
+    world.relay.drop_after(2)
+    clock.jump(2)
+    world.way.gate.set()
+    association = await world.opened()
+    assert await got(association) == (STUN, b"not old")
 
 
 async def test_a_way_that_cannot_be_opened_is_tried_again_a_second_later(
@@ -470,19 +486,14 @@ async def test_without_a_datagram_it_is_not_tried_again(world: World, clock: Moc
 LOST = "a UDP association was lost, and is opened again when it is needed"
 
 
-@pytest.mark.parametrize("cause", [OpenError(Reason.BUSY, "too many"), None])
+@pytest.mark.parametrize("cause", [OpenError(Reason.TUNNEL_DOWN, "too long"), None])
 async def test_an_association_that_is_lost_is_opened_again_and_told_once(
     world: World, clock: MockClock, caplog: pytest.LogCaptureFixture, cause: Exception | None
 ) -> None:
     app, association = await established(world)
     other, other_association = await established(world)
     for each in (association, other_association):
-        each.broken = True
-    app.send(b"nobody has told yet")
-    await wait_all_tasks_blocked()
-    for each in (association, other_association):
         each.reset(cause)
-    app.send(b"too late")
     await wait_all_tasks_blocked()
     app.send(b"too soon")
     await wait_all_tasks_blocked()
@@ -495,11 +506,68 @@ async def test_an_association_that_is_lost_is_opened_again_and_told_once(
         again = await world.opened()
         assert await got(again) == (STUN, b"again")
         await roundtrip(each_app, again)
-    assert [record.getMessage() for record in caplog.records] == [LOST + (": too many" if cause else "")]
+    assert [record.getMessage() for record in caplog.records] == [LOST + (": too long" if cause else "")]
     clock.jump(60)
     again.reset(cause)
     await wait_all_tasks_blocked()
     assert len(caplog.records) == 2
+
+
+async def test_what_finds_its_association_lost_is_the_first_on_the_next_one(world: World, clock: MockClock) -> None:
+    app, association = await established(world)
+    clock.jump(PAUSE)
+    association.broken = True
+    app.send(b"nobody has told yet")
+    await wait_all_tasks_blocked()
+    association.reset(None)
+    again = await world.opened()
+    assert await got(again) == (STUN, b"nobody has told yet")
+    await roundtrip(app, again)
+
+
+async def test_where_the_age_limit_is_longer_than_the_pause_nothing_is_forgotten(
+    nursery: trio.Nursery, clock: MockClock
+) -> None:
+    world = World(age=3)
+    await world.start(nursery)
+    world.way.fault = OpenError(Reason.TUNNEL_DOWN)
+    app = await world.associate()
+    app.send(b"patient")
+    await wait_all_tasks_blocked()
+    world.way.fault = None
+    clock.jump(PAUSE)
+    association = await world.opened()
+    assert await got(association) == (STUN, b"patient")
+    await world.close()
+
+
+REFUSAL = OpenError(Reason.BUSY, "the exit carries 2")
+
+
+async def refuse_at_once(world: World, app: App) -> None:
+    world.way.fault = REFUSAL
+    app.send(b"hello")
+
+
+async def refuse_later(world: World, app: App) -> None:
+    app.send(b"hello")
+    (await world.opened()).reset(REFUSAL)
+
+
+@pytest.mark.parametrize("refuse", [refuse_at_once, refuse_later])
+async def test_where_its_association_is_refused_the_app_learns_of_it(
+    world: World, refuse: Callable[[World, App], Awaitable[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    other, other_association = await established(world)
+    for _ in range(3):
+        app = await world.associate()
+        await refuse(world, app)
+        assert await rest(app.control) == b""
+        await app.wait_closed()
+    await roundtrip(other, other_association)
+    assert [record.getMessage() for record in caplog.records] == [
+        "an app's UDP association was refused, and is ended: the exit carries 2"
+    ]
 
 
 async def test_different_ways_for_different_addresses(world: World) -> None:
@@ -569,51 +637,41 @@ async def test_a_flood_before_a_way_is_open_takes_bounded_memory(world: World, c
         association = await world.opened()
         await wait_all_tasks_blocked()
         count = association.sent.statistics().current_buffer_used
-        assert WAITING * 0.7 < count * 1000 <= WAITING
+        assert MOST_QUEUED * 0.7 < count * 1000 <= MOST_QUEUED
         numbers = [int((await got(association))[1]) for _ in range(count)]
         assert last in (numbers[-1], numbers[-1] + 1, numbers[-1] - 1)
         assert numbers == list(range(numbers[0], numbers[-1] + 1, 2))  # the oldest went, in order
 
 
-async def test_all_that_wait_take_bounded_memory(
-    world: World, clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(udp_relay, "ALL_WAITING", 10 * 1256)
+async def test_what_waits_counts_in_the_budget_and_is_given_back(world: World, clock: MockClock) -> None:
     world.way.gate = trio.Event()
-    apps = [await world.associate() for _ in range(3)]
-    for app in apps:
-        for _ in range(7):
-            app.send(bytes(1000))
-        await wait_all_tasks_blocked()
-    world.way.gate.set()
-    associations = [await world.opened() for _ in apps]
-    await wait_all_tasks_blocked()
-    counts = [association.sent.statistics().current_buffer_used for association in associations]
-    assert sorted(counts) == [0, 3, 7]
-    for association in associations:
-        for _ in range(association.sent.statistics().current_buffer_used):
-            await got(association)
-    # And it is given back: where the app ends, and where what waited is too old.
-    world.way.gate = trio.Event()
-    for _ in range(3):
-        app = await world.associate()
-        for _ in range(10):
-            app.send(bytes(1000))
-        await wait_all_tasks_blocked()
-        await app.control.aclose()
-        await wait_all_tasks_blocked()
+    cost = 1000 + OVERHEAD
     app = await world.associate()
-    for _ in range(10):
+    for _ in range(7):
         app.send(bytes(1000))
     await wait_all_tasks_blocked()
-    clock.jump(AGE_LIMIT * 2)
-    for _ in range(10):
-        app.send(b"x" * 1000)
+    assert world.budget.held == 7 * cost
+    await app.control.aclose()
     await wait_all_tasks_blocked()
+    assert world.budget.held == 0
+    app = await world.associate()
+    app.send(bytes(1000))
+    await wait_all_tasks_blocked()
+    clock.jump(AGE * 2)
     world.way.gate.set()
     association = await world.opened()
-    for _ in range(10):
-        assert await got(association) == (STUN, b"x" * 1000)
+    await wait_all_tasks_blocked()
+    assert association.sent.statistics().current_buffer_used == 0
+    assert world.budget.held == 0
+
+
+async def test_where_memory_is_short_less_waits(world: World, clock: MockClock) -> None:
+    world.way.gate = trio.Event()
+    world.budget.held = world.budget.limit  # by others
+    app = await world.associate()
+    app.send(bytes(1000))
+    await wait_all_tasks_blocked()
+    assert world.budget.held == world.budget.limit
 
 
 async def test_a_flood_leaves_the_others_their_turns(world: World) -> None:

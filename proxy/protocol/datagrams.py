@@ -63,20 +63,22 @@ class DatagramQueue(Generic[_Item]):
 
     def take(self, since: float) -> _Item | None:
         """The next one that was put in at `since` or later; older ones are dropped. None where none is left."""
-        while self._items:
-            put_at, item = self._pop()
-            if put_at >= since:
-                return item
-        return None
+        self.drop(since)
+        return self._pop() if self._items else None
+
+    def drop(self, since: float) -> None:
+        """Those that were put in before then."""
+        while self._items and self._items[0][0] < since:
+            self._pop()
 
     def clear(self) -> None:
         self._items.clear()
         self._count(-self.size)
 
-    def _pop(self) -> tuple[float, _Item]:
-        put_at, cost, item = self._items.popleft()
+    def _pop(self) -> _Item:
+        _, cost, item = self._items.popleft()
         self._count(-cost)
-        return put_at, item
+        return item
 
     def _count(self, size: int) -> None:
         self.size += size
@@ -173,13 +175,13 @@ class DatagramSchedule:
         if association.announced:
             self._schedule.add(association, now)
 
-    def take(self, limit: int, now: float, *, bulk: bool) -> tuple[list[bytes], int]:
-        """Whole frames that are not too old: of those that send little, like a call, all; of floods at most `limit` bytes, or one. And how many
-        bytes are of floods.
+    def take(self, limit: int, now: float, *, bulk: int) -> tuple[list[bytes], int]:
+        """Whole frames that are not too old, about `limit` bytes of them, those that send little, like a call, first; of floods about `bulk`
+        bytes. And how many are of floods. A thousand associations that send little are a flood as well, and what is reliable has its turns.
         """
         parts: list[bytes] = []
         left, much = limit, 0
-        while (association := self._schedule.pop(TURN, bulk=bulk and left > 0)) is not None:
+        while left > 0 and (association := self._schedule.pop(TURN, bulk=much < bulk)) is not None:
             assert isinstance(association, Association)
             floods = association.recent >= self._schedule.little
             frame = association.frames.take(now - self.age)

@@ -177,7 +177,7 @@ class Outbox:
         if not self._datagrams_ready:
             return b""
         bulk = self._room and not self.marks.full and not (self._streams_turn and self._bulk_ready)
-        parts, much = self.datagrams.take(self._limit(limit), now, bulk=bulk)
+        parts, much = self.datagrams.take(limit, now, bulk=self._limit(limit) if bulk else 0)
         if much:
             self._streams_turn = True
             self.marks.unmarked += much

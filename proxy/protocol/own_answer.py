@@ -13,6 +13,15 @@ PAGE = (
 )
 JSON = "application/json"
 
+_OWN_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Ropeway</title>
+<h1>This is Ropeway's proxy port</h1>
+<p>It is not a website. Enter this host and port as the SOCKS5 or HTTP proxy of your browser or chat app.</p>
+</html>
+"""
+
 _PRIVATE = (
     (b"Cache-Control", b"no-store"),
     (b"X-Content-Type-Options", b"nosniff"),
@@ -33,8 +42,22 @@ def answer(
     head: bool = False,
 ) -> bytes:
     """Without a type there is no content. `head`: to HEAD, so without the content."""
-    fields = [*_PRIVATE, (b"Content-Security-Policy", policy), *extra]
+    fields = [(b"Content-Security-Policy", policy), *extra]
     if content_type:
         fields += [(b"Content-Type", content_type.encode()), (b"Content-Length", str(len(content)).encode())]
+    return _head(status, fields) + (b"" if head else content)
+
+
+def endless(content_type: str) -> bytes:
+    """The head of an answer whose content goes on until the connection closes (RFC 9112, section 6.3)."""
+    return _head(200, [(b"Content-Security-Policy", NOTHING), (b"Content-Type", content_type.encode())])
+
+
+def _head(status: int, fields: list[tuple[bytes, bytes]]) -> bytes:
     line = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\n".encode()
-    return line + b"".join(b"%s: %s\r\n" % field for field in fields) + b"\r\n" + (b"" if head else content)
+    return line + b"".join(b"%s: %s\r\n" % field for field in (*_PRIVATE, *fields)) + b"\r\n"
+
+
+def own_page(*, head: bool = False) -> bytes:
+    """To the user, who asks for what there is not: it says what is here."""
+    return answer(400, "text/html; charset=utf-8", _OWN_PAGE.encode(), head=head)

@@ -8,6 +8,8 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from proxy.address import Address
+from proxy.browser_profile import Family, Profile
 from tests.e2e.machine import free_port, program
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ SWITCHES = (
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--disable-quic",
-    "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
@@ -100,16 +101,27 @@ def awaited(script: str) -> str:
     return f"const done = arguments[0]; Promise.resolve({script}).then(done, e => done('' + e))"
 
 
+def arguments(folder: Path, proxy: str | None) -> tuple[str, ...]:
+    """For that profile, and that proxy, which is a URL."""
+    if proxy is None:
+        return f"--user-data-dir={folder}", "--no-proxy-server"
+    scheme, _, port = proxy.partition("://")
+    profile = Profile(Family.CHROMIUM, folder, Address.parse(port), asks=scheme == "http")
+    profile.write()
+    return profile.arguments()
+
+
 @contextmanager
 def open_browser(programs: Programs, folder: Path, proxy: str | None, *, logs: bool = False) -> Iterator[Browser]:
-    """A browser with an empty profile, and every connection of it goes to the proxy, where there is one. With `logs` it keeps what `log` gives."""
+    """A browser with an empty profile, as `ropeway apps setup` makes it where there is a proxy; every connection of it goes there then. With
+    `logs` it keeps what `log` gives.
+    """
     port = free_port()
     driver = programs.start("chromedriver", [program("chromedriver"), f"--port={port}"])
     driver.wait_for_port(port)
     browser = Browser(port)
     try:
-        way = f"--proxy-server={proxy}" if proxy else "--no-proxy-server"
-        browser.begin([*SWITCHES, way, f"--user-data-dir={folder / 'profile'}"], logs=logs)
+        browser.begin([*SWITCHES, *arguments(folder / "profile", proxy)], logs=logs)
         yield browser
     finally:
         browser.end()

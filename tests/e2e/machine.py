@@ -26,6 +26,8 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.low
 FORBIDDEN_IN_LOGS = ("Traceback", "Exception ignored", "ResourceWarning", "never awaited", "Task exception")
 #: Below the range that the kernel gives to outgoing connections, so that none of those takes a port that was free.
 PORTS = range(20_000, 32_000)
+#: scripts/test runs several sessions at the same time: none is given a port that another was given and does not use yet.
+LANE, LANES = int(os.environ.get("LANE", "0")), 3
 ESTABLISHED, LISTENING = "01", "0A"  # include/net/tcp_states.h
 
 _given: set[int] = set()
@@ -54,7 +56,7 @@ def missing(reason: str) -> NoReturn:
 def free_port() -> int:
     """One that nobody listens on, and that was not asked for before: it may be used later than it is given."""
     while True:
-        port = random.choice(PORTS)
+        port = random.choice(PORTS[LANE::LANES])
         if port in _given:
             continue
         with socket.socket() as probe:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-EXIT_CONFIG = "/var/lib/ropeway-exit/exit.toml"
 #: The exit is a website to those who have no key.
 PAGE = ("curl", "-sSk", "--max-time", "10", "--socks5-hostname", "127.0.0.1:1080", "https://127.0.0.1:443/")
 SECURITY = 2.0  # of systemd-analyze, which counts from 0 to 10
@@ -117,7 +116,7 @@ def test_the_exit_is_nobody_and_cannot_change_its_own_files(booted: Booted) -> N
 
 def test_a_user_who_is_added_is_known_without_a_restart(booted: Booted) -> None:
     pid = main_pid(booted, "ropeway-exit")
-    added = booted.ropeway("exit", "user", "add", "bert", "--config", EXIT_CONFIG)
+    added = booted.ropeway("exit", "user", "add", "bert")
     assert added.returncode == 0
     known = lambda: "read again, for 2 users" in booted.succeed("journalctl", "--unit=ropeway-exit", "--no-pager")  # noqa: E731
     wait_until(known, "the exit has read its file")
@@ -214,6 +213,9 @@ def test_it_reads_its_file_again(local: Booted) -> None:
 
 def test_stopped_started_and_another_port(local: Booted) -> None:
     assert said(local, "service", "stop") == "Stopped.\n"
+    repaired = local.succeed("systemctl", "--user", "show", "--property=ExecStopPost", "ropeway", user=USER)
+    assert "system-proxy repair" in repaired
+    assert "status=0" in repaired
     assert local.ropeway("service", "status", user=USER).stdout.startswith("Stopped;")
     assert said(local, "service", "start") == "Started.\n"
     listen_at(local, "127.0.0.1:1081")
@@ -282,10 +284,17 @@ def test_what_cannot_start_says_why_and_status_shows_it(booted: Booted) -> None:
     try:
         line = failed(booted.ropeway("service", "install", user=USER))
         assert "it does not start, and is tried again: local.listen: cannot listen on 127.0.0.1:80" in line
-        status = booted.ropeway("service", "status", user=USER)
-        assert status.returncode == 1
-        assert "exit-code 1" in status.stdout
-        assert "cannot listen on 127.0.0.1:80" in status.stdout
+        seen: list[str] = []
+
+        def is_down() -> bool:
+            """While it is being tried again it runs, for as long as it takes to fail."""
+            status = booted.ropeway("service", "status", user=USER)
+            seen.append(status.stdout)
+            return status.returncode == 1
+
+        wait_until(is_down, "it has failed")
+        assert "exit-code 1" in seen[-1]
+        assert "cannot listen on 127.0.0.1:80" in seen[-1]
     finally:
         listen_at(booted, "127.0.0.1:1080")
     # What was mended holds at the next try, with nobody there.

@@ -107,6 +107,21 @@ def test_a_queue_of_old_ones_is_nothing_to_send() -> None:
     assert not pair.local.wants_to_send
 
 
+def test_a_thousand_that_send_little_leave_turns_to_streams() -> None:
+    pair = Pair()
+    stream, there = pair.open()
+    calls = [associated(pair)[0] for _ in range(50)]
+    for call in calls:
+        pair.local.send_datagram(call, THERE, bytes(10_000), pair.now)
+    pair.local.write(stream, b"hello", pair.now)
+    taken = pair.local.data_to_send(16_384, pair.now)
+    assert len(taken) < 2 * 16_384
+    pair.exit.receive_data(taken, pair.now)
+    assert pair.exit.read(there, 100, pair.now) == b"hello"
+    pair.settle()
+    assert not pair.local.wants_to_send
+
+
 def test_datagrams_go_before_a_download_and_what_floods_leaves_room_for_it() -> None:
     pair = Pair()
     stream, _ = pair.open()

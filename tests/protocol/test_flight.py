@@ -128,12 +128,12 @@ def test_a_path_is_full_and_its_queue_is_short(rate: float, round_trip: float) -
     assert path.flight.least == pytest.approx(round_trip, rel=0.2, abs=3 * SEGMENT / rate)
 
 
-@pytest.mark.parametrize("round_trip", [0.02, 0.05, 0.1])
+@pytest.mark.parametrize("round_trip", [0.02, 0.1])
 @pytest.mark.parametrize(("jitter", "bunches"), [(0.3, 0.0), (0.5, 0.0), (0.0, 0.005), (0.0, 0.02), (0.0, 0.05)])
 def test_a_path_whose_round_trips_differ_is_used(round_trip: float, jitter: float, bunches: float) -> None:
     path = Path(2.5e6, round_trip, jitter=jitter * round_trip, bunches=bunches)
     path.run(2 * UNEVEN_PAUSE)
-    assert path.run(20) > 0.7 * path.rate
+    assert path.run(10) > 0.7 * path.rate
 
 
 @pytest.mark.parametrize("rate", [10e3, 50e3])
@@ -234,9 +234,9 @@ def test_while_others_fill_the_queue_the_path_is_not_taken_for_a_longer_one() ->
 
 @pytest.mark.parametrize("longer", [0.15, 0.25])
 def test_a_longer_way_is_learned(longer: float) -> None:
-    path = Path(2.5e6, 0.1)
+    path = Path(1e6, 0.1)
     path.run(5)
-    path.round_trip, path.kernel = longer, 1_500_000.0
+    path.round_trip, path.kernel = longer, 600_000.0
     path.run(2 * ROUND_TRIP_MEMORY + COMPETING_TIME + 5)
     assert path.run(2 * DRAIN_PAUSE) > 0.85 * path.rate
     while path.flight.draining:

@@ -305,7 +305,7 @@ def test_a_session_keeps_less_where_memory_is_short_and_goes_on() -> None:
     order=st.lists(st.integers(0, 44), min_size=20, max_size=150),
     limit=st.integers(3_000_000, 8_000_000),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 def test_who_reads_is_never_reset_and_the_limit_holds(readers: int, stalled: int, order: list[int], limit: int) -> None:
     pair, streams = limited(limit, readers + stalled)
     received = [0] * readers

@@ -37,3 +37,21 @@ def test_a_page_loads_nothing_from_elsewhere() -> None:
     assert policy in answer
     assert b"Allow: GET\r\n" in answer
     assert own_answer.answer(200, "text/html", b"x", head=True).endswith(b"Content-Length: 1\r\n\r\n")
+
+
+def test_the_page_that_says_what_is_here() -> None:
+    response, body, _ = events(waiting_for_an_answer(), [own_answer.own_page()])
+    assert isinstance(response, h11.Response)
+    assert isinstance(body, h11.Data)
+    assert response.status_code == 400
+    assert b"This is Ropeway's proxy port" in body.data
+    assert own_answer.own_page(head=True).endswith(b"\r\n\r\n")
+
+
+def test_an_answer_that_goes_on_ends_with_the_connection() -> None:
+    answer = own_answer.endless(own_answer.JSON) + b"{}\n"
+    response, *rest = events(waiting_for_an_answer(), [answer, b'{"a":1}\n', b""])
+    assert isinstance(response, h11.Response)
+    assert b"".join(bytes(event.data) for event in rest if isinstance(event, h11.Data)) == b'{}\n{"a":1}\n'
+    assert isinstance(rest[-1], h11.EndOfMessage)
+    assert not {b"content-length", b"transfer-encoding"} & set(dict(response.headers))

@@ -43,14 +43,14 @@ GENERAL_FAILURE = 1  # RFC 1928, section 6
 LARGEST = 65_507  # all that IPv4 leaves to a datagram
 PATIENCE_SECONDS = 60
 #: Of the local side, and of one device at the exit, where nobody sets another one.
-MOST_HERE, MOST_THERE = 1024, 256
+MOST = 1024
 ATTEMPTS, AT_ONCE = 10_000, 100
 #: What may come beside: another connection to the exit, which takes the place of one.
 CARRIERS = 2
 AGAIN_SECONDS = 1.0
 FLOOD, FLOOD_SIZE, LAST = 50_000, 1000, b"the last one"
 MB = 1_000_000
-#: What both programs may grow by at most. The associations are 1024 and 256; what of a flood waits is bounded by 128 KiB here and there.
+#: What both programs may grow by at most. What of a flood waits is bounded by 128 KiB here and there.
 GROWTH = 64 * MB
 DOWNLOAD = 20 * MB
 
@@ -215,11 +215,11 @@ async def test_ten_thousand_associations(fresh_pair: Pair) -> None:
     async with udp_echo() as there:
         with Held() as held:
             await held.open(fresh_pair.port, ATTEMPTS)
-            assert len(held.controls) == MOST_HERE
-            assert held.replies == [GENERAL_FAILURE] * (ATTEMPTS - MOST_HERE)
+            assert len(held.controls) == MOST
+            assert held.replies == [GENERAL_FAILURE] * (ATTEMPTS - MOST)
             with trio.fail_after(PATIENCE_SECONDS):
-                await held.answer(there, MOST_THERE)
-            bounds = (MOST_THERE, 2 * MOST_HERE)
+                await held.answer(there, MOST)
+            bounds = (MOST, 2 * MOST)
             for program, before, most in zip(there_and_here, descriptors, bounds, strict=True):
                 assert program.descriptors() - before <= most + CARRIERS
             for program, before in zip(there_and_here, memory, strict=True):
