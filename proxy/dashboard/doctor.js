@@ -53,9 +53,11 @@ export class DoctorView {
     if (!findings) return;
     const { worst, text } = verdict(findings);
     const sorted = [...findings].sort((a, b) => FIRST.indexOf(a.kind) - FIRST.indexOf(b.kind));
+    const fine = sorted.filter((finding) => finding.kind === 'ok');
     this.#found.replaceChildren(
       el('h2', { class: `verdict ${worst}` }, icon(SYMBOLS[worst]), text),
-      el('ul', {}, ...sorted.map(card)),
+      el('ul', {}, ...sorted.filter((finding) => finding.kind !== 'ok').map((finding) => row(finding, 'card'))),
+      fine.length ? el('ul', { class: 'card' }, ...fine.map((finding) => row(finding, ''))) : '',
     );
   }
 }
@@ -72,9 +74,9 @@ function withCommands(text) {
   return text.split('`').map((part, index) => (index % 2 ? el('code', {}, part) : part));
 }
 
-function card({ check, kind, what, why, mend }) {
+function row({ check, kind, what, why, mend }, look) {
   const more = [[t('doctor.why'), why], [t('doctor.mend'), mend]].filter(([, text]) => text);
-  return el('li', { class: `card finding ${kind}` },
+  return el('li', { class: `${look} finding ${kind}` },
     icon(SYMBOLS[kind] || 'warning'),
     el('div', {},
       el('h3', {}, check, el('span', { class: 'unseen' }, `: ${word('finding', kind)}`)),

@@ -10,7 +10,11 @@ const TOP = 14;
 const GAP = 34;
 const BOTTOM = 22;
 const HEIGHT = TOP + HEIGHTS.rates + GAP + HEIGHTS.trips + BOTTOM;
-const TICK = 600; // seconds between the lines of time
+/** The last hour, or as much of it as there is, and 5 minutes at least. */
+const LEAST = 300;
+/** Seconds between two times below the plot. */
+const TICKS = [60, 120, 300, 600, 1200];
+const TICK_WIDTH = 70;
 
 /** The next round number, of which the half is round too. */
 function round(value, least) {
@@ -71,7 +75,7 @@ export class Plot {
     const { up, down, rtt_ms: trips, step, end } = this.#history;
     const most = round(Math.max(...down, ...up, 0), 10_000);
     const slowest = round(Math.max(...trips.map((trip) => trip ?? 0), 0), 50);
-    const count = Math.max(3600 / step, down.length, 2);
+    const count = Math.max(LEAST / step, down.length);
     const x = (index) => LEFT + ((index + count - down.length) / (count - 1)) * (width - LEFT - RIGHT);
     const floor = TOP + HEIGHTS.rates;
     const bottom = floor + GAP + HEIGHTS.trips;
@@ -105,7 +109,8 @@ export class Plot {
 
   #times(begin, end, width, bottom) {
     const marks = [];
-    const every = width < 500 ? TICK * 2 : TICK;
+    const most = (width - LEFT - RIGHT) / TICK_WIDTH;
+    const every = TICKS.find((tick) => (end - begin) / tick <= most) || TICKS[TICKS.length - 1];
     for (let at = Math.ceil(begin / every) * every; at <= end; at += every) {
       const x = LEFT + ((at - begin) / (end - begin)) * (width - LEFT - RIGHT);
       if (x < LEFT + 18 || x > width - RIGHT - 18) continue;

@@ -52,7 +52,7 @@ export const en = {
   'overview.through': 'through {exit}',
   'overview.since': 'since {time}, for {span}',
   'overview.loss': 'Last lost at {time} ({ago}): {why}',
-  'overview.noloss': 'The connection has not been lost since the start.',
+  'overview.noloss': 'Not lost since the start',
   'overview.carriers': { one: '{n} connection to exits since the start', other: '{n} connections to exits since the start' },
   'overview.down': 'Down',
   'overview.up': 'Up',

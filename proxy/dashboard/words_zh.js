@@ -52,7 +52,7 @@ export const zh = {
   'overview.through': '经由 {exit}',
   'overview.since': '自 {time} 起，已持续 {span}',
   'overview.loss': '上次断开：{time}（{ago}），原因：{why}',
-  'overview.noloss': '启动以来连接从未断开。',
+  'overview.noloss': '启动以来从未断开',
   'overview.carriers': '启动以来共建立 {n} 条到出口的连接',
   'overview.down': '下行',
   'overview.up': '上行',
