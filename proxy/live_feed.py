@@ -53,6 +53,7 @@ class Feed:
         self.watched: Counter[str] = Counter()
         self.tick = 0
         self.ticked = trio.Event()
+        self.seen: frozenset[str] = frozenset()  # what was looked at for this tick: somebody may have come meanwhile
         self._source = source
         self._state = b"null"
         self._entries: dict[int, _Entry] = {}
@@ -81,7 +82,7 @@ class Feed:
         self._made.clear()
 
     def message(self, known: Mapping[str, int]) -> str:
-        """What is new by part, for who knows each up to this tick; 0 is nothing. Raises TooLateError."""
+        """What is new by part, of those that were `seen`, for who knows each up to this tick; 0 is nothing. Raises TooLateError."""
         key = tuple(sorted(known.items()))
         if (made := self._made.get(key)) is None:
             makers = {STATE: lambda _: self._state, CONNECTIONS: self._connections, LOG: self._log}
@@ -108,16 +109,17 @@ class Feed:
     # ---- looking
 
     async def _look(self) -> None:
-        tick = self.tick + 1
-        if self.watched[STATE]:
+        tick, parts = self.tick + 1, frozenset(name for name in PARTS if self.watched[name])
+        if STATE in parts:
             self._state = msgspec.json.encode(self._source.state())
-        if self.watched[LOG]:
+        if LOG in parts:
             memory = self._source.log
             for line in memory.since(self._line_count):
                 self._lines.append((tick, msgspec.json.encode(views.line_of(line))))
             self._line_count = memory.count
-        if self.watched[CONNECTIONS]:
+        if CONNECTIONS in parts:
             await self._look_at_connections(tick)
+        self.seen = parts
 
     async def _look_at_connections(self, tick: int) -> None:
         table, clock, now = self._source.connections, views.Clock.now(), trio.current_time()
