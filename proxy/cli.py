@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import cli_doctor, cli_rules, cli_service, cli_system, telemetry
+from . import cli_dashboard, cli_doctor, cli_rules, cli_service, cli_system, cli_top, telemetry
 from .cli_apps import apps_commands
 from .cli_exit import exit_commands
 from .cli_exits import exits_commands, join
@@ -110,6 +110,8 @@ def demo(port: LocalPortOption = 1080, allow_private: AllowPrivateOption = False
     until_interrupted(app.run_demo, settings, port, allow_private)
 
 
+program.command("dashboard")(cli_dashboard.dashboard)
+program.command("top")(cli_top.top)
 program.command("route")(cli_rules.route)
 cli_doctor.add_to(program)
 cli_system.add_to(program)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,8 +10,6 @@ import typer
 from .terminal import PLAIN, ConfigOption, config_path, fixed_port, say, until_interrupted, width
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .address import Address
     from .presets import Preset
     from .probe import Finding
@@ -22,6 +21,18 @@ apps_commands = typer.Typer(
     **(PLAIN | {"no_args_is_help": False}),
 )
 AppName = Annotated[str, typer.Argument(metavar="NAME", help="The app's name, as `ropeway apps` prints it.")]
+AppOrBrowser = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="An app, as `ropeway apps` prints it, or chromium, chrome, edge or firefox."),
+]
+OpenOption = Annotated[bool, typer.Option("--open", help="Open the link, or start the program.")]
+PasswordOption = Annotated[
+    bool,
+    typer.Option("--with-password", help="With the user name and password of the port in what is printed."),
+]
+ProgramOption = Annotated[
+    Path | None, typer.Option("--program", metavar="PATH", help="The app's program, where it is not found by itself.")
+]
 
 
 @apps_commands.callback()
@@ -45,6 +56,34 @@ def show_app(name: AppName, config: ConfigOption = None) -> None:
     preset = load_presets().find(name)
     port, credentials = local_port(config)
     print(described(preset, port, credentials=credentials is not None, width=width()))
+
+
+@apps_commands.command("setup")
+def set_up_app(
+    name: AppOrBrowser,
+    open_it: OpenOption = False,
+    with_password: PasswordOption = False,
+    program: ProgramOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Say what an app needs on this computer, or do it.
+
+    A browser gets a profile of its own whose pages come through the local port, Telegram a link, Signal a command that starts it so."""
+    from .app_program import Computer
+    from .app_setup import Port, set_up
+    from .system_proxy import listens
+
+    port, credentials = local_port(config)
+    setup = set_up(name, Port(port, credentials, with_password), Computer.of_user(), program)
+    tell = say if setup.printed else print  # what is a result goes to standard output
+    for line in setup.steps:
+        tell(line)
+    if setup.printed:
+        print(setup.printed)
+    if not listens(port):
+        say(f"Nothing listens on {port} yet: start `ropeway run`, or `ropeway service install`.")
+    if open_it:
+        setup.act()
 
 
 @apps_commands.command("check")

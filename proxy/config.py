@@ -20,6 +20,7 @@ from .rules import RuleSettings
 from .settings import (
     BuiltInPage,
     Config,
+    DashboardSettings,
     DnsSettings,
     ExitSettings,
     Folder,
@@ -34,7 +35,7 @@ from .share import Link, check_label, check_server_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from .config_tables import DnsTable, ExitTable, LocalTable, LogTable, RulesTable, UserTable
+    from .config_tables import DashboardTable, DnsTable, ExitTable, LocalTable, LogTable, RulesTable, UserTable
     from .preference import ChosenExit
     from .settings import Website
 
@@ -90,6 +91,7 @@ def parse(tables: Mapping[str, Any], path: Path) -> Config:
         _local(file.local, source),
         _rules(file.rules, source),
         _dns(file.dns, source),
+        _dashboard(file.dashboard, source),
         _exit(file.exit, source),
     )
 
@@ -233,6 +235,11 @@ def _dns(table: DnsTable, source: _Source) -> DnsSettings:
         if any(resolver.ip is None for resolver in resolvers):
             raise ValueError("a resolver needs an IP address: its name could not be resolved")
     return DnsSettings(listen, resolvers)
+
+
+def _dashboard(table: DashboardTable, source: _Source) -> DashboardSettings:
+    with source.field("dashboard.ui"):
+        return DashboardSettings(table.enabled, table.usage, source.absolute(table.ui) if table.ui else None)
 
 
 def _exit(table: ExitTable, source: _Source) -> ExitSettings:

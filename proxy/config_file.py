@@ -107,7 +107,7 @@ def _keep_owner(target: Path, descriptor: int) -> None:
 def example() -> str:
     """Every setting with its default and its comment: the text of `config.example.toml`."""
     parts = ["# Every setting with its default. [exit] is for the exit abroad, the others are for your computer.\n"]
-    parts += [_rendered(table, None) for table in ("log", "local", "rules", "dns", "exit")]
+    parts += [_rendered(table, None) for table in ("log", "local", "rules", "dns", "dashboard", "exit")]
     user = "".join(f'# {field.name} = "..."  # {_comment(field)}\n' for field in msgspec.structs.fields(UserTable))
     parts.append(f"# One for each user; `ropeway exit user add NAME` writes these lines.\n# [[exit.users]]\n{user}")
     return "\n".join(parts)

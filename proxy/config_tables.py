@@ -96,6 +96,17 @@ class DnsTable(Struct, frozen=True, forbid_unknown_fields=True):
     ] = ("1.1.1.1:53", "8.8.8.8:53")
 
 
+class DashboardTable(Struct, frozen=True, forbid_unknown_fields=True):
+    enabled: Annotated[
+        bool, Meta(description="whether a browser on this computer shows what goes on; `ropeway dashboard` opens it")
+    ] = True
+    usage: Annotated[
+        bool,
+        Meta(description="whether it is kept on this computer how much each app used on each day, for a year or so"),
+    ] = True
+    ui: Annotated[str, Meta(description="folder of a built dashboard for Clash, shown at /ui/; empty: none")] = ""
+
+
 class UserTable(Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(description="for people: commands, links and the log")]
     id: Annotated[str, Meta(description="8 random bytes in hexadecimal")]
@@ -157,6 +168,7 @@ class FileTable(Struct, frozen=True, forbid_unknown_fields=True):
     local: LocalTable = LocalTable()
     rules: RulesTable = RulesTable()
     dns: DnsTable = DnsTable()
+    dashboard: DashboardTable = DashboardTable()
     exit: ExitTable = ExitTable()
 
 
@@ -201,5 +213,5 @@ def _fault(message: str) -> tuple[str, str]:
 
 
 def _all_names() -> list[str]:
-    tables = (FileTable, LogTable, LocalTable, RulesTable, DnsTable, ExitTable, UserTable)
+    tables = (FileTable, LogTable, LocalTable, RulesTable, DnsTable, DashboardTable, ExitTable, UserTable)
     return [field.name for table in tables for field in msgspec.structs.fields(table)]

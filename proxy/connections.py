@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Protocol
 from .idleness import IDLE_TEXT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .address import Address
 
 # Our choices.
@@ -71,6 +73,7 @@ class ConnectionView:
     address: Address
     route: str
     rule: str
+    exit: str = ""  # by which it goes, where that is known
     state: State
     reason: str  # why it closed; empty where both sides had ended it
     opened_at: float
@@ -143,11 +146,14 @@ class Traffic:
 class Connection:
     """One of them, for who carries it and counts its traffic."""
 
+    # Over the budget of attributes: they are what is shown of it.
+
     __slots__ = (
         "_ending",
         "_scope",
         "_table",
         "address",
+        "exit",
         "id",
         "opened_at",
         "protocol",
@@ -166,7 +172,7 @@ class Connection:
         self.protocol = protocol
         self.address = address
         self.opened_at = now
-        self.route = self.rule = self.reason = ""
+        self.route = self.rule = self.exit = self.reason = ""
         self.state = State.OPENING
         self.traffic = Traffic()
 
@@ -177,8 +183,8 @@ class Connection:
         """Which way it takes, and the text of the rule that says so."""
         self.route, self.rule = route, rule
 
-    def reached(self) -> None:
-        self.state = State.OPEN
+    def reached(self, exit_name: str = "") -> None:
+        self.state, self.exit = State.OPEN, exit_name
 
     @property
     def quiet_since(self) -> float:
@@ -219,6 +225,7 @@ class Connection:
             address=self.address,
             route=self.route,
             rule=self.rule,
+            exit=self.exit,
             state=State.HALF_CLOSED if self.state is State.OPEN and traffic.ended else self.state,
             reason=self.reason,
             opened_at=self.opened_at,
@@ -259,6 +266,8 @@ class Connections:
         self._closed: deque[ConnectionView] = deque(maxlen=MOST_CLOSED)
         self._hosts: dict[str, _Sum] = {}  # who had one closed last is the last
         self._others = _Sum()
+        self._gone = _Sum()  # of all that have closed
+        self.when_closed: Callable[[Connection], None] | None = None  # who counts them
 
     def __repr__(self) -> str:
         return f"<Connections, {self._open_count} open>"
@@ -277,12 +286,15 @@ class Connections:
         self._open_count -= 1
         self._open.pop(connection.id, None)
         self._closed.append(connection.view(now))
+        self._gone.add(connection.traffic)
         host = self._hosts.pop(connection.address.host, None) or _Sum()
         host.add(connection.traffic)
         self._hosts[connection.address.host] = host
         if len(self._hosts) > MOST_HOSTS:
             away = self._hosts.pop(next(iter(self._hosts)))
             self._others.add(away, away.connections)
+        if self.when_closed is not None:
+            self.when_closed(connection)
 
     def close(self, number: int, why: str = BY_HAND) -> bool:
         """Ends the connection with this id; returns whether there is one."""
@@ -302,19 +314,42 @@ class Connections:
     def snapshot(self, now: float, most: int = MOST_SHOWN) -> Snapshot:
         """With at most so many of those that are open."""
         hosts = self._sums()
-        total = _Sum()
-        for each in (*hosts.values(), self._others):
-            total.add(each, each.connections)
         most_first = sorted(hosts.items(), key=lambda item: -(item[1].bytes_up + item[1].bytes_down))
         return Snapshot(
             now,
             self._open_count,
             tuple(each.view(now) for each in islice(reversed(self._open.values()), most)),
             tuple(reversed(self._closed)),
-            total.total(),
+            self.total(),
             tuple(each.total(host) for host, each in most_first),
             self._others.total(),
         )
+
+    @property
+    def open_count(self) -> int:
+        """Of all that are open, in the table or not."""
+        return self._open_count
+
+    @property
+    def closed_count(self) -> int:
+        """Of all that have closed so far."""
+        return self._gone.connections
+
+    def last_closed(self, most: int) -> list[ConnectionView]:
+        """The last one first."""
+        return list(islice(reversed(self._closed), most))
+
+    def all_open(self) -> list[Connection]:
+        """The last one first."""
+        return list(reversed(self._open.values()))
+
+    def total(self) -> Total:
+        """Of all so far. For 5,000 that are open it takes a millisecond."""
+        total = _Sum()
+        total.add(self._gone, self._gone.connections)
+        for connection in self._open.values():
+            total.add(connection.traffic)
+        return total.total()
 
     def _sums(self) -> dict[str, _Sum]:
         """For each host, of those that are open as well."""

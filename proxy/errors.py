@@ -8,6 +8,7 @@ RopewayError                one line for the user
   ServiceError              the system's supervisor of services is missing or refuses
   AuthorityError            an authority does not sign a certificate, or cannot be asked
   DesktopError              the system's proxy settings cannot be read or changed
+  UsageError                what is kept of usage cannot be read, written or wiped now
 LocalProtocolError          our own caller asked for something that the protocol forbids: a bug
 RemoteProtocolError         the peer broke the protocol: its session or connection ends
 """
@@ -93,6 +94,10 @@ class AuthorityError(RopewayError):
 
 class DesktopError(RopewayError):
     """The system's proxy settings cannot be read or changed; the text says what to do."""
+
+
+class UsageError(RopewayError):
+    """What is kept on disk of how much apps used cannot be read, written or wiped now; nothing else depends on it."""
 
 
 class LocalProtocolError(Exception):

@@ -17,6 +17,7 @@ import trio
 
 from .errors import OpenError, Reason
 from .telemetry import logger
+from .tunnel_news import CarrierTotals
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -49,6 +50,16 @@ class Route:
     new_tunnel: Callable[[], Tunnel]
     chosen: Callable[[], Awaitable[None]]
     addresses: tuple[Address, ...] = ()  # by which rules name it
+    label: str = ""  # what its user calls it
+
+
+@dataclass(frozen=True, slots=True)
+class ExitView:
+    """An exit at one moment; the tunnel is None where it is not needed."""
+
+    route: Route
+    tunnel: Tunnel | None
+    current: bool
 
 
 class _Running:
@@ -73,6 +84,11 @@ class _Running:
             association.give_up(Reason.TUNNEL_DOWN, "its exit was lost, and another one works")
         self.associations.clear()
 
+    async def open(self, address: Address) -> SessionStream:
+        stream = await self.tunnel.open(address)
+        stream.exit = self.route.name
+        return stream
+
 
 class Exits:
     """`routes` has at least one, in the order in which they are tried, the preferred ones first. `open` may be called while it runs."""
@@ -87,6 +103,7 @@ class Exits:
         self._down.set()
         self._nursery: trio.Nursery | None = None
         self._chosen: Hashable = None  # the exit that was told so last
+        self._ended = CarrierTotals()  # of tunnels that were ended
 
     def __repr__(self) -> str:
         current = self._current.route.name if self._current else "nothing"
@@ -94,7 +111,7 @@ class Exits:
 
     async def open(self, address: Address) -> SessionStream:
         """A stream to the address by way of the current exit; as `Tunnel.open`."""
-        return await (await self._ready()).tunnel.open(address)
+        return await (await self._ready()).open(address)
 
     async def associate(self) -> SessionAssociation:
         """An association by way of the current exit; as `Tunnel.associate`. It is reset where that one is lost and another takes its place."""
@@ -107,7 +124,7 @@ class Exits:
         """The way by this exit, whichever is the current one."""
         return NamedExit(self, name)
 
-    async def tunnel_of(self, name: ExitName) -> Tunnel:
+    async def running(self, name: ExitName) -> _Running:
         """The tunnel of this exit, which is started where it does not run and kept while it is in use. Raises OpenError."""
         route = next((route for route in self._routes if any(map(name.matches, route.addresses))), None)
         if route is None:
@@ -117,12 +134,12 @@ class Exits:
         running = self._running.get(route.identity) or self._start(route)
         running.idle_since = trio.current_time()
         if running.up:
-            return running.tunnel
+            return running
         running.waiting += 1
         try:
             with running.tunnel.wanted(), trio.move_on_after(self._connect_wait):
                 await running.tunnel.up.wait()
-                return running.tunnel
+                return running
         finally:
             running.waiting -= 1
         raise OpenError(Reason.TUNNEL_DOWN)
@@ -149,6 +166,22 @@ class Exits:
     def tunnels(self) -> list[Tunnel]:
         """Those that run."""
         return [each.tunnel for each in self._running.values()]
+
+    def views(self) -> list[ExitView]:
+        """In the order in which they are tried."""
+        return [
+            ExitView(route, running.tunnel if running else None, running is not None and running is self._current)
+            for route in self._routes
+            for running in [self._running.get(route.identity)]
+        ]
+
+    def carriers(self) -> CarrierTotals:
+        """Of all tunnels since the start."""
+        totals = CarrierTotals()
+        totals.add(self._ended)
+        for tunnel in self.tunnels:
+            totals.add(tunnel.news)
+        return totals
 
     # ---- its life
 
@@ -222,6 +255,7 @@ class Exits:
     def _end(self, running: _Running) -> None:
         log.debug("the tunnel to %s is ended", running.route.name)
         del self._running[running.route.identity]
+        self._ended.add(running.tunnel.news)
         running.scope.cancel()
 
     def _came_up(self, running: _Running) -> None:
@@ -305,7 +339,7 @@ class NamedExit:
     name: ExitName
 
     async def open(self, address: Address) -> SessionStream:
-        return await (await self.exits.tunnel_of(self.name)).open(address)
+        return await (await self.exits.running(self.name)).open(address)
 
     async def associate(self) -> SessionAssociation:
-        return await (await self.exits.tunnel_of(self.name)).associate()
+        return await (await self.exits.running(self.name)).tunnel.associate()

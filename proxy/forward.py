@@ -285,7 +285,7 @@ class _App:
             head, page = request.method == b"HEAD", http_proxy.accepts_page(request)
             target = http_proxy.parse_target(request)
             if target is None:
-                await self._show_own(request, head=head)
+                await self._show_own(request)
                 return False
             self._authorize(request)
             if isinstance(target, http_proxy.Connect):
@@ -293,14 +293,14 @@ class _App:
                 return False
             return await self._forward(request, target)
         except StatusError as exc:
-            await self._end(http_proxy.error_answer(exc.status, str(exc), head=head, page=page))
+            await self._end(http_proxy.fault_answer(exc, head=head, page=page))
             return False
 
-    async def _show_own(self, request: h11.Request, *, head: bool) -> None:
+    async def _show_own(self, request: h11.Request) -> None:
         await self._close_site()
         client = self._client
         if self._own_site is None or not await self._own_site(request, client.stream, client.http):
-            await self._end(http_proxy.own_page(head=head))
+            await self._end(http_proxy.nameless_answer())
 
     async def _end(self, answer: bytes) -> None:
         await self._abort_site()

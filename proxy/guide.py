@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .presets import Works, load_presets
@@ -87,6 +88,25 @@ def _to_set(preset: Preset, port: Address, *, credentials: bool) -> list[str]:
     return lines
 
 
+#: Of the words for where a setting is: the systems that have it, by sys.platform. What is not here is on each.
+_SYSTEMS = {
+    "Phone": frozenset[str](),
+    "Android": frozenset[str](),
+    "Windows": frozenset({"win32"}),
+    "Windows app": frozenset({"win32"}),
+    "PC app": frozenset({"win32", "darwin"}),
+}
+
+
+def steps(preset: Preset, port: Address, *, credentials: bool, system: str) -> list[str]:
+    """What has to be set on a computer with that system, with the local port there."""
+    here = tuple(each for each in preset.settings if system in _SYSTEMS.get(each.where, {system}))
+    lines = [line.strip() for line in _to_set(replace(preset, settings=here, web=""), port, credentials=credentials)]
+    if here or preset.links or preset.route == "direct":
+        return lines
+    return [f"{preset.label} has no app with a setting of its own on this system."]
+
+
 def _filled(text: str, port: Address) -> str:
     return text.format(proxy=port, host=port.host, port=port.port)
 
@@ -122,6 +142,16 @@ _PAGE = """\
 What is known of each app, and how far it works through the local port. `ropeway apps` prints the first table, `ropeway apps show NAME` says what
 has to be set and where, with the address of your local port in it, and where each fact comes from; `ropeway apps check NAME` connects to the
 app's hosts through the local port and says which answer.
+
+`ropeway apps setup NAME` says what is to be done on this computer, or does it. With `--open` it opens or starts what it prints:
+
+- `chromium`, `chrome`, `edge`, `firefox`: a profile of its own, apart from yours, all of whose pages come through the local port. WebRTC does not go
+  around it: calls in that browser work where the service takes them over TCP, and pages do not learn the addresses of this computer.
+- `telegram`: the link that sets the proxy. `signal`: the command that starts the desktop app with it.
+- every other app: the steps for this system.
+
+A port that wants a user name and a password is spoken to over HTTP by browsers, which ask for both; `--with-password` has them in the link and
+in the command.
 
 | name | app | route | messages | calls |
 |---|---|---|---|---|

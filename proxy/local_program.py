@@ -11,25 +11,31 @@ import trio
 from . import activation, telemetry
 from .address import Address
 from .address_book import AddressBook
+from .dashboard import Dashboard
 from .errors import ConfigError, RopewayError
 from .idleness import IDLE_TIME, end_idle
 from .listener import serve_local
 from .listening import advice, listen, shown
 from .local_side import LocalSide
 from .network import watch_network
+from .observation import Observation
 from .own_site import OwnSite, PacFile
 from .preference import Pattern as ExitName
 from .start import Start
 from .system_proxy import memory_of_this_user, of_this_user
 from .tls import looks_like_a_browser
+from .usage import Meter, Usage
+from .usage_file import UsageFile
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from .own_site import Page
     from .session_stream import SessionStream
     from .settings import Config, DnsSettings, LocalSettings
+    from .usage import AppOf
 
 log = telemetry.logger("app")
 
@@ -51,7 +57,7 @@ async def serve_local_side(
             "utls is not installed: carriers work, but they look like Python and not like a browser from outside"
         )
     side = LocalSide(settings, config.rules, AddressBook.of_user())
-    side.dns = config.dns
+    side.at_start = {"dns": config.dns, "dashboard": config.dashboard}
     listeners = activation.listeners(start.sockets) or await listen(settings.listen, "local.listen")
     side.routing.own_ports = {listener.socket.getsockname()[1] for listener in listeners}
     side.routing.shared = not all(activation.is_loopback(listener.socket) for listener in listeners)
@@ -62,12 +68,41 @@ async def serve_local_side(
         nursery.start_soon(watch_network, side.exits.network_changed)
         nursery.start_soon(end_idle, lambda: IDLE_TIME, side.connections.end_idle)
         await _serve_names(config.dns, side, nursery)
-        await nursery.start(serve_port, settings, listeners, side)
+        await nursery.start(
+            serve_port, settings, listeners, side, await _dashboard(config, path, side, listeners, nursery)
+        )
         names = ", ".join(str(each.addresses[0]) for each in settings.exits)
         log.info("ready: SOCKS and HTTP proxy on %s, by way of %s", shown(listeners), names)
         start.notifier.ready(f"SOCKS and HTTP proxy on {shown(listeners)}")
         nursery.start_soon(_lead_system_here, listeners)
         task_status.started(listeners)
+
+
+async def _dashboard(
+    config: Config, path: Path, side: LocalSide, listeners: list[trio.SocketListener], nursery: trio.Nursery
+) -> Mapping[bytes, Page]:
+    """Its pages, where it is wanted and nobody but this computer reaches the port."""
+    if not config.dashboard.enabled:
+        return {}
+    if side.routing.shared:
+        log.info("there is no dashboard, as other computers can reach the port")
+        return {}
+    seen = Observation(side.exits, side.connections)
+    seen.usage = Usage(UsageFile.of_user(), Meter(side.connections) if config.dashboard.usage else None, _app_names)
+    if seen.usage.kept:
+        nursery.start_soon(seen.usage.run)
+    await nursery.start(seen.run)
+    ui = config.dashboard.ui
+    if ui is not None and not await trio.Path(ui).is_dir():
+        log.warning("dashboard.ui: there is no folder %s, so there is nothing at /ui/", ui)
+    return Dashboard(side, path, seen, shown(listeners).split(", "), nursery, ui=ui).pages
+
+
+def _app_names() -> AppOf:
+    """Imported when there is something to count."""
+    from .app_names import known_apps
+
+    return known_apps().of
 
 
 async def _lead_system_here(listeners: list[trio.SocketListener]) -> None:
@@ -102,6 +137,7 @@ async def serve_port(
     settings: LocalSettings,
     listeners: list[trio.SocketListener],
     side: LocalSide,
+    own_pages: Mapping[bytes, Page],
     *,
     task_status: trio.TaskStatus[object],
 ) -> None:
@@ -114,7 +150,7 @@ async def serve_port(
         associate=side.udp_relay.serve if settings.max_associations else None,
         max_connections=settings.max_connections,
         connections=side.connections,
-        own_site=OwnSite(pac.pages, hosts=hosts).serve,
+        own_site=OwnSite(pac.pages, own=own_pages, hosts=hosts).serve,
         task_status=task_status,
     )
 

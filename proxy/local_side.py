@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .address_book import AddressBook
     from .preference import ChosenExit
     from .rules import RuleSettings
-    from .settings import Config, DnsSettings, LocalSettings
+    from .settings import Config, LocalSettings
     from .share import Link
 
 log = telemetry.logger("local_side")
@@ -56,7 +56,7 @@ class LocalSide:
     def __init__(self, settings: LocalSettings, rules: RuleSettings, book: AddressBook | None = None) -> None:
         self._started_with = self._settings = settings
         self._book = book
-        self._turn = trio.CapacityLimiter(1)  # one thread at a time changes the book
+        self._turn = trio.CapacityLimiter(1)  # one at a time changes the book, or reads the configuration
         self._dialer = Dialer(allow_private=True, lookup=PatientLookup())  # an exit may stand in the user's own network
         self._ways: dict[Identity, Ways] = {}
         self._budget = Budget(limit_of(settings.memory))
@@ -69,7 +69,7 @@ class LocalSide:
             budget=self._budget,
         )
         self.connections = Connections()
-        self.dns: DnsSettings | None = None  # what is served, if anything is known of that
+        self.at_start: dict[str, object] = {}  # what else was served by, by the names of tables
 
     def change(self, settings: LocalSettings) -> None:
         """These settings hold from now on, but for those that the log says need a restart."""
@@ -93,16 +93,21 @@ class LocalSide:
     async def reload(self, path: Path) -> None:
         """Reads the file again. Where it or a list of its rules cannot be used, the log says why and everything stays as it is."""
         try:
+            await self.read_again(path)
+        except ConfigError as exc:
+            log.error("the configuration cannot be used, and everything stays as it is: %s", exc)
+
+    async def read_again(self, path: Path) -> None:
+        """The same. Raises ConfigError, and the log has nothing then."""
+        async with self._turn:
             config = await trio.to_thread.run_sync(load, path)  # which may have a hundred thousand rules
             check_exits(config)
             await self.routing.change(config.rules)
-        except ConfigError as exc:
-            log.error("the configuration cannot be used, and everything stays as it is: %s", exc)
-            return
         config.log.apply()
         self.change(config.local)
-        if self.dns is not None and config.dns != self.dns:
-            log.warning("what changed in [dns] holds when `ropeway run` is started again")
+        for name, before in self.at_start.items():
+            if getattr(config, name) != before:
+                log.warning("what changed in [%s] holds when `ropeway run` is started again", name)
         log.info("the configuration was read again")
 
     async def reload_on_hangup(self, path: Path) -> None:
@@ -141,6 +146,7 @@ class LocalSide:
             new_tunnel=partial(self._new_tunnel, identity, link),
             chosen=partial(self._put_first, link.pin),
             addresses=chosen.addresses,
+            label=link.name,
         )
 
     def _new_tunnel(self, identity: Identity, link: Link) -> Tunnel:

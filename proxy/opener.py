@@ -59,7 +59,7 @@ class Opener:
         except BaseException:
             connection.close(trio.current_time(), GIVEN_UP)
             raise
-        connection.reached()
+        connection.reached(getattr(stream, "exit", ""))
         return connection, stream
 
     async def _open(self, connection: Connection) -> trio.abc.HalfCloseableStream:

@@ -1,7 +1,8 @@
 """What the local port answers to requests that are for itself, by path: the PAC file, and whatever is put beside it.
 
 Any web page can send requests here, and other computers where the port is open to them. So what is asked has to name this port as its host, which a
-name that somebody makes lead here does not, and must not come from a page: those get the usual answer, as if there was nothing.
+name that somebody makes lead here does not, and must not come from a page of others: those get what any proxy says, whatever they ask for, and so
+cannot tell what is here.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import trio
 from . import pac
 from .address import Address
 from .forward import answer_and_close
-from .protocol import http_proxy
+from .protocol import http_proxy, own_answer
 from .rules import Kind
 
 if TYPE_CHECKING:
@@ -28,27 +29,44 @@ Page: TypeAlias = Callable[
     ["h11.Request", Address, trio.abc.HalfCloseableStream, http_proxy.Connection], Awaitable[None]
 ]
 
-#: Fetch Metadata (W3C): every browser of today says so where a page asks; "none" is the user.
-_FROM_A_PAGE = (b"origin", b"referer")
+_NOBODY: dict[bytes, Page] = {}
 _PAC_PATH = b"/proxy.pac"
 
 
 class OwnSite:
-    """`hosts` are the addresses at which the port listens; loopback always counts. `pages` are by path, without what follows a "?"."""
+    """`hosts` are the addresses at which the port listens; loopback always counts. Pages are by path, without what follows a "?"; a path that ends
+    with "/" stands for all that begin with it, but for "/" itself. `pages` are for nothing but the user, and `own` also for the pages of this very
+    port. All others are answered False for: as if there was nothing.
+    """
 
-    def __init__(self, pages: Mapping[bytes, Page], *, hosts: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        pages: Mapping[bytes, Page],
+        *,
+        own: Mapping[bytes, Page] = _NOBODY,
+        hosts: frozenset[str] = frozenset(),
+    ) -> None:
         self._pages = dict(pages)
+        self._own = dict(own)
         self._hosts = hosts | {"127.0.0.1", "::1", "localhost"}
 
     async def serve(
         self, request: h11.Request, stream: trio.abc.HalfCloseableStream, http: http_proxy.Connection
     ) -> bool:
         """Returns whether there was an answer; the stream is closed then."""
-        page = self._pages.get(request.target.partition(b"?")[0])
         place = self._place(request)
-        if page is None or place is None or _is_from_a_page(request):
+        if place is None or not _is_of_own(request, place):
             return False
-        await page(request, place, stream, http)
+        path = request.target.partition(b"?")[0]
+        if (page := _found(self._own, path)) is not None:
+            await page(request, place, stream, http)
+            return True
+        if _is_of_page(request):
+            return False
+        if (page := _found(self._pages, path)) is not None:
+            await page(request, place, stream, http)
+        else:
+            await answer_and_close(stream, own_answer.own_page(head=request.method == b"HEAD"))
         return True
 
     def _place(self, request: h11.Request) -> Address | None:
@@ -62,9 +80,32 @@ class OwnSite:
         return place if place.host in self._hosts else None
 
 
-def _is_from_a_page(request: h11.Request) -> bool:
+def _found(pages: Mapping[bytes, Page], path: bytes) -> Page | None:
+    if (page := pages.get(path)) is not None:
+        return page
+    folders = [each for each in pages if len(each) > 1 and each.endswith(b"/") and path.startswith(each)]
+    return pages[max(folders, key=len)] if folders else None
+
+
+def _is_of_own(request: h11.Request, place: Address) -> bool:
+    """Whether nothing says that a page of others asks. Fetch Metadata (W3C): every browser of today says where a page comes from that asks;
+    "none" is the user.
+    """
+    origin = f"http://{place}"
+    origins = (origin.encode(), origin.removesuffix(":80").encode())
+    judges: dict[bytes, Callable[[bytes], bool]] = {
+        b"origin": lambda value: value.lower() in origins,
+        b"referer": lambda value: value.lower().startswith(tuple(each + b"/" for each in origins)),
+        b"sec-fetch-site": lambda value: value in (b"none", b"same-origin"),
+    }
+    return all(judges[name](value) for name, value in request.headers if name in judges)
+
+
+def _is_of_page(request: h11.Request) -> bool:
+    """Whether any page asks."""
     return any(
-        name in _FROM_A_PAGE or (name == b"sec-fetch-site" and value != b"none") for name, value in request.headers
+        name in (b"origin", b"referer") or (name == b"sec-fetch-site" and value != b"none")
+        for name, value in request.headers
     )
 
 
@@ -92,7 +133,9 @@ class PacFile:
             await answer_and_close(stream, http_proxy.error_answer(405, "this can be read, and nothing else"))
             return
         text = await self._text(place)
-        answer = http_proxy.page_answer(pac.CONTENT_TYPE, text, head=request.method == b"HEAD")
+        answer = own_answer.answer(
+            200, f"{pac.CONTENT_TYPE}; charset=utf-8", text.encode(), head=request.method == b"HEAD"
+        )
         await answer_and_close(stream, answer)
 
     async def _text(self, place: Address) -> str:

@@ -22,3 +22,12 @@ def draw(text: str, *, colour: bool = False) -> str:
     segno.make_qr(text, error="l").terminal(drawing, border=_QUIET_ZONE, compact=True)
     lines = drawing.getvalue().splitlines()
     return "\n".join(f"{_WHITE_ON_BLACK}{line}{_PLAIN}" for line in lines) if colour else "\n".join(lines)
+
+
+def svg(text: str) -> str:
+    """A picture for a page: dark on light, whatever is around it, and as large as its place."""
+    drawing = io.BytesIO()
+    segno.make_qr(text, error="l").save(
+        drawing, kind="svg", border=_QUIET_ZONE, dark="#000", light="#fff", xmldecl=False, omitsize=True, nl=False
+    )
+    return drawing.getvalue().decode("ascii")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
     from .association import Association
     from .preference import Pattern as ExitName
+    from .rules import RuleSettings
     from .ruleset import Decision, Ruleset
 
 #: Our choice: rules whose hits are counted one by one; those that come first, as there may be a hundred thousand.
 MOST_COUNTED = 1024
+_OTHERS = "others"
 #: Our choice: addresses that datagrams go to at the same time and are decided once. A call has a few.
 MOST_REMEMBERED = 4096
 
@@ -103,8 +105,29 @@ def _follows(ruleset: Ruleset) -> list[tuple[int, Network]]:
     return list(found)
 
 
+def _say_the_same(some: RuleSettings, others: RuleSettings) -> bool:
+    """By what is written: a file that is read again for another reason has the same rules."""
+    return (some.mode, some.home, some.default, len(some.rules)) == (
+        others.mode,
+        others.home,
+        others.default,
+        len(others.rules),
+    ) and all(one.text == other.text for one, other in zip(some.rules, others.rules, strict=True))
+
+
+class Hits:
+    """How often a rule decided, and when it did last, in seconds since 1970."""
+
+    __slots__ = ("count", "last")
+
+    def __init__(self) -> None:
+        self.count, self.last = 0, 0.0
+
+
 class Router:
-    """`by` is the way by the exit of that name. `hits` says how often which rule decided, for connections and for where datagrams go."""
+    """`by` is the way by the exit of that name. `hits` says by the text of a decision how often it was taken, for connections and for where datagrams
+    go. It holds the first that there are, and "others".
+    """
 
     def __init__(self, ruleset: Ruleset, *, tunnel: Way, direct: Way, by: Callable[[ExitName], Way]) -> None:
         self._ruleset = ruleset
@@ -112,7 +135,7 @@ class Router:
         self._by = by
         self._follows = _follows(ruleset)
         self._choices: dict[Address, Choice | None] = {}
-        self.hits: Counter[str] = Counter()
+        self.hits: dict[str, Hits] = {}
 
     @property
     def ruleset(self) -> Ruleset:
@@ -121,10 +144,11 @@ class Router:
 
     def change(self, ruleset: Ruleset) -> None:
         """These rules hold for what is opened from now on."""
+        if not _say_the_same(ruleset.settings, self._ruleset.settings):
+            self.hits.clear()
         self._ruleset = ruleset
         self._follows = _follows(ruleset)
         self._choices.clear()
-        self.hits.clear()
 
     def choose_stream(self, address: Address) -> Chosen:
         """The way of a connection to the address."""
@@ -159,8 +183,13 @@ class Router:
     def _decided(self, address: Address, network: Network) -> Decision:
         decision = self._ruleset.decide(address, network)
         text = decision.rule_text
-        self.hits[text if text in self.hits or len(self.hits) < MOST_COUNTED else "others"] += 1
+        hits = self.hits.get(text) or self._new_hits(text)
+        hits.count += 1
+        hits.last = time.time()
         return decision
+
+    def _new_hits(self, text: str) -> Hits:
+        return self.hits.setdefault(text if len(self.hits) < MOST_COUNTED else _OTHERS, Hits())
 
     def _way(self, decision: Decision) -> Way | None:
         """None where it is blocked."""

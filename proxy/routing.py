@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 import trio
 
 from .dialer import Dialer, is_own, open_socket
+from .errors import OpenError, Reason
+from .opener import Chosen
 from .presets import load_presets
 from .router import Direct, Router
 from .rule_files import RuleFiles
+from .rule_terms import Network, Query
+from .rules import Kind
 from .udp import UDP, Policy
 
 if TYPE_CHECKING:
@@ -19,7 +23,6 @@ if TYPE_CHECKING:
     from .address import Address, IPAddress
     from .association import Association
     from .exits import Exits
-    from .opener import Chosen
     from .protocol.budget import Budget
     from .rules import RuleSettings
     from .ruleset import Ruleset
@@ -56,7 +59,11 @@ class Routing:
         self._use(await self._files.change(settings))
 
     def choose(self, address: Address) -> Chosen:
-        """The way of a connection."""
+        """The way of a connection. None leads to this program's own port, whatever the rules say and whoever would connect: what it answers there is
+        for who comes to it without the proxy, and an exit may stand on this very computer.
+        """
+        if address.port in self.own_ports and _leads_here(address):
+            return _TO_ITSELF
         return self.router.choose_stream(address)
 
     def _use(self, ruleset: Ruleset) -> None:
@@ -72,6 +79,25 @@ class Routing:
         if (self.shared or port in self.own_ports) and _is_here(ip):
             raise ConnectionRefusedError(errno.ECONNREFUSED, "this is not for apps")
         return await open_socket(ip, port)
+
+
+async def _refuse(_address: Address) -> trio.abc.HalfCloseableStream:
+    await trio.lowlevel.checkpoint()
+    raise OpenError(Reason.FORBIDDEN, "the proxy's own port is not for what comes through the proxy")
+
+
+_TO_ITSELF = Chosen(Kind.BLOCK.value, "the proxy's own port", _refuse)
+
+
+def _leads_here(address: Address) -> bool:
+    """As far as the address says it."""
+    query = Query.of(address, Network.TCP)
+    if query.ip is None:
+        return query.name == "localhost" or query.name.endswith(".localhost")  # RFC 6761, section 6.3
+    try:
+        return _is_here(query.ip)
+    except OSError:  # nothing is known where there are no descriptors left, and nothing could be opened
+        return True
 
 
 def _is_here(ip: IPAddress) -> bool:

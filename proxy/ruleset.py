@@ -153,6 +153,13 @@ class Ruleset:
         rule = self._rules[number]
         return Decision(rule.route, f"rule {number + 1}", rule.text)
 
+    def decisions(self, most: int) -> list[Decision]:
+        """What may be decided, in the order in which it counts: of the user's rules so many at most, those of the mode, the default."""
+        of_user = [
+            Decision(rule.route, f"rule {number}", rule.text) for number, rule in enumerate(self._rules[:most], 1)
+        ]
+        return [*of_user, *self._of_mode, self._default]
+
     def explain(self, address: Address, network: Network) -> list[str]:
         """What happens to a connection, in lines for people."""
         decision = self.decide(address, network)

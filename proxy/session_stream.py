@@ -79,6 +79,7 @@ class SessionStream(trio.abc.HalfCloseableStream):
         "_stream",
         "_take",
         "_writable",
+        "exit",
     )
 
     def __init__(self, session: Owner, stream: Stream) -> None:
@@ -91,6 +92,7 @@ class SessionStream(trio.abc.HalfCloseableStream):
         self._take: Callable[[bytes], int] | None = None
         self._count: Callable[[int, float], None] | None = None
         self._left = b""  # what it did not take
+        self.exit = ""  # what whoever opened it calls the exit
 
     def __repr__(self) -> str:
         return f"<SessionStream of {self._stream!r}>"

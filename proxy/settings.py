@@ -135,6 +135,15 @@ class DnsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DashboardSettings:
+    """`usage`: what apps use is counted and kept. `ui` is a folder with a dashboard of others."""
+
+    enabled: bool
+    usage: bool
+    ui: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     name: str
     key: UserKey
@@ -185,4 +194,5 @@ class Config:
     local: LocalSettings
     rules: RuleSettings
     dns: DnsSettings
+    dashboard: DashboardSettings
     exit: ExitSettings

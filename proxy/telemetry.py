@@ -5,15 +5,21 @@ The standard library does it: structlog was not needed for two formats, and what
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import logging
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _ROOT = "ropeway"
 _HIDDEN = "(hidden)"
 
 _destinations = False
+_listeners: list[logging.Handler] = []
 
 
 def configure(level: str = "info", form: str = "text", *, destinations: bool = False) -> None:
@@ -24,8 +30,25 @@ def configure(level: str = "info", form: str = "text", *, destinations: bool = F
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if form == "json" else _TextFormatter())
     root = logging.getLogger(_ROOT)
-    root.handlers = [handler]
+    root.handlers = [handler, *_listeners]
     root.setLevel(level.upper())
+
+
+@contextlib.contextmanager
+def heard_by(listener: logging.Handler) -> Iterator[None]:
+    """The listener gets every line as well meanwhile, however the log is changed."""
+    _listeners.append(listener)
+    logging.getLogger(_ROOT).addHandler(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+        logging.getLogger(_ROOT).removeHandler(listener)
+
+
+def level() -> str:
+    """The least of what is written down."""
+    return logging.getLevelName(logging.getLogger(_ROOT).getEffectiveLevel()).lower()
 
 
 def logger(name: str) -> logging.Logger:
@@ -54,6 +77,12 @@ def _error(record: logging.LogRecord) -> BaseException | None:
     return record.exc_info[1] if record.exc_info else None
 
 
+def line_of(record: logging.LogRecord) -> str:
+    """What it says, in one line."""
+    line, error = one_line(record.getMessage()), _error(record)
+    return line if error is None else f"{line}: {described(error)}"
+
+
 def _wants_traceback() -> bool:
     return logging.getLogger(_ROOT).isEnabledFor(logging.DEBUG)
 
@@ -62,12 +91,8 @@ class _TextFormatter(logging.Formatter):
     """`HH:MM:SS level message`, and a traceback below it only at level debug."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower()} {one_line(record.getMessage())}"
-        error = _error(record)
-        if error is None:
-            return line
-        line = f"{line}: {described(error)}"
-        return f"{line}\n{_traceback(self, record)}" if _wants_traceback() else line
+        line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower()} {line_of(record)}"
+        return f"{line}\n{_traceback(self, record)}" if _error(record) and _wants_traceback() else line
 
 
 class _JsonFormatter(logging.Formatter):

@@ -28,12 +28,14 @@ from .protocol.handshake import AFTER_WELCOME, NO_TOKEN, Wanted
 from .protocol.mux import EARLY, Mux
 from .session import Session
 from .telemetry import logger
+from .tunnel_news import TunnelNews
 
 if TYPE_CHECKING:
     from .address import Address
     from .carrier import Carrier
     from .keys import UserKey
     from .protocol.budget import Budget
+    from .protocol.liveness import Measured
     from .session_association import SessionAssociation
     from .session_stream import SessionStream
     from .tls import TLSStream
@@ -71,27 +73,6 @@ class Rotation:
 
     def volume(self) -> float:
         return random.uniform(self.least_volume, self.most_volume)  # noqa: S311
-
-
-class _News:
-    """Tells the user of changes, and each trouble once, however often it happens in a row."""
-
-    def __init__(self) -> None:
-        self._trouble = ""
-        self._connected_before = False
-
-    def connected(self, *, anew: bool) -> None:
-        if anew:
-            log.info("connected to the exit again" if self._connected_before else "connected to the exit")
-        else:
-            log.debug("moved to another connection to the exit")
-        self._connected_before = True
-        self._trouble = ""
-
-    def trouble(self, text: str) -> None:
-        if text != self._trouble:
-            log.warning(text)
-            self._trouble = text
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +113,7 @@ class Tunnel:
         self._backoff = Backoff()
         self._attempt = trio.CancelScope()  # around an attempt to connect
         self._cut_short = 0  # attempts in a row
-        self._news = _News()
+        self.news = TunnelNews(trio.current_time())
         self._moving = False  # whether another carrier is about to take over
         self._shield = trio.CancelScope(shield=True)  # around what the goodbye needs
         self._stopping = False
@@ -158,6 +139,17 @@ class Tunnel:
     def down(self) -> trio.Event:
         """Set while there is no carrier; each time that there is one it is another event."""
         return self._openings.down
+
+    @property
+    def measured(self) -> Measured:
+        """Round trips of this session; where it begins anew it is another one."""
+        return self._session.mux.measured
+
+    @property
+    def round_trip(self) -> float:
+        """Smoothed, in seconds; not a number where none was measured yet."""
+        mux = self._session.mux
+        return mux.round_trip if mux.measured.count else math.nan
 
     @property
     def streams(self) -> int:
@@ -205,6 +197,10 @@ class Tunnel:
         with self._openings.wanted():
             yield
 
+    def measure(self) -> None:
+        """Measures a round trip, if there is a carrier."""
+        self._session.measure()
+
     def network_changed(self) -> None:
         """Looks at the carrier at once, or tries at once to make one."""
         self._session.network_changed()
@@ -250,10 +246,10 @@ class Tunnel:
             with self._attempting():
                 return await self._connect()
         except ForgottenError as exc:
-            self._news.trouble(str(exc))
+            self.news.trouble(str(exc))
             self._start_over(str(exc))
         except CarrierError as exc:
-            self._news.trouble(str(exc))
+            self.news.trouble(str(exc))
             self._give_up_waiting()
             await self._backoff.pause(began, demand=self._in_demand)
         return None
@@ -263,14 +259,14 @@ class Tunnel:
         """Around what `_attempt` cancels."""
         scope = self._attempt = trio.CancelScope()
         try:
-            with scope:
+            with scope, self.news.attempting():
                 yield
         finally:
             self._cut_short = self._cut_short + 1 if scope.cancelled_caught else 0
 
     async def _run_carrier(self, welcomed: _Welcomed) -> _Welcomed | None:
         """Until it ends; returns the one that took over."""
-        self._news.connected(anew=not welcomed.took_over)
+        self.news.connected(trio.current_time(), anew=not welcomed.took_over)
         self._openings.went_up()
         made, before = trio.current_time(), self._session.mux.progress
         successor: list[_Welcomed] = []
@@ -279,6 +275,7 @@ class Tunnel:
             why = await self._session.run_carrier(welcomed.stream, welcomed.first, volume=self._rotation.volume())
             self._openings.went_down()
             self._down_since = trio.current_time()
+            self.news.disconnected(self._down_since)
             if why == DEAD:
                 self._tell_loss(why)  # before the race is decided
             if not self._moving:
@@ -302,7 +299,7 @@ class Tunnel:
 
     def _tell_loss(self, why: str) -> None:
         if not self._stopping:
-            self._news.trouble(f"the connection to the exit is gone, and is made again: {why}")
+            self.news.lost(self._down_since, why)
 
     def _give_up_waiting(self) -> None:
         if trio.current_time() - self._down_since > self._waiting_time and self._session.mux.streams:

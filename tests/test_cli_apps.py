@@ -152,6 +152,47 @@ def test_an_unknown_app_is_one_line_with_what_comes_close(ropeway: Ropeway, comm
     assert err == "ropeway: no app is known by the name 'whatsap'; did you mean whatsapp?\n"
 
 
+# ---- apps setup
+
+
+@pytest.fixture
+def state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setattr("platformdirs.user_state_path", lambda *_arguments, **_options: tmp_path / "state")
+    monkeypatch.setattr("proxy.system_proxy.listens", lambda place: place.port == 9050)
+    return tmp_path / "state"
+
+
+def test_a_link_is_the_result(ropeway: Ropeway, state: Path) -> None:
+    code, out, err = ropeway("apps", "setup", "telegram")
+    assert (code, out) == (0, "tg://socks?server=127.0.0.1&port=1080\n")
+    assert "Nothing listens on 127.0.0.1:1080 yet" in err
+
+
+def test_the_password_has_to_be_asked_for(ropeway: Ropeway, state: Path, path: Path) -> None:
+    save(path, '[local]\nlisten = "127.0.0.1:9050"\nusername = "alice"\npassword = "wonderland"\n')
+    code, out, err = ropeway("apps", "setup", "telegram")
+    assert (code, "wonderland" in out + err, "Nothing listens" in err) == (0, False, False)
+    code, out, err = ropeway("apps", "setup", "telegram", "--with-password")
+    assert (code, "&pass=wonderland" in out) == (0, True)
+    code, out, err = ropeway("apps", "setup", "telegram", "--open")
+    assert (code, err.splitlines()[-1].endswith("open it in Telegram by hand")) == (1, True)
+
+
+def test_a_browser_is_started(ropeway: Ropeway, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("proxy.app_setup.start", lambda argv, variables: started.append(argv))
+    code, out, err = ropeway("apps", "setup", "firefox", "--program", sys.executable, "--open")
+    assert code == 0
+    assert started == [[sys.executable, "--profile", str(state / "apps" / "firefox")]]
+    assert "a profile of its own" in err
+    assert str(state) in out
+
+
+def test_steps_are_the_result_where_there_is_nothing_to_copy(ropeway: Ropeway, state: Path) -> None:
+    code, out, _ = ropeway("apps", "setup", "slack")
+    assert (code, out.splitlines()[0].startswith("Desktop: ")) == (0, True)
+
+
 # ---- apps check
 
 

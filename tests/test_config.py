@@ -128,6 +128,9 @@ def test_a_relative_file_makes_absolute_paths(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("HOME", "/home/anna")
     settings = parsed('[exit]\nwebsite = "folder:~/www"\n', Path("conf/ropeway.toml")).exit
     assert settings.certificate == tmp_path / "conf" / "exit-cert.pem"
+    dashboard = parsed('[dashboard]\nui = "dist"\n', Path("conf/ropeway.toml")).dashboard
+    assert dashboard.ui == tmp_path / "conf" / "dist"
+    assert parsed("", Path("conf/ropeway.toml")).dashboard.ui is None
     if sys.platform != "win32":
         assert settings.website == Folder(Path("/home/anna/www"))
 

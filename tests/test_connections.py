@@ -65,11 +65,12 @@ def test_the_life_of_an_entry() -> None:
         long=False,
     )
     connection.chosen("tunnel", "rule 3: tunnel suffix:example")
-    connection.reached()
+    connection.reached("exit.example:443")
     connection.traffic.up(10, 101)
     connection.traffic.down(2000, 102.5)
     view = only(table)
     assert (view.route, view.rule, view.state) == ("tunnel", "rule 3: tunnel suffix:example", State.OPEN)
+    assert view.exit == "exit.example:443"
     assert (view.bytes_up, view.bytes_down, view.last_up, view.last_down) == (10, 2000, 101, 102.5)
     connection.traffic.down(0, 102.9)
     assert only(table).state is State.HALF_CLOSED
@@ -277,3 +278,22 @@ def test_an_idle_connection_costs_a_few_hundred_bytes() -> None:
     finally:
         tracemalloc.stop()
     assert used / count < 500
+
+
+def test_what_is_asked_for_once_a_second() -> None:
+    table = Connections()
+    first, second = (table.opened(AppProtocol.SOCKS5, Address("example.com", 443), 1.0) for _ in range(2))
+    first.traffic.up(10, 2.0)
+    second.traffic.down(5, 2.0)
+    assert [each.id for each in table.all_open()] == [second.id, first.id]
+    assert (table.open_count, table.closed_count) == (2, 0)
+    total = table.total()
+    assert (total.connections, total.bytes_up, total.bytes_down) == (2, 10, 5)
+    first.close(3.0)
+    assert (table.open_count, table.closed_count) == (1, 1)
+    assert table.total() == total
+    second.close(4.0)
+    assert table.total() == total
+    assert [view.id for view in table.last_closed(5)] == [second.id, first.id]
+    assert [view.id for view in table.last_closed(1)] == [second.id]
+    assert table.last_closed(0) == []

@@ -87,9 +87,11 @@ async def opened(exits: Exits) -> SessionStream:
 
 
 async def goes_by(exits: Exits, place: Place) -> bool:
-    """Whether a new stream does."""
+    """Whether a new stream does, which then says so."""
     before = place.streams
-    await trio.aclose_forcefully(await opened(exits))
+    stream = await opened(exits)
+    await trio.aclose_forcefully(stream)
+    assert (stream.exit == place.name) == (place.streams == before + 1)
     return place.streams == before + 1
 
 
@@ -520,3 +522,26 @@ async def test_an_exit_is_asked_for_before_anything_runs(server: Identity) -> No
         with pytest.raises(OpenError) as caught:
             await exits.by(ExitName("one", None)).open(ECHO)
         assert caught.value.reason is Reason.TUNNEL_DOWN
+
+
+async def test_how_each_exit_does(server: Identity, autojump_clock: MockClock) -> None:
+    async with places(server, 2) as (one, two), running(one.route(), two.route()) as exits:
+        await opened(exits)
+        first, second = exits.views()
+        assert (first.route.name, first.current, second.current, second.tunnel) == ("one", True, False, None)
+        assert first.tunnel is not None
+        assert first.tunnel.up.is_set()
+        assert first.tunnel.round_trip >= 0
+        assert (exits.carriers().carriers, exits.carriers().last_loss) == (1, None)
+        await one.block()
+        await trio.sleep(PATIENCE + SOON)
+        first, second = exits.views()
+        assert (first.current, second.current) == (False, True)
+        loss = exits.carriers().last_loss
+        assert loss is not None
+        assert loss.at == pytest.approx(trio.current_time(), abs=PATIENCE + 2 * SOON)
+        assert exits.carriers().carriers == 2
+        await trio.sleep(WAITING_TIME + 2 * IDLE)
+        assert exits.views()[0].tunnel is None
+        assert exits.carriers().carriers == 2  # of what is over as well
+        assert exits.carriers().last_loss == loss

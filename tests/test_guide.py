@@ -118,6 +118,22 @@ def test_a_direct_app_needs_nothing() -> None:
     assert "password" not in shown(ALL["baidu"], credentials=True)
 
 
+@pytest.mark.parametrize("system", ["linux", "darwin", "win32"])
+@EACH
+def test_steps_are_those_of_the_system(preset: Preset, system: str) -> None:
+    lines = guide.steps(preset, ELSEWHERE, credentials=False, system=system)
+    assert lines
+    wheres = {line.partition(":")[0] for line in lines}
+    assert not wheres & {"Phone", "Android"}
+    assert ("Windows" in wheres) == (system == "win32" and any(each.where == "Windows" for each in preset.settings))
+    assert "{" not in "".join(lines)
+
+
+def test_it_is_known_which_systems_have_each_place_of_a_setting() -> None:
+    everywhere = {"Desktop", "Desktop app", "Browser", "Apps"}
+    assert {each.where for preset in ALL.values() for each in preset.settings} == everywhere | set(guide._SYSTEMS)
+
+
 def test_the_page_has_every_app_and_no_place_for_a_port() -> None:
     page = guide.page()
     assert re.findall(r"^### (.*)$", page, re.MULTILINE) == [preset.label for preset in ALL.values()]

@@ -72,6 +72,15 @@ print(int(dead() is None))
     assert run(source) == 1
 
 
+def test_what_the_process_has() -> None:
+    found = heap.resident()
+    if sys.platform == "linux":
+        assert found is not None
+        assert 10_000_000 < found < 10_000_000_000
+    else:
+        assert found is None
+
+
 def test_no_collector_while_it_is_told_so_and_then_all_is_old() -> None:
     source = """
 import gc

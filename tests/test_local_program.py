@@ -27,6 +27,7 @@ from proxy.local_side import LocalSide
 from proxy.settings import Listen
 from proxy.share import Link
 from proxy.start import Start
+from proxy.usage_file import UsageFile
 from proxy.website import page
 from tests.memory import MemoryAssociation, identity
 from tests.socks_words import SOCKS_ANSWER, echo, received, socks_request
@@ -51,6 +52,38 @@ async def local_exit(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Lin
     listeners = await listening.listen(Listen("127.0.0.1", 0), "exit.listen")
     await nursery.start(serving.serve, listeners)
     yield Link("127.0.0.1", listeners[0].socket.getsockname()[1], user, there.pin, server_name="localhost")
+
+
+@pytest.fixture(autouse=True)
+def usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UsageFile:
+    """In place of the user's."""
+    file = UsageFile(tmp_path / "usage.sqlite")
+    monkeypatch.setattr(UsageFile, "of_user", lambda: file)
+    return file
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_what_apps_used_is_written_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usage: UsageFile, kept: bool
+) -> None:
+    monkeypatch.setattr(AddressBook, "of_user", lambda: AddressBook(tmp_path / "addresses.json"))
+    path = tmp_path / "config.toml"
+    async with trio.open_nursery() as exits, local_exit(tmp_path, exits) as link:
+        (target,) = await exits.start(functools.partial(trio.serve_tcp, echo, 0, host="127.0.0.1"))
+        written = f'[rules]\nmode = "all"\n[local]\nlisten = "127.0.0.1:0"\nexit = "{link}"\n'
+        replace_file(path, f"{written}[dashboard]\nusage = {str(kept).lower()}\n".encode())
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                (local,) = await nursery.start(local_program.serve_local_side, load(path), path)
+                port, to = local.socket.getsockname()[1], target.socket.getsockname()[1]
+                async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                    await stream.send_all(socks_request(to) + b"hello")
+                    assert await received(stream, SOCKS_ANSWER + b"hello")
+                    await stream.send_eof()
+                    assert await stream.receive_some() == b""
+                nursery.cancel_scope.cancel()
+        exits.cancel_scope.cancel()
+    assert [(app, *amount) for (_, app), amount in usage.read().items()] == ([("", 5, 5, 1)] if kept else [])
 
 
 @pytest.mark.usefixtures("log_as_before")

@@ -265,7 +265,7 @@ async def test_a_change_of_the_dns_port_is_told_to_need_a_restart(
 ) -> None:
     path = tmp_path / "config.toml"
     async with running(server, around) as (side, link):
-        side.dns = config.check(text(link), path).dns
+        side.at_start = {"dns": config.check(text(link), path).dns}
         for more, told in (("", False), ('\n[dns]\nlisten = "127.0.0.1:9"\n', True)):
             path.write_text(text(link) + more)
             path.chmod(0o600)

@@ -18,7 +18,7 @@ from proxy.forward import answer_and_close
 from proxy.listener import serve_local
 from proxy.opener import always
 from proxy.own_site import OwnSite, PacFile
-from proxy.protocol import http_proxy
+from proxy.protocol import http_proxy, own_answer
 from proxy.rule_terms import AnyOf
 from proxy.rules import RuleSettings
 from proxy.ruleset import Ruleset
@@ -26,7 +26,9 @@ from proxy.ruleset import Ruleset
 if TYPE_CHECKING:
     from pathlib import Path
 
-USUAL = http_proxy.own_page()
+#: What everybody gets who is not to know what is here, and what the user gets where there is nothing.
+USUAL = http_proxy.nameless_answer()
+UNKNOWN = own_answer.own_page()
 
 
 def rules(folder: Path, *texts: str) -> Ruleset:
@@ -114,8 +116,8 @@ HERE = b"Host: 127.0.0.1:1080"
 
 async def test_other_paths_and_methods(ruleset: Ruleset) -> None:
     site = site_of(ruleset)
-    assert await asked(site, get(HERE, target=b"/")) == USUAL
-    assert await asked(site, get(HERE, target=b"/proxy.pac/")) == USUAL
+    assert await asked(site, get(HERE, target=b"/")) == UNKNOWN
+    assert await asked(site, get(HERE, target=b"/proxy.pac/")) == UNKNOWN
     assert (await asked(site, get(HERE, target=b"/proxy.pac?1"))).startswith(b"HTTP/1.1 200 ")
     assert (await asked(site, get(HERE, method=b"DELETE"))).startswith(b"HTTP/1.1 405 ")
     head = await asked(site, get(HERE, method=b"HEAD"))
@@ -179,3 +181,82 @@ def test_any_host_field_is_ours_or_not(value: bytes) -> None:
         return
     place = OwnSite({})._place(request)
     assert place is None or place.host in ("127.0.0.1", "::1", "localhost")
+
+
+async def own(
+    request: h11.Request, _place: Address, stream: trio.abc.HalfCloseableStream, _http: http_proxy.Connection
+) -> None:
+    await answer_and_close(stream, b"own " + request.target)
+
+
+OWN = OwnSite({}, own={b"/": own, b"/api/": own, b"/api/live/": own}, hosts=frozenset(["192.0.2.8", "2001:db8::7"]))
+
+FROM_OURS = {
+    "no page": [HERE],
+    "the user": [HERE, b"Sec-Fetch-Site: none"],
+    "our page": [HERE, b"Origin: http://127.0.0.1:1080", b"Sec-Fetch-Site: same-origin"],
+    "our page, with its address": [HERE, b"Referer: http://127.0.0.1:1080/x", b"Sec-Fetch-Site: same-origin"],
+    "an old browser": [HERE, b"Origin: http://127.0.0.1:1080"],
+    "by another name": [b"Host: LOCALHOST:8080", b"Origin: http://localhost:8080"],
+    "by IPv6": [b"Host: [::1]:1080", b"Origin: http://[::1]:1080"],
+    "by another address of ours": [b"Host: [2001:db8::7]:1080", b"Origin: http://[2001:db8::7]:1080"],
+    "at HTTP's own port": [b"Host: 127.0.0.1", b"Origin: http://127.0.0.1"],
+    "at HTTP's own port, said": [b"Host: 127.0.0.1:80", b"Origin: http://127.0.0.1"],
+}
+#: As browsers send them for pages of others, and as somebody might try.
+FROM_OTHERS = {
+    **{name: fields for name, fields in BAD.items() if name != "no host"},  # which HTTP/1.1 does not allow
+    "another port": [HERE, b"Origin: http://127.0.0.1:1081"],
+    "another name of this computer": [HERE, b"Origin: http://localhost:1080"],
+    "another scheme": [HERE, b"Origin: https://127.0.0.1:1080"],
+    "an origin that goes on": [HERE, b"Origin: http://127.0.0.1:1080.evil.example"],
+    "no origin to speak of": [HERE, b"Origin: null"],
+    "two origins": [HERE, b"Origin: http://127.0.0.1:1080", b"Origin: https://evil.example"],
+    "an address that goes on": [HERE, b"Referer: http://127.0.0.1:1080@evil.example/"],
+    "an address alone": [HERE, b"Referer: http://127.0.0.1:1080"],
+    "a frame": [HERE, b"Sec-Fetch-Site: cross-site", b"Sec-Fetch-Dest: iframe", b"Sec-Fetch-Mode: navigate"],
+    "a link in a page": [HERE, b"Sec-Fetch-Site: cross-site", b"Sec-Fetch-Dest: document", b"Sec-Fetch-User: ?1"],
+    "what no browser says": [HERE, b"Sec-Fetch-Site: none-of-yours"],
+    "rebound, and its own page": [b"Host: evil.example:1080", b"Origin: http://evil.example:1080"],
+    "rebound, with a dot": [b"Host: localhost.:1080"],
+    "a WebSocket": [HERE, b"Origin: https://evil.example", b"Connection: Upgrade", b"Upgrade: websocket"],
+}
+
+
+@pytest.mark.parametrize("fields", FROM_OURS.values(), ids=FROM_OURS.keys())
+@pytest.mark.parametrize("target", [b"/", b"/?x", b"/api/state", b"/api/live/x?y"])
+async def test_what_our_own_pages_may_ask_for(fields: list[bytes], target: bytes) -> None:
+    assert await asked(OWN, get(*fields, target=target)) == b"own " + target
+
+
+@pytest.mark.parametrize("fields", FROM_OTHERS.values(), ids=FROM_OTHERS.keys())
+async def test_pages_of_others_cannot_tell_what_is_here(fields: list[bytes]) -> None:
+    """Whatever is asked for: they get the same bytes as where nothing is, with and without the port's own pages."""
+    answers = set()
+    for site in (OWN, OwnSite({})):
+        for target, method in (
+            (b"/", b"GET"),
+            (b"/api/state", b"GET"),
+            (b"/api/state", b"OPTIONS"),
+            (b"/api/live/x", b"POST"),
+            (b"/favicon.ico", b"GET"),
+            (b"/nowhere", b"HEAD"),
+            (b"*", b"OPTIONS"),
+        ):
+            answers.add(await asked(site, get(*fields, target=target, method=method)))
+    assert answers == {USUAL}
+    assert b"opeway" not in USUAL
+
+
+async def test_a_head_that_is_too_long_says_no_more() -> None:
+    """A page can send one: to any name, in any way."""
+    answer = await asked(OWN, get(HERE, b"Cookie: " + b"x" * 40_000))
+    assert answer == http_proxy.nameless_answer(431)
+    # One that is for a site tells the app what is wrong.
+    assert b"Ropeway: " in await asked(OWN, get(HERE, b"Cookie: " + b"x" * 40_000, target=b"http://site.example/"))
+
+
+async def test_a_folder_is_not_its_own_page() -> None:
+    assert await asked(OWN, get(HERE, target=b"/api")) == UNKNOWN
+    assert await asked(OWN, get(HERE, target=b"/nowhere")) == UNKNOWN
+    assert await asked(OWN, get(HERE, target=b"//")) == UNKNOWN

@@ -7,6 +7,7 @@ import re
 import pytest
 import segno
 
+from proxy import qr
 from proxy.qr import draw
 
 LINK = (
@@ -43,3 +44,12 @@ def test_colours_add_nothing_but_colours() -> None:
     coloured = draw(LINK, colour=True)
     assert all(line.startswith("\x1b[97;40m") and line.endswith("\x1b[0m") for line in coloured.splitlines())
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == draw(LINK)
+
+
+def test_a_picture_for_a_page_is_of_the_same_code() -> None:
+    picture = qr.svg("ropeway://x")
+    assert picture.startswith("<svg ")
+    assert picture.endswith("</svg>")
+    assert "viewBox" in picture
+    assert "script" not in picture
+    assert picture != qr.svg("ropeway://y")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +75,9 @@ class World:
         tunnel, direct = Noted("tunnel", self.asked), Noted("direct", self.asked)
         self.router = Router(ruleset(*rules), tunnel=tunnel, direct=direct, by=by)
 
+    def counts(self) -> dict[str, int]:
+        return {text: hits.count for text, hits in self.router.hits.items()}
+
 
 RULES = ("block suffix:ads.example", "exit:far.example suffix:far.example", "block port:53 network:udp")
 
@@ -126,7 +130,17 @@ def test_rules_that_change_hold_at_once() -> None:
     assert before is not None
     world.router.change(ruleset("block suffix:com"))
     assert world.router.choose(address) is None
-    assert world.router.hits == {"rule 1: block suffix:com": 1}
+    assert world.counts() == {"rule 1: block suffix:com": 1}
+    assert world.router.hits["rule 1: block suffix:com"].last == pytest.approx(time.time(), abs=60)
+
+
+def test_hits_stay_where_the_rules_say_the_same() -> None:
+    world = World(*RULES)
+    world.router.choose(Address.make("example.com", 53))
+    world.router.change(ruleset(*RULES))
+    assert world.counts() == {f"rule 3: {RULES[2]}": 1}
+    world.router.change(ruleset(*RULES[1:]))
+    assert world.counts() == {}
 
 
 async def test_hits_are_counted_for_a_bounded_number_of_rules(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +150,7 @@ async def test_hits_are_counted_for_a_bounded_number_of_rules(monkeypatch: pytes
         await trio.aclose_forcefully(await opened(world.router, Address.make(where, 443)))
     for _ in range(3):
         world.router.choose(Address.make("example.com", 443))  # decided once
-    assert world.router.hits == {"default": 3, "rule 2: exit:far.example suffix:far.example": 1, "others": 2}
+    assert world.counts() == {"default": 3, "rule 2: exit:far.example suffix:far.example": 1, "others": 2}
 
 
 def test_what_is_remembered_of_datagrams_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

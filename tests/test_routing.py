@@ -80,13 +80,14 @@ async def test_what_is_blocked_says_by_which_rule() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.9"])
-async def test_the_way_to_the_proxy_itself_is_closed(host: str) -> None:
+async def test_the_direct_way_to_the_proxy_itself_is_closed(host: str) -> None:
+    """Also where a name leads there, of which one does not see it."""
     made = routing()
     async with (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0] as listener:
         port = listener.socket.getsockname()[1]
         made.own_ports = {port}
         with pytest.raises(OpenError) as caught:
-            await opened(made, Address(host, port))
+            await made.router.choose_stream(Address(host, port)).open(Address(host, port))
     assert caught.value.reason is Reason.REFUSED
 
 
@@ -158,3 +159,32 @@ async def test_a_list_that_changes_is_read_again(
     with trio.fail_after(10):
         await changed.wait()
     assert made.choose(Address("two.example", 443)).route == "direct"
+
+
+ITSELF = ["127.0.0.1", "127.1", "127.8.8.8", "localhost", "LOCALHOST.", "a.localhost", "::1", "::", "0.0.0.0", "0"]
+ITSELF += ["2130706433", "::ffff:127.0.0.1", "0x7f.0.0.1", "64:ff9b::7f00:1"]
+
+
+@pytest.mark.parametrize("host", ITSELF)
+async def test_nothing_leads_to_the_port_itself(host: str) -> None:
+    """Whatever the rules say: the exit that they lead to may stand on this computer."""
+    for made in (
+        routing(),
+        routing(mode="all"),
+        routing("tunnel regex:.", "tunnel cidr:::/0", "tunnel cidr:0.0.0.0/0"),
+    ):
+        made.own_ports = {1080}
+        chosen = made.choose(Address.make(host, 1080))
+        assert chosen.route == "block"
+        with pytest.raises(OpenError) as caught:
+            await chosen.open(Address.make(host, 1080))
+        assert caught.value.reason is Reason.FORBIDDEN
+        assert "own port" in str(caught.value)
+        assert made.choose(Address.make(host, 1081)).route != "block"
+
+
+async def test_other_hosts_have_such_ports_too() -> None:
+    made = routing(mode="all")
+    made.own_ports = {1080}
+    for host in ("192.0.2.1", "example.com", "localhost.example", "notlocalhost"):
+        assert made.choose(Address(host, 1080)).route == "tunnel"

@@ -266,3 +266,18 @@ def test_no_app_stands_below_another_that_goes_another_way() -> None:
     for domain, route in places:
         for other, other_route in places:
             assert route == other_route or not f".{domain}".endswith(f".{other}")
+
+
+def test_what_may_be_decided_is_told_in_its_order() -> None:
+    settings = RuleSettings.parse(
+        ["direct suffix:a.example", "block suffix:b.example"], "home-direct", "cn", "tunnel", folder=Path("/")
+    )
+    made = Ruleset(settings, presets={}, read_list=lambda _: AnyOf())
+    texts = [each.rule_text for each in made.decisions(10)]
+    assert texts[:3] == [
+        "rule 1: direct suffix:a.example",
+        "rule 2: block suffix:b.example",
+        "mode home-direct: private or local",
+    ]
+    assert texts[-1] == "default"
+    assert [each.rule_text for each in made.decisions(1)][:2] == [texts[0], texts[2]]

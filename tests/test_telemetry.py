@@ -60,6 +60,7 @@ def test_levels(level: str, shown: int, capsys: pytest.CaptureFixture[str]) -> N
     for write in (log.debug, log.info, log.warning, log.error):
         write("event")
     assert len(capsys.readouterr().err.splitlines()) == shown
+    assert telemetry.level() == level
 
 
 def test_what_is_configured_again_is_not_written_twice(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from proxy.errors import RemoteProtocolError
 from .budget import Budget
 from .handshake import AFTER_WELCOME
 from .inbox import Inbox
-from .liveness import Health, Liveness
+from .liveness import Health, Liveness, Measured
 from .outbox import Outbox
 
 # Our choice: what is kept goes right behind a hello up to this size, the bandwidth-delay product of 5 Mbit/s and 100 ms.
@@ -46,6 +46,11 @@ class Crossing:
     def round_trip(self) -> float:
         """Of the carrier, smoothed, in seconds."""
         return self._liveness.round_trip
+
+    @property
+    def measured(self) -> Measured:
+        """Round trips as they were measured."""
+        return self._liveness.measured
 
     def chunk(self, now: float) -> int:
         """How many bytes to move at once, at most, so that messages do not wait long for it."""
@@ -201,6 +206,11 @@ class Crossing:
             if self._liveness.ping_due(now):
                 self._ask(now)
         return health
+
+    def measure(self, now: float) -> None:
+        """Measures a round trip, where none was measured just now: for who watches while nothing goes."""
+        if self._liveness.probe_due(now):
+            self._ask(now)
 
     def network_changed(self, now: float) -> None:
         """The carrier may be gone without a word: asks, and suspects it sooner."""

@@ -54,10 +54,15 @@ class StatusError(Exception):
         self.status = status
 
 
+class NamelessError(StatusError):
+    """One of a request for the port itself, as a web page can make it."""
+
+
 # Messages ---------------------------------------------------------------------------------------------------------
 
 _CRLF, _END_OF_HEAD = b"\r\n", b"\r\n\r\n"
 _NOT_CRLF = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
+_FOR_ITSELF = re.compile(rb"[A-Z]+ [/*]")
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 
@@ -132,7 +137,8 @@ class Connection:
         end = buffer.find(_END_OF_HEAD, start)
         self._searched = len(buffer) if end < 0 else end
         if self._searched > HEAD_LIMIT:
-            raise self._fault(f"has a header section of more than {HEAD_LIMIT // 1024} KiB", 431)
+            fault = self._fault(f"has a header section of more than {HEAD_LIMIT // 1024} KiB", 431)
+            raise NamelessError(431, str(fault)) if _FOR_ITSELF.match(buffer) else fault
         if _NOT_CRLF.search(buffer, start, self._searched):
             raise self._fault("has a line that does not end with CR LF")
         if buffer and not 0x20 < buffer[0] < 0x7F:
@@ -339,15 +345,6 @@ def forwarded_response(response: h11.Response, *, close: bool) -> h11.Response:
 
 # Answers of our own -----------------------------------------------------------------------------------------------
 
-_OWN_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>Ropeway</title>
-<h1>This is Ropeway's proxy port</h1>
-<p>It is not a website. Enter this host and port as the SOCKS5 or HTTP proxy of your browser or chat app.</p>
-</html>
-"""
-
 
 def _answer(status: int, content_type: str, content: str, extra: Fields, *, head: bool) -> bytes:
     body = content.encode()
@@ -375,10 +372,19 @@ def error_answer(status: int, text: str, *, head: bool = False, page: bool = Fal
     return _answer(status, "text/plain", content, extra, head=head)
 
 
-def page_answer(content_type: str, content: str, *, head: bool = False) -> bytes:
-    """A whole answer of ours to a request for the port itself, for that client only; nothing keeps it, and no page may have it in itself."""
-    extra: Fields = [(b"Cache-Control", b"no-store"), (b"Cross-Origin-Resource-Policy", b"same-origin")]
-    return _answer(200, content_type, content, extra, head=head)
+def fault_answer(fault: StatusError, *, head: bool, page: bool) -> bytes:
+    """What the client is told of the fault; as `error_answer`."""
+    if isinstance(fault, NamelessError):
+        return nameless_answer(fault.status)
+    return error_answer(fault.status, str(fault), head=head, page=page)
+
+
+def nameless_answer(status: int = 400) -> bytes:
+    """To who asks the port for something and is not to learn what it is: byte for byte what any server says that is written in Go (net/http), as
+    many a proxy is. A web page may read it, by a name that its author makes lead here.
+    """
+    words = f"{status} {http.HTTPStatus(status).phrase}"
+    return f"HTTP/1.1 {words}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{words}".encode()
 
 
 def accepts_page(request: h11.Request) -> bool:
@@ -386,8 +392,3 @@ def accepts_page(request: h11.Request) -> bool:
     return request.method != b"CONNECT" and any(
         wants_page(value) for name, value in request.headers if name == b"accept"
     )
-
-
-def own_page(*, head: bool = False) -> bytes:
-    """The answer to a request that is meant for the port itself."""
-    return _answer(400, "text/html", _OWN_PAGE, [], head=head)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections import deque
 
 # Our choices (docs/protocol.md, section 7). Times are in seconds.
 #: An acknowledgement may be late by an eighth of a round trip, within bounds: the peer measures by it how fast we receive, and on a fast
@@ -35,6 +36,7 @@ IDLE, IDLE_AT_EXIT = 30.0, 75.0
 #: Whoever receives knows of no answer that is due: when frames came and no more follow, the local side asks.
 PAUSE = 0.5
 PROBE = 1.0  # while data flows, a round trip is measured so often
+MOST_MEASURED = 16  # that are kept to be shown: more than there are in five seconds
 #: On a thin link one frame takes seconds. Whoever receives a part of it, and has said nothing for so long, repeats its last ACK.
 SIGN = 1.0
 
@@ -48,6 +50,24 @@ class Health(enum.Enum):
     ALIVE = enum.auto()
     SUSPECT = enum.auto()
     DEAD = enum.auto()
+
+
+class Measured:
+    """The last round trips, for who shows them; in seconds."""
+
+    __slots__ = ("_last", "count")
+
+    def __init__(self) -> None:
+        self._last: deque[float] = deque(maxlen=MOST_MEASURED)
+        self.count = 0  # of all so far
+
+    def add(self, round_trip: float) -> None:
+        self._last.append(round_trip)
+        self.count += 1
+
+    def since(self, count: int) -> list[float]:
+        """Those that came when there had been so many, as far as they are kept."""
+        return list(self._last)[max(0, len(self._last) - (self.count - count)) :]
 
 
 class Liveness:
@@ -73,6 +93,7 @@ class Liveness:
         "_unacked_since",
         "_unmeasured",
         "awaiting",
+        "measured",
         "round_trip",
     )
 
@@ -82,6 +103,7 @@ class Liveness:
         self.round_trip = 0.1  # smoothed; a guess until the first answer
         self._deviation = 0.05
         self._unmeasured = True
+        self.measured = Measured()
         self.carrier_made(0.0, 0)
 
     def carrier_made(self, now: float, received: int) -> None:
@@ -169,6 +191,7 @@ class Liveness:
 
     def _measure(self, sample: float) -> None:
         """RFC 6298, section 2."""
+        self.measured.add(sample)
         self._least = min(self._least, sample)
         self._ack_delay = ack_delay(self._least)
         if self._unmeasured:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from proxy.address import Address
+from proxy.browser_profile import firefox_settings
 from tests.e2e.apps import receive
 from tests.e2e.browser import SECONDS, BrowserError, awaited
 from tests.e2e.machine import free_port, program
@@ -56,25 +58,15 @@ _QUIET: dict[str, str | int | bool] = {
 
 
 def settings(proxy: str | None, marionette: int) -> dict[str, str | int | bool]:
-    """Those that a user makes (Settings, Network Settings), and what the tests need. The proxy is a URL."""
+    """Those of `ropeway apps setup` where there is a proxy, which is a URL, and what the tests need."""
     made = _QUIET | {"marionette.port": marionette, "network.proxy.type": 0}
     if proxy is None:
         return made
     there = urlsplit(proxy)
-    host, port = str(there.hostname), int(there.port or 0)
-    # Else it would go directly to every address here, and what it asks of its makers where the proxy has not answered.
-    made |= {
-        "network.proxy.type": 1,
-        "network.proxy.allow_bypass": False,
-        "network.proxy.allow_hijacking_localhost": True,
-        "network.proxy.no_proxies_on": "",
-    }
-    if there.scheme == "http":
-        for kind in ("http", "ssl"):
-            made |= {f"network.proxy.{kind}": host, f"network.proxy.{kind}_port": port}
-    else:
-        made |= {"network.proxy.socks": host, "network.proxy.socks_port": port, "network.proxy.socks_version": 5}
-    return made
+    port = Address(str(there.hostname), int(there.port or 0))
+    # Else it would go directly to every address here.
+    made |= {"network.proxy.allow_hijacking_localhost": True, "network.proxy.no_proxies_on": ""}
+    return made | firefox_settings(port, asks=there.scheme == "http")
 
 
 class Firefox:

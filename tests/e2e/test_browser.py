@@ -7,6 +7,7 @@ import socket
 import struct
 import uuid
 import zlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ from tests.e2e.machine import free_port
 from tests.e2e.servers import websocket_echo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.e2e.browser import Browser
@@ -54,6 +56,23 @@ _ECHO = """new Promise((good, bad) => {
     good([got[0], back.length, back.every((byte, i) => byte === sent[i])]);
   };
 })"""
+
+#: The candidates that a WebRTC connection finds, with the help of a STUN server on this computer.
+_CANDIDATES = """new Promise(good => {
+  const found = [], connection = new RTCPeerConnection({iceServers: [{urls: 'stun:127.0.0.1:%d'}]});
+  connection.onicecandidate = event => event.candidate ? found.push(event.candidate.candidate) : good(found);
+  connection.createDataChannel('any');
+  connection.setLocalDescription();
+})"""
+
+
+@contextmanager
+def stun_port() -> Iterator[socket.socket]:
+    """A port for datagrams at which nobody answers."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as port:
+        port.bind(("127.0.0.1", 0))
+        port.settimeout(60)
+        yield port
 
 
 @pytest.fixture
@@ -104,6 +123,7 @@ def test_a_page_with_a_hundred_resources(
 ) -> None:
     with open_browser(programs, folder, pair.local.url(scheme)) as browser, websocket_echo(authority) as echo_port:
         check_all_arrives(browser, nginx, page, echo_port)
+        assert found_by_webrtc(browser) == []
         width, height, data = pixels(browser.screenshot())
     requests = [line.split() for line in nginx.requests(f"/{page}/")]
     assert {status for _, _, status, *_ in requests} == {"200"}
@@ -112,6 +132,24 @@ def test_a_page_with_a_hundred_resources(
     assert WIDTH / 2 < width <= WIDTH
     assert HEIGHT / 2 < height <= HEIGHT
     assert len(set(data)) > 20  # it shows something
+
+
+def found_by_webrtc(browser: Browser) -> list[str]:
+    """Its candidates, when it has looked for all. No packet of it came to a server on this computer meanwhile."""
+    with stun_port() as server:
+        found: list[str] = browser.run(_CANDIDATES % server.getsockname()[1])
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.recv(2048)
+    return found
+
+
+def test_webrtc_goes_around_a_browser_that_nobody_set_up(programs: Programs, nginx: Nginx, folder: Path) -> None:
+    """Else the test above would say nothing."""
+    with open_browser(programs, folder, None) as browser, stun_port() as server:
+        browser.load(nginx.url("https", "0"))
+        browser.run(f"void {_CANDIDATES % server.getsockname()[1]}")
+        assert server.recv(2048)[4:8] == b"\x21\x12\xa4\x42"  # RFC 8489, section 5
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "http"])

@@ -488,17 +488,18 @@ def test_error_answers_are_whole_and_say_why(status: int) -> None:
 
 
 def test_answers_to_head_have_no_body() -> None:
-    for answer in (http_proxy.error_answer(502, "x", head=True), http_proxy.own_page(head=True)):
-        assert answer.endswith(b"\r\n\r\n")
-        assert b"Content-Length: 0" not in answer
+    answer = http_proxy.error_answer(502, "x", head=True)
+    assert answer.endswith(b"\r\n\r\n")
+    assert b"Content-Length: 0" not in answer
 
 
-def test_own_page() -> None:
-    response, body, _ = events(waiting_for_an_answer(), [http_proxy.own_page()])
-    assert isinstance(response, h11.Response)
-    assert isinstance(body, h11.Data)
-    assert response.status_code == 400
-    assert b"This is Ropeway's proxy port" in body.data
+def test_what_others_get_says_nothing_of_us() -> None:
+    for status, words in ((400, b"400 Bad Request"), (431, b"431 Request Header Fields Too Large")):
+        response, body, *_ = events(waiting_for_an_answer(), [http_proxy.nameless_answer(status), b""])
+        assert isinstance(response, h11.Response)
+        assert isinstance(body, h11.Data)
+        assert (response.status_code, bytes(body.data)) == (status, words)
+        assert b"opeway" not in http_proxy.nameless_answer(status)
 
 
 def test_the_answer_to_connect_has_no_framing() -> None:

@@ -16,6 +16,7 @@ from proxy.protocol.liveness import (
     IDLE,
     IDLE_AT_EXIT,
     LATE,
+    MOST_MEASURED,
     PAUSE,
     PROBE,
     SIGN,
@@ -524,3 +525,15 @@ def test_the_timer_never_comes_late_and_never_spins(asks: bool, facts: list[tupl
         now = end
         report(liveness, fact, now, number * 100)
         assert not math.isnan(liveness.next_timer(now))
+
+
+def test_the_last_round_trips_are_kept() -> None:
+    liveness = Liveness(asks=True)
+    assert (liveness.measured.count, liveness.measured.since(0)) == (0, [])
+    for number in range(1, MOST_MEASURED + 3):
+        liveness.asked(100.0 * number)
+        liveness.answered(100.0 * number + number)
+    assert liveness.measured.count == MOST_MEASURED + 2
+    assert liveness.measured.since(MOST_MEASURED) == [MOST_MEASURED + 1, MOST_MEASURED + 2]
+    assert liveness.measured.since(MOST_MEASURED + 2) == []
+    assert len(liveness.measured.since(0)) == MOST_MEASURED

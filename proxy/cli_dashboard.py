@@ -1,0 +1,106 @@
+"""`ropeway dashboard`: opens the page in the browser, and hands it the secret that it needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .errors import ConfigError
+from .terminal import ConfigOption, command, config_path, fixed_port, say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .address import Address
+    from .dashboard_token import TokenFile
+    from .settings import Config
+
+_PATIENCE = 5.0  # seconds; it is on this computer
+_LONGEST = 65_536  # bytes of an answer; they have some hundreds
+
+NewTokenOption = Annotated[
+    bool, typer.Option("--new-token", help="Make another secret first: whoever has the old one is shut out.")
+]
+PrintOption = Annotated[
+    bool,
+    typer.Option(
+        "--print", help="Print the address instead, for a browser elsewhere. Whoever has it can change things here."
+    ),
+]
+
+
+def dashboard(new_token: NewTokenOption = False, print_it: PrintOption = False, config: ConfigOption = None) -> None:
+    """Show in the browser what goes on."""
+    import webbrowser
+
+    from .config import load
+    from .dashboard_token import TokenFile
+
+    settings = load(config_path(config))
+    port = dashboard_port(settings, config)
+    file = TokenFile.of_user()
+    token = file.renew() if new_token else file.read()
+    check_is_ours(port, file, config)
+    if print_it:
+        print(f"http://{port}/#token={token}")
+        return
+    if not webbrowser.open(f"http://{port}{_entrance(port, token)}"):
+        text = f"no browser could be started; `{command('dashboard --print', config)}` prints the address for one"
+        raise ConfigError("", text)
+    say(f"The dashboard at http://{port}/ was opened in the browser.")
+
+
+def dashboard_port(settings: Config, config: Path | None) -> Address:
+    """Raises ConfigError where there is no dashboard."""
+    if not settings.dashboard.enabled:
+        raise ConfigError(
+            "dashboard.enabled", "it is false, so there is no dashboard; change it, and start Ropeway again"
+        )
+    if not settings.local.listen.is_loopback:
+        text = "other computers can reach the port, so there is no dashboard; listen on 127.0.0.1"
+        raise ConfigError("local.listen", text)
+    return fixed_port(settings.local, config)
+
+
+def check_is_ours(port: Address, file: TokenFile, config: Path | None) -> None:
+    """The token is for nobody else who listens there. Raises ConfigError."""
+    import hmac
+    import secrets
+
+    nonce = secrets.token_hex(16)
+    try:
+        found = _ask(port, "GET", f"proof?nonce={nonce}")
+    except ConnectionError:
+        text = f"nothing listens at {port}; `{command('run', config)}` or `ropeway service start` starts it"
+        raise ConfigError("", text) from None
+    if not hmac.compare_digest(str(found.get("proof")).encode(), file.proof(nonce).encode()):
+        text = f"what listens at {port} is no Ropeway of yours with a dashboard; is it another program, or one started with other settings?"
+        raise ConfigError("", text)
+
+
+def _entrance(port: Address, token: str) -> str:
+    """The path of a browser that is to have the token. Raises ConfigError."""
+    path = str(_ask(port, "POST", "entries", token).get("path", ""))
+    if not path.startswith("/"):
+        raise ConfigError("", f"what listens at {port} lets no browser in; is it of another version?")
+    return path
+
+
+def _ask(port: Address, method: str, path: str, token: str = "") -> dict[str, object]:
+    """What the interface answers; nothing where it is no answer of it. Raises ConnectionError where nobody listens."""
+    import http.client
+    import json
+
+    connection = http.client.HTTPConnection(port.host, port.port, timeout=_PATIENCE)
+    try:
+        connection.request(method, f"/api/v1/{path}", headers={"Authorization": f"Bearer {token}"} if token else {})
+        answer = connection.getresponse()
+        found = json.loads(answer.read(_LONGEST))
+        return found if isinstance(found, dict) else {}
+    except ConnectionError:
+        raise
+    except (OSError, ValueError, http.client.HTTPException):
+        return {}
+    finally:
+        connection.close()

@@ -1,0 +1,75 @@
+"""The secret of the dashboard and its file."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from proxy.dashboard_token import TokenFile
+from proxy.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_it_is_made_once_and_for_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "dashboard.token"
+    token = TokenFile(path).read()
+    assert len(token) == 43
+    assert TokenFile(path).read() == token
+    if sys.platform != "win32":
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_it_is_compared(tmp_path: Path) -> None:
+    file = TokenFile(tmp_path / "token")
+    token = file.read()
+    assert file.is_right(token)
+    for wrong in ("", token[:-1], token + "a", token.swapcase(), "\u20ac", "\ud800"):
+        assert not file.is_right(wrong)
+
+
+def test_a_new_one_makes_the_old_one_useless(tmp_path: Path) -> None:
+    file = TokenFile(tmp_path / "token")
+    old = file.read()
+    new = TokenFile(tmp_path / "token").renew()
+    assert new != old
+    assert not file.is_right(old)
+    assert file.is_right(new)
+
+
+@pytest.mark.parametrize("text", ["", "short", "a" * 42, "a" * 44, "a" * 42 + "!", "\0" * 43])
+def test_what_is_no_token_is_replaced(text: str, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(text)
+    (tmp_path / "token").chmod(0o600)
+    file = TokenFile(tmp_path / "token")
+    assert not file.is_right(text)
+    assert file.read() not in ("", text)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no modes")
+def test_what_others_could_read_is_replaced(tmp_path: Path) -> None:
+    file = TokenFile(tmp_path / "token")
+    old = file.read()
+    (tmp_path / "token").chmod(0o644)
+    assert not file.is_right(old)
+    assert file.read() != old
+
+
+def test_where_none_can_be_made_nobody_is_right(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    file = TokenFile(tmp_path / "file" / "token")
+    with pytest.raises(ConfigError):
+        file.read()
+    assert not file.is_right("")
+
+
+def test_who_knows_it_can_prove_that(tmp_path: Path) -> None:
+    file = TokenFile(tmp_path / "token")
+    token, proof = file.read(), file.proof("a")
+    assert TokenFile(tmp_path / "token").proof("a") == proof
+    assert token not in proof
+    assert file.proof("b") != proof
+    assert TokenFile(tmp_path / "other").proof("a") != proof
