@@ -11,6 +11,8 @@ from msgspec import Struct
 from .errors import LocalPortError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .address import Address
 
 _PATIENCE = 5.0  # seconds; it is on this computer
@@ -73,9 +75,9 @@ class Connections(Struct, frozen=True):
 
 
 class ApiClient:
-    """Every method raises LocalPortError, with a line that says what to do."""
+    """`token` is asked each time, as there may be another one by now. Every method raises LocalPortError, with a line that says what to do."""
 
-    def __init__(self, port: Address, token: str) -> None:
+    def __init__(self, port: Address, token: Callable[[], str]) -> None:
         self._port = port
         self._token = token
 
@@ -109,7 +111,7 @@ class ApiClient:
     def _ask(self, path: str, method: str = "GET") -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(self._port.host, self._port.port, timeout=_PATIENCE)
         try:
-            connection.request(method, f"/api/v1/{path}", headers={"Authorization": f"Bearer {self._token}"})
+            connection.request(method, f"/api/v1/{path}", headers={"Authorization": f"Bearer {self._token()}"})
             answer = connection.getresponse()
             return answer.status, answer.read(_LARGEST)
         except ConnectionRefusedError:

@@ -25,7 +25,7 @@ def server() -> Iterator[Standin]:
 
 @pytest.fixture
 def client(server: Standin) -> ApiClient:
-    return ApiClient(server.address, TOKEN)
+    return ApiClient(server.address, lambda: TOKEN)
 
 
 def test_the_state(client: ApiClient) -> None:
@@ -66,7 +66,7 @@ def test_one_is_closed_once(server: Standin, client: ApiClient) -> None:
 
 
 def test_a_wrong_token_is_told(server: Standin) -> None:
-    client = ApiClient(server.address, "wrong")
+    client = ApiClient(server.address, lambda: "wrong")
     with pytest.raises(LocalPortError, match="does not take the token"):
         client.state()
     with pytest.raises(LocalPortError, match="answered 401"):
@@ -87,14 +87,14 @@ def test_another_program_is_told(server: Standin, client: ApiClient, status: int
 def test_nobody_is_told() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
-        client = ApiClient(Address("127.0.0.1", taken.getsockname()[1]), TOKEN)
+        client = ApiClient(Address("127.0.0.1", taken.getsockname()[1]), lambda: TOKEN)
         with pytest.raises(LocalPortError, match=r"nothing listens at .*ropeway run"):
             client.state()
 
 
 def test_what_speaks_something_else_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        client = ApiClient(Address("127.0.0.1", server.getsockname()[1]), TOKEN)
+        client = ApiClient(Address("127.0.0.1", server.getsockname()[1]), lambda: TOKEN)
         server.settimeout(10)
 
         def speak() -> None:
