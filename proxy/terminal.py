@@ -73,15 +73,22 @@ def until_interrupted(part: Callable[..., None], *arguments: object) -> None:
     """Runs the program until it fails or is told to stop, which is no failure, even before it listens for signals."""
     try:
         part(*arguments)
-    except* KeyboardInterrupt:
+    except KeyboardInterrupt:
         pass
-    except* OSError as group:  # of the nurseries: one clear line is for the first of them
-        raise _first(group) from None
+    except (
+        BaseExceptionGroup
+    ) as group:  # of the nurseries; `except*` would put what is raised in it into another one, before Python 3.12
+        _, rest = group.split(KeyboardInterrupt)
+        if rest is not None:
+            raise _first(rest) from None
 
 
-def _first(group: BaseExceptionGroup[OSError]) -> OSError:
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """One clear line is for the first error of the system; the group itself, where there are others, as it is a bug."""
+    if group.split(OSError)[1] is not None:
+        return group
     inner = group.exceptions[0]
-    return inner if isinstance(inner, OSError) else _first(inner)
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 def width() -> int:

@@ -46,3 +46,17 @@ def test_the_first_error_of_nurseries_is_told() -> None:
 
     with pytest.raises(OSError, match="one"):
         until_interrupted(failing)
+
+
+def test_an_error_beside_an_interrupt_is_told_and_a_bug_stays_one() -> None:
+    def failing() -> None:
+        raise BaseExceptionGroup("", [KeyboardInterrupt(), ExceptionGroup("", [OSError("one")])])
+
+    def broken() -> None:
+        raise ExceptionGroup("", [OSError("one"), ExceptionGroup("", [ValueError("two")])])
+
+    with pytest.raises(OSError, match="one"):
+        until_interrupted(failing)
+    with pytest.raises(ExceptionGroup) as caught:
+        until_interrupted(broken)
+    assert len(caught.value.exceptions) == 2
