@@ -19,11 +19,13 @@ from proxy import listening, local_program
 from proxy.address_book import AddressBook
 from proxy.config import load, parse
 from proxy.config_file import replace_file
+from proxy.dashboard_token import TokenFile
 from proxy.dialer import Dialer
 from proxy.errors import ConfigError
 from proxy.exit import Exit, Identity, Limits, Terms
 from proxy.keys import UserKey, new_certificate
 from proxy.local_side import LocalSide
+from proxy.protocol import own_answer
 from proxy.settings import Listen
 from proxy.share import Link
 from proxy.start import Start
@@ -147,3 +149,34 @@ async def test_a_socket_unit_may_not_open_the_port_to_others(tmp_path: Path) -> 
         with pytest.raises(ConfigError, match=r"local.username.*password"):
             await local_program.serve_local_side(settings, tmp_path / "config.toml", Start(sockets=[given]))
         local_program._check_sockets([given], replace(settings.local, username="anna", password="secret"))
+
+
+@pytest.mark.parametrize(("enabled", "shared"), [(True, False), (False, False), (True, True)])
+async def test_the_dashboard_is_for_this_computer_and_where_it_is_wanted(
+    enabled: bool,
+    shared: bool,
+    tmp_path: Path,
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "ropeway")
+    for name, kind in (("addresses", AddressBook), ("token", TokenFile), ("usage", UsageFile)):
+        monkeypatch.setattr(kind, "of_user", functools.partial(kind, tmp_path / name))
+    async with local_exit(tmp_path, nursery) as link:
+        tables = {
+            "local": {"exit": str(link), "username": "a", "password": "b"},
+            "dashboard": {"enabled": enabled, "usage": False},
+        }
+        path = tmp_path / "config.toml"
+        given = socket.create_server(("0.0.0.0" if shared else "127.0.0.1", 0))
+        port = given.getsockname()[1]
+        with trio.fail_after(20):
+            start = Start(Told(), [given])
+            await nursery.start(local_program.serve_local_side, parse(tables, path), path, start)
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all(f"GET /api/v1/state HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+                answer = b"".join([bytes(part) async for part in stream])
+    there = enabled and not shared
+    assert answer.startswith(b"HTTP/1.1 401 ") if there else answer == own_answer.own_page()
+    assert ("there is no dashboard, as other computers can reach the port" in caplog.text) is shared
