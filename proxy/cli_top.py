@@ -25,9 +25,9 @@ _MOST = 16_384  # as many as the local side has in its table
 
 
 def top(config: ConfigOption = None) -> None:
-    """Show what goes on, live: the exit, and the connections by their speed.
+    """Show live in the terminal what goes on.
 
-    q quits, s sorts in another way, the arrow keys pick a connection, and c closes it. Without a terminal it shows once what there is."""
+    The exit, and the connections by their speed. q quits, s sorts in another way, the arrow keys pick a connection, and c closes it. Without a terminal it shows once what there is."""
     from .api_client import ApiClient
     from .config import load
     from .dashboard_token import TokenFile
