@@ -17,7 +17,6 @@ from . import clash_views as views
 from .api_request import ApiRequest, read_content
 from .errors import ConfigError, OpenError
 from .forward import answer_and_close
-from .preference import Pattern as ExitName
 from .protocol import own_answer
 from .protocol.http_proxy import StatusError, wants_upgrade
 from .url_delay import Expected, Url, measure
@@ -164,8 +163,8 @@ class ClashApi:
         if view is None:
             return 0
         seconds = 0.0
-        way = self._source.by(ExitName(view.route.addresses[0].host, view.route.addresses[0].port))
         with trio.move_on_after(test.limit), suppress(OpenError):
+            way = await self._source.way(view)
             seconds = await measure(way.open, test.url, test.expected)
         delay = max(1, round(seconds * 1000)) if seconds else 0
         if not delay and view.current:

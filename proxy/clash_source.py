@@ -11,15 +11,15 @@ import trio
 
 from . import clash_views as views
 from . import heap, telemetry
+from .preference import Pattern as ExitName
 from .router import MOST_COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from .connections import Connections, Total
-    from .exits import Exits, NamedExit
+    from .exits import Exits, ExitView, NamedExit
     from .log_memory import LogMemory
-    from .preference import Pattern as ExitName
     from .router import Router
     from .ruleset import Ruleset
 
@@ -53,7 +53,11 @@ class ClashSource:
     def proxies(self) -> dict[str, views.Proxy]:
         return views.proxies_of(self.leaves(), lambda name: list(self._delays.get(name, ())))
 
-    def by(self, name: ExitName) -> NamedExit:
+    async def way(self, view: ExitView) -> NamedExit:
+        """By this exit, once it is connected: that does not count in what is measured over it. Raises OpenError."""
+        address = view.route.addresses[0]
+        name = ExitName(address.host, address.port)
+        await self._exits.running(name)
         return self._exits.by(name)
 
     def note_delay(self, name: str, milliseconds: int) -> None:

@@ -25,9 +25,9 @@ _MOST = 16_384  # as many as the local side has in its table
 
 
 def top(config: ConfigOption = None) -> None:
-    """Show live in the terminal what goes on.
+    """Show live what goes on: the exit and the connections.
 
-    The exit, and the connections by their speed. q quits, s sorts in another way, the arrow keys pick a connection, and c closes it. Without a terminal it shows once what there is."""
+    q quits, s sorts in another way, the arrow keys pick a connection, and c closes it. Without a terminal it shows once what there is."""
     from .api_client import ApiClient
     from .config import load
     from .dashboard_token import TokenFile

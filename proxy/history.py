@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 # Our choices.
 STEP = 5.0
 STEPS = 720  # an hour
-#: The rate of now is that of so many seconds at least: over less a single chunk is a peak.
-LEAST = 1.0
+#: The rate of now is that of so many seconds at least: over less a single chunk is a peak. Who asks once a second may be a little early.
+LEAST = 0.9
 
 
 @dataclass(frozen=True, slots=True)

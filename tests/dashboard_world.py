@@ -90,9 +90,9 @@ async def dashboard_world(
         dashboard = Dashboard(side, path, seen, ["127.0.0.1:1080"], nursery, ui=ui)
         site = OwnSite({}, own=dashboard.pages)
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        side.routing.own_ports = {listeners[0].socket.getsockname()[1]}
+        port = listeners[0].socket.getsockname()[1]
+        side.routing.own_ports = {port}
         serve = partial(serve_local, listeners, side.routing.choose, None, connections=side.connections)
         await nursery.start(partial(serve, own_site=site.serve))
-        (port,) = side.routing.own_ports
         yield DashboardWorld(side, path, TokenFile.of_user().read(), port, seen)
         nursery.cancel_scope.cancel()

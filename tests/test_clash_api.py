@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -27,7 +28,6 @@ from tests.test_own_site import USUAL, asked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from proxy.opener import OpenStream
     from proxy.url_delay import Expected, Url
@@ -341,6 +341,20 @@ async def test_content_has_a_bound(server: Identity, tmp_path: Path) -> None:
         content = b'{"name":"one"}'.ljust(70_000)
         assert (await here.ask("/proxies/Ropeway", method="PUT", content=content)).status == 413
         assert here.control.done == []
+
+
+def test_the_document_has_every_path() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "clash-api.md").read_text(encoding="utf-8")
+    (served,) = [part for part in text.split("## ") if part.startswith("What is served")]
+    feeds = [(name,) for name in ("connections", "traffic", "memory", "logs")]
+    names = {"group": "NAME", "proxies": "NAME", "connections": "ID"}
+    for path in [*clash_api._ROUTES, *feeds]:
+        written = "/" + "/".join(names[path[0]] if part == "*" else part for part in path)
+        assert written in served.replace("/proxies/Ropeway", "/proxies/NAME"), written
+    (missing,) = [line for line in served.splitlines() if line.startswith("There is no")]
+    for root in CLASH_PATHS:
+        assert root.decode().rstrip("/") in served
+    assert all(f"`/{name}`" in missing for name in ("restart", "upgrade", "cache", "dns", "storage"))
 
 
 @given(st.lists(st.sampled_from(["proxies", "group", "delay", "configs", "*", "", "/"]), max_size=4).map(tuple))

@@ -11,6 +11,7 @@ import trio
 from proxy import clash_source
 from proxy.connections import AppProtocol
 from tests.clash import ruleset, shown
+from tests.memory import ECHO
 
 if TYPE_CHECKING:
     import pytest
@@ -64,6 +65,16 @@ async def test_delays_are_kept_of_exits_that_are_there(
         assert proxies["Ropeway"].history == proxies["one"].history
         assert proxies["one"].history[0].time.endswith("Z")
         assert list(there.source._delays) == ["one"]
+
+
+async def test_an_exit_is_connected_before_anything_is_measured(server: Identity, autojump_clock: MockClock) -> None:
+    async with shown(server) as there:
+        assert there.two.attempts == 0
+        way = await there.source.way(there.source.leaves().exits["two"])
+        assert there.source.proxies()["two"].alive
+        async with await way.open(ECHO) as stream:
+            assert there.two.streams == 1
+            assert stream.exit == "two"
 
 
 async def test_the_configuration(server: Identity, autojump_clock: MockClock) -> None:

@@ -58,9 +58,11 @@ class Browser:
             raise BrowserError(value["message"])
         return value
 
-    def begin(self, switches: list[str]) -> None:
+    def begin(self, switches: list[str], *, logs: bool = False) -> None:
         options = {"binary": program("chromium"), "args": switches}
         wanted = {"browserName": "chrome", "goog:chromeOptions": options, "timeouts": {"script": SECONDS * 1000}}
+        if logs:
+            wanted["goog:loggingPrefs"] = {"browser": "ALL", "performance": "ALL"}
         answer = self.call("POST", "/session", capabilities={"alwaysMatch": wanted})
         self._session = f"/session/{answer['sessionId']}"
 
@@ -75,6 +77,20 @@ class Browser:
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression, awaited."""
         return self.call("POST", "/execute/async", script=awaited(script), args=[])
+
+    def press(self, *keys: str) -> None:
+        """One after the other, where the focus is; WebDriver's code points stand for keys without a character."""
+        steps = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        self.call("POST", "/actions", actions=[{"type": "key", "id": "keyboard", "actions": steps}])
+
+    def log(self, kind: str) -> list[dict[str, Any]]:
+        """What was logged since the last time: "browser", the console and what went wrong, or "performance", the events of DevTools."""
+        lines: list[dict[str, Any]] = self.call("POST", "/se/log", type=kind)
+        return lines
+
+    def devtools(self, command: str, **parameters: Any) -> Any:
+        """A command of the DevTools protocol to the page."""
+        return self.call("POST", "/goog/cdp/execute", cmd=command, params=parameters)
 
     def screenshot(self) -> bytes:
         return base64.b64decode(self.call("GET", "/screenshot"))
@@ -96,14 +112,16 @@ def arguments(folder: Path, proxy: str | None) -> tuple[str, ...]:
 
 
 @contextmanager
-def open_browser(programs: Programs, folder: Path, proxy: str | None) -> Iterator[Browser]:
-    """A browser with an empty profile, as `ropeway apps setup` makes it where there is a proxy; every connection of it goes there then."""
+def open_browser(programs: Programs, folder: Path, proxy: str | None, *, logs: bool = False) -> Iterator[Browser]:
+    """A browser with an empty profile, as `ropeway apps setup` makes it where there is a proxy; every connection of it goes there then. With
+    `logs` it keeps what `log` gives.
+    """
     port = free_port()
     driver = programs.start("chromedriver", [program("chromedriver"), f"--port={port}"])
     driver.wait_for_port(port)
     browser = Browser(port)
     try:
-        browser.begin([*SWITCHES, *arguments(folder / "profile", proxy)])
+        browser.begin([*SWITCHES, *arguments(folder / "profile", proxy)], logs=logs)
         yield browser
     finally:
         browser.end()
