@@ -273,7 +273,7 @@ def _condition(condition: Condition) -> tuple[str, str]:
         case Keyword(word):
             return "DomainKeyword", word
         case Pattern(expression):
-            return "DomainRegex", expression.pattern
+            return "DomainRegex", expression.text
         case Within(network):
             return "IPCIDR", str(network)
         case Country(code):

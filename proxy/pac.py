@@ -22,6 +22,7 @@ from .rule_terms import (
     Not,
     Pattern,
     PortRange,
+    SingleLabel,
     SomeAddresses,
     Suffix,
     Term,
@@ -157,7 +158,7 @@ def _bound(term: Term) -> list[str] | None:
             if None in bounds:
                 return None
             return [*term.exact, *term.suffixes, *(name for bound in bounds for name in bound or [])]
-        case Within() | Country() | Pattern() | Carried() | SomeAddresses():
+        case Within() | Country() | Pattern() | SingleLabel() | Carried() | SomeAddresses():
             return []  # addresses only, or never certain
     return None
 
@@ -200,9 +201,11 @@ class _Script:
                 return f"!{self._term(inner, may=not may)}"
             case PortRange(first, last):
                 return f"(p>={first}&&p<={last})"
+            case SingleLabel() if may:
+                return '(h!="")'
             case Pattern(expression) if may:
-                # Expressions of Python and of JavaScript are not the same.
-                word = literal_in(expression.pattern)
+                # Expressions of RE2 and of JavaScript are not the same.
+                word = literal_in(expression.text)
                 return f"k([{_quoted(word)}],h)" if word else '(h!="")'
         return "1" if may else "0"
 

@@ -23,6 +23,7 @@ from .rule_terms import (
     Pause,
     PortRange,
     Query,
+    SingleLabel,
     Suffix,
     Term,
     Within,
@@ -42,7 +43,17 @@ _AT_ONCE = 2048
 _FEW = 8
 
 # How telling a key is: the terms of a rule that most destinations meet are asked last.
-_RANKS: dict[type, int] = {Exact: 0, Within: 1, Suffix: 1, Pattern: 3, Keyword: 2, PortRange: 4, Country: 5, Carried: 6}
+_RANKS: dict[type, int] = {
+    Exact: 0,
+    Within: 1,
+    Suffix: 1,
+    Pattern: 3,
+    SingleLabel: 3,
+    Keyword: 2,
+    PortRange: 4,
+    Country: 5,
+    Carried: 6,
+}
 _NO_KEY = 9
 
 
@@ -210,7 +221,7 @@ class _Insertion:
         """A pattern is found by a part that each of its names has; what has none is asked each time."""
         asked = _asked_often(term)
         slot = self._slot(asked if guard is None else AllOf((asked, guard)))
-        word = literal_in(term.expression.pattern) if isinstance(term, Pattern) else ""
+        word = literal_in(term.expression.text) if isinstance(term, Pattern) else ""
         if word:
             self._index._keywords.put(word, slot)
         else:

@@ -14,9 +14,7 @@ from functools import cached_property
 from typing import Protocol, TypeAlias
 
 from .address import Address, IPAddress
-from .rule_automaton import Automaton
-from .rule_effort import worst_steps
-from .rule_expression import tree_of
+from .rule_expression import Expression
 
 IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 #: The country of an address in two capital letters, or "" where it is not known.
@@ -27,10 +25,6 @@ Pause: TypeAlias = Callable[[], None]
 #: RFC 1035, section 2.3.4.
 LONGEST_NAME = 255
 LONGEST_LABEL = 63
-#: What an expression is looked for in: a name, or one as an address.
-LONGEST_TEXT = len("https://") + LONGEST_NAME + len("/")
-#: Our choice: `re` takes 5 ms for as many where it comes to the worst. A name says nothing of that: in one of 60 characters `(a+)+$` takes years.
-MOST_STEPS = 1_000_000
 
 # Names in use have underscores, too; the rest is RFC 1123, section 2.1.
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -42,8 +36,6 @@ _OCTET = r"(0|[1-9][0-9]{0,2})"
 _PLAIN_NETWORK = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?:/{_OCTET})?", re.ASCII)
 # Of IPv6 as nearly all lists write it: what is not zero stands in front. So it is no IPv4 address in another form.
 _PLAIN_NETWORK6 = re.compile(rf"([1-9a-fA-F][0-9a-fA-F]{{0,3}}(?::[0-9a-fA-F]{{1,4}}){{0,6}})::/{_OCTET}", re.ASCII)
-# What Python may come to read as sets of sets, and Go as classes of POSIX.
-_NESTED_SET = re.compile(r"\[\^?\[|\[\^?\]?[^\]]*(?:--|&&|~~|\|\||\[:)")
 # Of an IPv4 address, the bits that count, by how many there are.
 _KEPT = [0xFFFFFFFF << 32 - length & 0xFFFFFFFF for length in range(33)]
 
@@ -153,14 +145,6 @@ class Keyword:
         return self.word in query.name
 
 
-class Expression(Protocol):
-    """A regular expression, whoever looks for it."""
-
-    @property
-    def pattern(self) -> str: ...
-    def search(self, text: str, /) -> object | None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """Names in which this regular expression is found."""
@@ -168,7 +152,15 @@ class Pattern:
     expression: Expression
 
     def holds(self, query: Query) -> bool:
-        return 0 < len(query.name) <= LONGEST_NAME and self.expression.search(query.name) is not None
+        return 0 < len(query.name) <= LONGEST_NAME and self.expression.is_in(query.name)
+
+
+@dataclass(frozen=True, slots=True)
+class SingleLabel:
+    """Names without a dot."""
+
+    def holds(self, query: Query) -> bool:
+        return bool(query.name) and "." not in query.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,26 +329,7 @@ def _network_of(text: str) -> IPNetwork:
 
 
 def pattern_of(text: str) -> Pattern:
-    if not text or len(text) > 1000:  # our choice: the longest in common lists have about 200
-        raise ValueError("a regular expression has 1 to 1000 characters")
-    if _NESTED_SET.search(text):
-        raise ValueError(f"the regular expression {text!r} has a set inside a set, which not all programs read alike")
-    try:
-        compiled = re.compile(text, re.IGNORECASE | re.ASCII)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"the regular expression {text!r} is none: {error}") from None
-    try:
-        tree = tree_of(text)
-        if worst_steps(tree, LONGEST_TEXT) <= MOST_STEPS:
-            return Pattern(compiled)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"the regular expression {text!r} cannot be used here: {error}") from None
-    try:
-        return Pattern(Automaton.of(text, tree))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"its repetitions share characters, and {error}: some names would take years with the regular expression {text!r}"
-        ) from None
+    return Pattern(Expression.parse(text))
 
 
 def ports_of(text: str) -> PortRange:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from .errors import ConfigError
 from .rule_clash import add_line, is_line
+from .rule_expression import Expression
 from .rule_tables import literal_in
 from .rule_terms import (
     LONGEST_NAME,
     AllOf,
     Exact,
-    Expression,
     IPNetwork,
     Keyword,
     Query,
@@ -174,10 +174,8 @@ class AddressPattern:
     expression: Expression
 
     def holds(self, query: Query) -> bool:
-        search, name = self.expression.search, query.name
-        if not 0 < len(name) <= LONGEST_NAME:
-            return False
-        return search(f"https://{name}/") is not None or search(f"http://{name}/") is not None
+        found, name = self.expression.is_in, query.name
+        return 0 < len(name) <= LONGEST_NAME and (found(f"https://{name}/") or found(f"http://{name}/"))
 
 
 def decoded(data: bytes, entries: Entries) -> str:
@@ -244,7 +242,7 @@ def _wildcard(host: str, *, exact: bool) -> Term:
 
 
 def _address_pattern(text: str) -> Term:
-    pattern = AddressPattern(pattern_of(text).expression)
+    pattern = AddressPattern(Expression.parse(text))
     before, scheme, rest = text.partition(r"https?:\/\/")
     # What stands before it may make it one of several, or something that need not be there.
     word = literal_in(rest).strip("/") if scheme and before in ("", "^") else ""

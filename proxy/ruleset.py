@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -23,6 +22,7 @@ from .rule_terms import (
     Pause,
     PortRange,
     Query,
+    SingleLabel,
     SomeAddresses,
     Suffix,
     Term,
@@ -79,8 +79,6 @@ LOCAL_NETWORKS = tuple(
 )
 #: RFC 6761, RFC 6762, RFC 8375; .internal was set aside by ICANN in 2024, and .lan is what many routers call theirs.
 LOCAL_SUFFIXES = ("localhost", "local", "lan", "internal", "home.arpa")
-#: A name without a dot is looked for in the local network.
-_SINGLE_LABEL = Pattern(re.compile(r"\A[^.]+\Z"))
 
 #: Top-level domains of a country besides its two letters, from the root zone of IANA; those of China are, in order, two spellings of "China",
 #: "company" and "network", whose names are registered there. Another one's two letters are not those of ISO 3166.
@@ -246,7 +244,8 @@ def _home_direct(home: str, presets: Mapping[str, AppFacts], country_of: Country
         for name, app in presets.items():
             if app.route == route.value:
                 yield _of_app(app), route, f"app {name}"
-    local = AnyOf(suffixes=list(LOCAL_SUFFIXES), networks=list(LOCAL_NETWORKS), others=[_SINGLE_LABEL])
+    # A name without a dot is looked for in the local network.
+    local = AnyOf(suffixes=list(LOCAL_SUFFIXES), networks=list(LOCAL_NETWORKS), others=[SingleLabel()])
     yield local, Kind.DIRECT, "private or local"
     for suffix in home_suffixes(home):
         yield AnyOf(suffixes=[suffix]), Kind.DIRECT, f"suffix:{suffix}"

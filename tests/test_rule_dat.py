@@ -82,7 +82,7 @@ def test_all_networks_but_those_of_an_entry() -> None:
         (SITES, "de", "there is no entry 'de' in it; there is: cn, google"),
         (SITES, "empty", "there is no entry in it that means anything here"),
         (SITES, "google@nothing", "there is no entry in it that means anything here"),
-        (SITES, "broken", "the regular expression '(' is none"),
+        (SITES, "broken", "the regular expression '(' cannot be used"),
         (SITES, "other", "there is no kind 7 of names"),
         (SITES[:-3], "cn", "it ends in the middle of a field"),
         (b"\x0a\x80", "cn", "a number does not end"),

@@ -119,7 +119,7 @@ def test_what_is_included_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
         ("a b", f"{PATH}, line 1", "'a b' is neither a name nor a network nor a line of a hosts file"),
         ("http://a.example/", f"{PATH}, line 1", "is no network"),
         ("||a.example^", f"{PATH}, line 1", "is no name"),
-        ("regexp:(", f"{PATH}, line 1", "the regular expression '(' is none"),
+        ("regexp:(", f"{PATH}, line 1", "the regular expression '(' cannot be used"),
         ("full:", f"{PATH}, line 1", "'' is no name"),
         ("include:../secret", f"{PATH}, line 1", "include:../secret does not name a list beside this one"),
         ("include:broken", f"{PATH.with_name('broken')}, line 2", "'-' is no name"),
@@ -268,8 +268,8 @@ def test_a_gfwlist_in_broken_base64(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "tag", "complaint"),
     [
-        ("||a.example\n/(/\n", "", f"{PATH}, line 2: the regular expression '(' is none"),
-        ("||a.example\n@@/[/\n", "", f"{PATH}, line 2: the regular expression '[' is none"),
+        ("||a.example\n/(/\n", "", f"{PATH}, line 2: the regular expression '(' cannot be used"),
+        ("||a.example\n@@/[/\n", "", f"{PATH}, line 2: the regular expression '[' cannot be used"),
         ("! nothing\n", "", f"{PATH}: there is no entry in it"),
         (GFWLIST, "cn", f"{PATH}: a list of this kind has no entry 'cn'"),
     ],
