@@ -70,25 +70,27 @@ def command(words: str, option: Path | None) -> str:
 
 
 def until_interrupted(part: Callable[..., None], *arguments: object) -> None:
-    """Runs the program until it fails or is told to stop, which is no failure, even before it listens for signals."""
+    """Runs the program until it fails or is told to stop, which is no failure, even before it listens for signals.
+
+    Not with `except*`: before Python 3.11.4 what is raised there comes out in a group.
+    """
     try:
         part(*arguments)
     except KeyboardInterrupt:
         pass
-    except (
-        BaseExceptionGroup
-    ) as group:  # of the nurseries; `except*` would put what is raised in it into another one, before Python 3.12
-        _, rest = group.split(KeyboardInterrupt)
-        if rest is not None:
-            raise _first(rest) from None
+    except BaseExceptionGroup as group:
+        _, errors = group.split(KeyboardInterrupt)
+        if errors is None:
+            return
+        of_system, others = errors.split(OSError)
+        if of_system is None or others is not None:
+            raise
+        raise _first(of_system) from None  # of the nurseries: one clear line is for the first of them
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """One clear line is for the first error of the system; the group itself, where there are others, as it is a bug."""
-    if group.split(OSError)[1] is not None:
-        return group
+def _first(group: BaseExceptionGroup[OSError]) -> OSError:
     inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+    return inner if isinstance(inner, OSError) else _first(inner)
 
 
 def width() -> int:

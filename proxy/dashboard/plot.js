@@ -50,6 +50,7 @@ export class Plot {
   #width = 0;
 
   constructor() {
+    this.#picture.setAttribute('aria-label', t('overview.hour'));
     this.#point.setAttribute('aria-label', t('overview.point'));
     this.#point.addEventListener('input', () => this.#read(Number(this.#point.value)));
     this.#point.addEventListener('blur', () => this.#read(null));

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,9 +75,9 @@ def take(browser: Browser, url: str, picture: Picture) -> bytes:
 def smaller(png: bytes) -> bytes:
     """With the colours that it has most of: those of surfaces and of text stay as they are."""
     whole = Image.open(io.BytesIO(png)).convert("RGB")
-    counted = sorted(whole.getcolors(whole.width * whole.height) or [], reverse=True)
+    counted = Counter(zip(*[iter(whole.tobytes())] * 3, strict=True)).most_common(COLOURS)
     palette = Image.new("P", (1, 1))
-    palette.putpalette([part for _, colour in counted[:COLOURS] for part in colour])
+    palette.putpalette([part for colour, _ in counted for part in colour])
     drawn = io.BytesIO()
     whole.quantize(palette=palette, dither=Image.Dither.NONE).save(drawn, "PNG", optimize=True)
     return drawn.getvalue()
