@@ -21,6 +21,7 @@ from .errors import ConfigError, UsageError
 from .forward import answer_and_close
 from .history import STEP
 from .log_memory import MOST_LINES
+from .own_site import give
 from .protocol import own_answer
 from .protocol.http_proxy import StatusError
 from .router import MOST_COUNTED
@@ -155,7 +156,7 @@ class Api:
                 answer = error_answer(409, str(error))
             except UsageError as error:
                 answer = error_answer(503, str(error))
-            await answer_and_close(stream, answer)
+            await give(stream, answer)
 
     async def _answer(self, request: h11.Request, stream: trio.abc.ReceiveStream, http: Connection) -> bytes:
         asked = ApiRequest.of(request)

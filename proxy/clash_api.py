@@ -16,7 +16,7 @@ import trio
 from . import clash_views as views
 from .api_request import NO_CONNECTION, ApiRequest, find, id_of, read_content
 from .errors import ConfigError, OpenError
-from .forward import answer_and_close
+from .own_site import give
 from .protocol import own_answer
 from .protocol.http_proxy import StatusError, wants_upgrade
 from .url_delay import Expected, Url, measure
@@ -76,7 +76,7 @@ class ClashApi:
                 answer = _refused(404, str(error.args[0]))
             except ConfigError as error:
                 answer = _refused(400, str(error))
-            await answer_and_close(stream, answer)
+            await give(stream, answer)
 
     async def _is_right(self, token: str) -> bool:
         return await trio.to_thread.run_sync(self._token.is_right, token)

@@ -286,7 +286,7 @@ ALLOWED_BESIDE = {
     "proxy.rules": {"proxy.countries", "proxy.preference", "proxy.rule_terms"},
     "proxy.ruleset": {"proxy.countries", "proxy.rule_index", "proxy.rule_terms", "proxy.rules"},
     "proxy.own_site": {"proxy.forward"},
-    "proxy.dashboard_page": {"proxy.forward"},
+    "proxy.dashboard_page": {"proxy.forward", "proxy.own_site"},
     "proxy.ui_folder": {"proxy.forward", "proxy.own_site"},
     "proxy.url_delay": {"proxy.opener"},
     "proxy.clash_source": {"proxy.clash_views", "proxy.heap"},

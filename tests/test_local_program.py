@@ -19,13 +19,11 @@ from proxy import listening, local_program
 from proxy.address_book import AddressBook
 from proxy.config import load, parse
 from proxy.config_file import replace_file
-from proxy.dashboard_token import TokenFile
 from proxy.dialer import Dialer
 from proxy.errors import ConfigError
 from proxy.exit import Exit, Identity, Limits, Terms
 from proxy.keys import UserKey, new_certificate
 from proxy.local_side import LocalSide
-from proxy.protocol import own_answer
 from proxy.settings import Listen
 from proxy.share import Link
 from proxy.start import Start
@@ -161,22 +159,16 @@ async def test_the_dashboard_is_for_this_computer_and_where_it_is_wanted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "ropeway")
-    for name, kind in (("addresses", AddressBook), ("token", TokenFile), ("usage", UsageFile)):
-        monkeypatch.setattr(kind, "of_user", functools.partial(kind, tmp_path / name))
-    async with local_exit(tmp_path, nursery) as link:
-        tables = {
-            "local": {"exit": str(link), "username": "a", "password": "b"},
-            "dashboard": {"enabled": enabled, "usage": False},
-        }
-        path = tmp_path / "config.toml"
-        given = socket.create_server(("0.0.0.0" if shared else "127.0.0.1", 0))
-        port = given.getsockname()[1]
-        with trio.fail_after(20):
-            start = Start(Told(), [given])
-            await nursery.start(local_program.serve_local_side, parse(tables, path), path, start)
-            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-                await stream.send_all(f"GET /api/v1/state HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
-                answer = b"".join([bytes(part) async for part in stream])
-    there = enabled and not shared
-    assert answer.startswith(b"HTTP/1.1 401 ") if there else answer == own_answer.own_page()
+    monkeypatch.setattr(UsageFile, "of_user", lambda: UsageFile(tmp_path / "usage"))
+    path = tmp_path / "config.toml"
+    link = Link("exit.example", 443, UserKey.new(), bytes(32))
+    tables = {"local": {"exit": str(link)}, "dashboard": {"enabled": enabled, "usage": False}}
+    settings = parse(tables, path)
+    side = LocalSide(settings.local, settings.rules)
+    side.routing.shared = shared
+    listeners = await listening.listen(Listen("127.0.0.1", 0), "local.listen")
+    async with listeners[0]:
+        pages = await local_program._dashboard(settings, path, side, listeners, nursery)
+    assert ({b"/", b"/dashboard/", b"/api/v1/", b"/api/v1/live"} <= pages.keys()) is (enabled and not shared)
+    assert bool(pages) is (enabled and not shared)
     assert ("there is no dashboard, as other computers can reach the port" in caplog.text) is shared
