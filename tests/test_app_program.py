@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -83,14 +83,15 @@ def test_a_shell_starts_it() -> None:
     assert done.stdout == "`x` $HOME a  'b'\n"
 
 
-def test_what_is_started_has_the_variables_and_nobody_waits(tmp_path: Path) -> None:
-    told = tmp_path / "told"
-    script = f"import os, pathlib; p = pathlib.Path({str(told)!r}); q = p.with_name('new')\n"
-    script += "q.write_text(os.environ['WORD'] + ' ' + str('PATH' in os.environ)); q.replace(p)"
-    start([sys.executable, "-c", script], {"WORD": "hello"})
-    while not told.exists():
-        time.sleep(0.01)
-    assert told.read_text() == "hello True"
+def test_what_is_started_has_the_variables_and_nobody_waits() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        script = "import os, socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n"
+        script += "s.sendall(f\"{os.environ['WORD']} {'PATH' in os.environ}\".encode())"
+        start([sys.executable, "-c", script, str(server.getsockname()[1])], {"WORD": "hello"})
+        stream, _ = server.accept()
+        with stream, stream.makefile() as told:
+            assert told.read() == "hello True"
 
 
 def test_what_cannot_be_started_is_one_line(tmp_path: Path) -> None:
