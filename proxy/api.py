@@ -14,13 +14,14 @@ import trio
 
 from . import api_views as views
 from . import heap
-from .api_request import ApiRequest, read_content
+from .api_request import NO_CONNECTION, ApiRequest, find, id_of, read_content
 from .connections import MOST_OPEN, MOST_SHOWN
 from .entry_codes import EntryCodes
 from .errors import ConfigError, UsageError
 from .forward import answer_and_close
 from .history import STEP
 from .log_memory import MOST_LINES
+from .own_site import give
 from .protocol import own_answer
 from .protocol.http_proxy import StatusError
 from .router import MOST_COUNTED
@@ -88,6 +89,12 @@ class Source:
             heap.resident(),
         )
 
+    def measure(self) -> None:
+        """Measures the round trips to the exits that are in use, as these are quiet for long while nothing goes."""
+        for view in self._exits.views():
+            if view.tunnel is not None:
+                view.tunnel.measure()
+
     def history(self) -> views.History:
         return views.history_of(self._seen.history.plot(), STEP, views.Clock.now())
 
@@ -149,7 +156,7 @@ class Api:
                 answer = error_answer(409, str(error))
             except UsageError as error:
                 answer = error_answer(503, str(error))
-            await answer_and_close(stream, answer)
+            await give(stream, answer)
 
     async def _answer(self, request: h11.Request, stream: trio.abc.ReceiveStream, http: Connection) -> bytes:
         asked = ApiRequest.of(request)
@@ -160,10 +167,7 @@ class Api:
             raise StatusError(
                 401, "the token is missing or wrong; `ropeway dashboard` opens the page with the right one"
             )
-        methods, names = _found(asked.path[len(ROOT) :])
-        handler = methods.get(asked.method)
-        if handler is None:
-            raise StatusError(405, f"this can be asked with {' and '.join(methods)}")
+        handler, names = find(_ROUTES, asked.path[len(ROOT) :], asked.method)
         content = await read_content(stream, http)
         found = await handler(self, asked, names, content)
         return _NO_CONTENT if found is None else json_answer(found)
@@ -210,9 +214,8 @@ class Api:
     # ---- changing
 
     async def _close(self, _asked: ApiRequest, names: Sequence[str], _content: bytes) -> None:
-        number = names[0]
-        if not (number.isascii() and number.isdigit() and len(number) < 20 and self._control.close(int(number))):
-            raise LookupError("there is no such connection; it may have closed")
+        if not self._control.close(id_of(names[0])):
+            raise LookupError(NO_CONNECTION)
 
     async def _close_all(self, _asked: ApiRequest, _names: Sequence[str], _content: bytes) -> None:
         await self._control.close_all()
@@ -258,14 +261,6 @@ _ROUTES: dict[tuple[str, ...], dict[str, _Handler]] = {
     ("entries",): {"POST": Api._new_entry},
     ("doctor",): {"POST": Api._doctor},
 }
-
-
-def _found(path: tuple[str, ...]) -> tuple[dict[str, _Handler], list[str]]:
-    """The methods of a path, and the names in it. Raises LookupError."""
-    for pattern, methods in _ROUTES.items():
-        if len(pattern) == len(path) and all(part in ("*", given) for part, given in zip(pattern, path, strict=True)):
-            return methods, [given for part, given in zip(pattern, path, strict=True) if part == "*"]
-    raise LookupError("there is nothing at this path; docs/api.md has those that there are")
 
 
 def json_answer(found: object, status: int = 200, extra: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import h11
@@ -13,14 +13,22 @@ import trio
 from .protocol.http_proxy import StatusError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .protocol.http_proxy import Connection
+
+NO_CONNECTION = "there is no such connection; it may have closed"
 
 # Our choices.
 MOST_CONTENT = 65_536  # bytes
 READ_LIMIT = 10.0  # seconds until the content has to be there; it comes from this computer
 _MOST_FIELDS = 16  # of a query
 _CHUNK = 65_536
+_MOST_DIGITS = 19
 _BEARER = re.compile(rb"(?i:bearer) +([!-~]+)")
+
+
+_Handler = TypeVar("_Handler")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,25 @@ class ApiRequest:
         if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise StatusError(400, f"{name} is a number")
         return min(int(text), most)
+
+
+def find(
+    routes: Mapping[tuple[str, ...], Mapping[str, _Handler]], path: tuple[str, ...], method: str
+) -> tuple[_Handler, list[str]]:
+    """What handles the method at this path, where "*" stands for a name in a route, and the names. Raises LookupError, or StatusError (405)."""
+    for pattern, methods in routes.items():
+        if len(pattern) == len(path) and all(part in ("*", given) for part, given in zip(pattern, path, strict=True)):
+            if method not in methods:
+                raise StatusError(405, f"this can be asked with {' and '.join(methods)}")
+            return methods[method], [given for part, given in zip(pattern, path, strict=True) if part == "*"]
+    raise LookupError("there is nothing at this path; docs/api.md and docs/clash-api.md have those that there are")
+
+
+def id_of(text: str) -> int:
+    """Of a connection. Raises LookupError where that is none."""
+    if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS:
+        return int(text)
+    raise LookupError(NO_CONNECTION)
 
 
 async def read_content(stream: trio.abc.ReceiveStream, http: Connection) -> bytes:

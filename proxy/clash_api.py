@@ -14,9 +14,9 @@ import msgspec
 import trio
 
 from . import clash_views as views
-from .api_request import ApiRequest, read_content
+from .api_request import NO_CONNECTION, ApiRequest, find, id_of, read_content
 from .errors import ConfigError, OpenError
-from .forward import answer_and_close
+from .own_site import give
 from .protocol import own_answer
 from .protocol.http_proxy import StatusError, wants_upgrade
 from .url_delay import Expected, Url, measure
@@ -76,16 +76,13 @@ class ClashApi:
                 answer = _refused(404, str(error.args[0]))
             except ConfigError as error:
                 answer = _refused(400, str(error))
-            await answer_and_close(stream, answer)
+            await give(stream, answer)
 
     async def _is_right(self, token: str) -> bool:
         return await trio.to_thread.run_sync(self._token.is_right, token)
 
     async def _answer(self, asked: ApiRequest, stream: trio.abc.ReceiveStream, http: Connection) -> bytes:
-        methods, names = _found(asked.path)
-        handler = methods.get(asked.method)
-        if handler is None:
-            raise StatusError(405, f"this can be asked with {' and '.join(methods)}")
+        handler, names = find(_ROUTES, asked.path, asked.method)
         content = await read_content(stream, http)
         found = await handler(self, asked, names, content)
         return own_answer.answer(204) if found is None else _json(200, found)
@@ -202,9 +199,8 @@ class ClashApi:
         await self._control.read_again()
 
     async def _close(self, _asked: ApiRequest, names: Sequence[str], _content: bytes) -> None:
-        number = names[0]
-        if not (number.isascii() and number.isdigit() and len(number) < 20 and self._control.close(int(number))):
-            raise LookupError("there is no such connection; it may have closed")
+        if not self._control.close(id_of(names[0])):
+            raise LookupError(NO_CONNECTION)
 
     async def _close_all(self, _asked: ApiRequest, _names: Sequence[str], _content: bytes) -> None:
         await self._control.close_all()
@@ -253,14 +249,6 @@ _ROUTES: dict[tuple[str, ...], dict[str, _Handler]] = {
 def _token_of(asked: ApiRequest, request: h11.Request) -> str:
     """A page cannot give a WebSocket a field, and the address of a WebSocket stands in no history."""
     return asked.token or (asked.query.get("token", "") if wants_upgrade(request) else "")
-
-
-def _found(path: tuple[str, ...]) -> tuple[dict[str, _Handler], list[str]]:
-    """The methods of a path, and the names in it. Raises LookupError."""
-    for pattern, methods in _ROUTES.items():
-        if len(pattern) == len(path) and all(part in ("*", given) for part, given in zip(pattern, path, strict=True)):
-            return methods, [given for part, given in zip(pattern, path, strict=True) if part == "*"]
-    raise LookupError("this is not to be had from Ropeway")
 
 
 def _parsed(content: bytes, kind: type[_T]) -> _T:

@@ -25,7 +25,7 @@ _MOST = 16_384  # as many as the local side has in its table
 
 
 def top(config: ConfigOption = None) -> None:
-    """Show what goes on, live: the exit, and the connections by their speed.
+    """Show live what goes on: the exit and the connections.
 
     q quits, s sorts in another way, the arrow keys pick a connection, and c closes it. Without a terminal it shows once what there is."""
     from .api_client import ApiClient

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .forward import answer_and_close
+from .own_site import give
 from .protocol import http_proxy, own_answer
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ async def serve_file(
         await answer_and_close(stream, own_answer.own_page(head=head))
         return
     content_type, content = found
-    await answer_and_close(stream, own_answer.answer(200, content_type, content, policy=own_answer.PAGE, head=head))
+    await give(stream, own_answer.answer(200, content_type, content, policy=own_answer.PAGE, head=head))
 
 
 def _read(name: bytes) -> tuple[str, bytes] | None:

@@ -56,8 +56,9 @@ class _Watcher:
 
     def take(self) -> str:
         """What is new. Raises TooLateError."""
-        message = self._feed.message(self._known)
-        self._known = dict.fromkeys(self._known, self._feed.tick)
+        told = {name: tick for name, tick in self._known.items() if name in self._feed.seen}
+        message = self._feed.message(told)
+        self._known |= dict.fromkeys(told, self._feed.tick)
         return message
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 log = logger("live_feed")
 
 PERIOD = 1.0  # seconds
+#: Our choice: ticks. So each step of the history has a round trip while somebody looks at it.
+MEASURED_EVERY = 4
 #: Our choice: ids of connections that are not open any more. Somebody who reads slowly may be 20 s behind, and is shut out where that is not enough.
 MOST_GONE = 2 * MOST_OPEN
 STATE, CONNECTIONS, LOG = "state", "connections", "log"
@@ -46,6 +48,20 @@ class _Entry:
         self.tick, self.mark, self.json = tick, mark, json
 
 
+class _Past:
+    """The last of what happens once and does not change, and how much of it there has been."""
+
+    __slots__ = ("count", "jsons")
+
+    def __init__(self, most: int) -> None:
+        self.jsons: deque[tuple[int, bytes]] = deque(maxlen=most)
+        self.count = 0
+
+    def add(self, tick: int, jsons: Iterable[bytes], count: int) -> None:
+        self.jsons.extend((tick, json) for json in jsons)
+        self.count = count
+
+
 class Feed:
     """`run` while there is anybody in `watched`, which counts who watches what. `ticked` is set at each tick, and is another one for the next."""
 
@@ -53,14 +69,13 @@ class Feed:
         self.watched: Counter[str] = Counter()
         self.tick = 0
         self.ticked = trio.Event()
+        self.seen: frozenset[str] = frozenset()  # what was looked at for this tick: somebody may have come meanwhile
         self._source = source
         self._state = b"null"
         self._entries: dict[int, _Entry] = {}
         self._gone: deque[tuple[int, int]] = deque(maxlen=MOST_GONE)
-        self._closed: deque[tuple[int, bytes]] = deque(maxlen=MOST_CLOSED)
-        self._closed_count = 0
-        self._lines: deque[tuple[int, bytes]] = deque(maxlen=MOST_LINES)
-        self._line_count = 0
+        self._closed = _Past(MOST_CLOSED)
+        self._lines = _Past(MOST_LINES)
         self._made: dict[tuple[tuple[str, int], ...], str] = {}  # messages of this tick
 
     async def run(self) -> None:
@@ -81,7 +96,7 @@ class Feed:
         self._made.clear()
 
     def message(self, known: Mapping[str, int]) -> str:
-        """What is new by part, for who knows each up to this tick; 0 is nothing. Raises TooLateError."""
+        """What is new by part, of those that were `seen`, for who knows each up to this tick; 0 is nothing. Raises TooLateError."""
         key = tuple(sorted(known.items()))
         if (made := self._made.get(key)) is None:
             makers = {STATE: lambda _: self._state, CONNECTIONS: self._connections, LOG: self._log}
@@ -98,26 +113,28 @@ class Feed:
         return b'{"open_count":%d,"open":%s,"closed":%s,"gone":%s}' % (
             self._source.connections.open_count,
             _array(reversed(open_ones)),
-            _array(json for tick, json in reversed(self._closed) if tick > since),
+            _array(json for tick, json in reversed(self._closed.jsons) if tick > since),
             _array(b"%d" % number for tick, number in self._gone if tick > since > 0),
         )
 
     def _log(self, since: int) -> bytes:
-        return _array(json for tick, json in self._lines if tick > since)
+        return _array(json for tick, json in self._lines.jsons if tick > since)
 
     # ---- looking
 
     async def _look(self) -> None:
-        tick = self.tick + 1
-        if self.watched[STATE]:
+        tick, parts = self.tick + 1, frozenset(name for name in PARTS if self.watched[name])
+        if STATE in parts:
             self._state = msgspec.json.encode(self._source.state())
-        if self.watched[LOG]:
+            if tick % MEASURED_EVERY == 0:
+                self._source.measure()
+        if LOG in parts:
             memory = self._source.log
-            for line in memory.since(self._line_count):
-                self._lines.append((tick, msgspec.json.encode(views.line_of(line))))
-            self._line_count = memory.count
-        if self.watched[CONNECTIONS]:
+            fresh = memory.since(self._lines.count)
+            self._lines.add(tick, [msgspec.json.encode(views.line_of(line)) for line in fresh], memory.count)
+        if CONNECTIONS in parts:
             await self._look_at_connections(tick)
+        self.seen = parts
 
     async def _look_at_connections(self, tick: int) -> None:
         table, clock, now = self._source.connections, views.Clock.now(), trio.current_time()
@@ -135,10 +152,8 @@ class Feed:
         for number in self._entries.keys() - there:
             del self._entries[number]
             self._gone.append((tick, number))
-        fresh = table.last_closed(table.closed_count - self._closed_count)
-        self._closed_count = table.closed_count
-        for view in reversed(fresh):
-            self._closed.append((tick, bytes(self._source.connection(view, clock))))
+        fresh = reversed(table.last_closed(table.closed_count - self._closed.count))
+        self._closed.add(tick, [bytes(self._source.connection(view, clock)) for view in fresh], table.closed_count)
 
 
 def _mark(connection: Connection, now: float) -> _Mark:

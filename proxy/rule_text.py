@@ -16,6 +16,7 @@ from .rule_terms import (
     LONGEST_NAME,
     AllOf,
     Exact,
+    Expression,
     IPNetwork,
     Keyword,
     Query,
@@ -170,7 +171,7 @@ _HOST = re.compile(r"([^/:?^]*)(?::\d+)?(?:[/?^].*)?")
 class AddressPattern:
     """Names that are in an address in which the regular expression is found."""
 
-    expression: re.Pattern[str]
+    expression: Expression
 
     def holds(self, query: Query) -> bool:
         search, name = self.expression.search, query.name
@@ -236,13 +237,8 @@ def _autoproxy(rule: str) -> Term | None:
 
 
 def _wildcard(host: str, *, exact: bool) -> Term:
-    """Of what stands between two stars the first is taken where it is found, and no other one tried: names are chosen by others, and the time that a
-    look-up takes would be a power of their length.
-    """
     parts = host.lower().lstrip(".").split("*")
-    first, *between, last = map(re.escape, parts)
-    found = "".join(f"(?>.*?{part})" for part in between)
-    pattern = pattern_of(("^" if exact else r"(^|\.)") + first + found + ".*" + last + "$")
+    pattern = pattern_of(("^" if exact else r"(^|\.)") + ".*".join(map(re.escape, parts)) + "$")
     word = max(parts, key=len)
     return AllOf((Keyword(keyword_of(word)), pattern)) if len(word) >= _TELLING else pattern
 

@@ -70,13 +70,22 @@ def command(words: str, option: Path | None) -> str:
 
 
 def until_interrupted(part: Callable[..., None], *arguments: object) -> None:
-    """Runs the program until it fails or is told to stop, which is no failure, even before it listens for signals."""
+    """Runs the program until it fails or is told to stop, which is no failure, even before it listens for signals.
+
+    Not with `except*`: before Python 3.11.4 what is raised there comes out in a group.
+    """
     try:
         part(*arguments)
-    except* KeyboardInterrupt:
+    except KeyboardInterrupt:
         pass
-    except* OSError as group:  # of the nurseries: one clear line is for the first of them
-        raise _first(group) from None
+    except BaseExceptionGroup as group:
+        _, errors = group.split(KeyboardInterrupt)
+        if errors is None:
+            return
+        of_system, others = errors.split(OSError)
+        if of_system is None or others is not None:
+            raise
+        raise _first(of_system) from None  # of the nurseries: one clear line is for the first of them
 
 
 def _first(group: BaseExceptionGroup[OSError]) -> OSError:

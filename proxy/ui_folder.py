@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 import trio
 
-from .forward import answer_and_close
+from .own_site import give
 from .protocol import own_answer
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class UiFolder:
         self, request: h11.Request, _place: Address, stream: trio.abc.HalfCloseableStream, _http: Connection
     ) -> None:
         async with self._limiter:
-            await answer_and_close(stream, await self._answer(request))
+            await give(stream, await self._answer(request))
 
     async def _answer(self, request: h11.Request) -> bytes:
         if request.method not in (b"GET", b"HEAD"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import compileall
 import gc
 import logging
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,6 @@ from tests.memory import Identity, identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from proxy.share import Link
 
@@ -30,8 +31,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Times depend on the machine, and two cores may be busy: no example fails for being slow. In CI the examples are the same each time, so that
 # nothing fails there by chance; whoever works on the project tries others each time.
-hypothesis.settings.register_profile("default", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None)
+hypothesis.settings.register_profile("default", deadline=None, max_examples=50)
+hypothesis.settings.register_profile(
+    "ci", deadline=None, max_examples=50, print_blob=True, derandomize=True, database=None
+)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default"))
 
@@ -59,8 +62,11 @@ def set_aside() -> None:
     gc.freeze()
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     set_aside()
+    if any(item.get_closest_marker("e2e") for item in session.items):
+        # Once for all programs: users of the tests who may not write here start some of them.
+        compileall.compile_dir(Path(proxy.__file__).parent, quiet=1)
 
 
 @pytest.hookimpl(trylast=True)

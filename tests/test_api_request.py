@@ -11,7 +11,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.api_request import MOST_CONTENT, READ_LIMIT, ApiRequest, read_content
+from proxy.api_request import MOST_CONTENT, READ_LIMIT, ApiRequest, find, id_of, read_content
 from proxy.protocol.http_proxy import Connection, StatusError
 
 if TYPE_CHECKING:
@@ -33,6 +33,34 @@ def test_paths_and_queries() -> None:
     assert asked(b"/api/v1/exits/a%2Fb/use").path[3] == "a/b"
     with pytest.raises(StatusError, match="x is a number"):
         request.number("x", 1, 1)
+
+
+ROUTES = {("rules",): {"GET": 1}, ("exits", "*"): {"GET": 2, "PUT": 3}, ("exits", "*", "use"): {"POST": 4}}
+
+
+def test_routes() -> None:
+    assert find(ROUTES, ("rules",), "GET") == (1, [])
+    assert find(ROUTES, ("exits", "a/b"), "PUT") == (3, ["a/b"])
+    assert find(ROUTES, ("exits", "*", "use"), "POST") == (4, ["*"])
+    with pytest.raises(StatusError, match="GET and PUT") as caught:
+        find(ROUTES, ("exits", "a"), "DELETE")
+    assert caught.value.status == 405
+
+
+@given(st.lists(st.sampled_from(["rules", "exits", "use", "*", ""]), max_size=4).map(tuple))
+def test_any_path_has_a_route_or_none(path: tuple[str, ...]) -> None:
+    try:
+        number, names = find(ROUTES, path, "GET")
+    except (LookupError, StatusError):
+        return
+    assert (number, len(names)) in ((1, 0), (2, 1))
+
+
+def test_ids_of_connections() -> None:
+    assert id_of("7") == 7
+    for text in ("", "x", "-7", "7.0", "²", "٣", "9" * 20):
+        with pytest.raises(LookupError, match="no such connection"):
+            id_of(text)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,6 @@ from urllib.parse import quote
 import msgspec
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
 
 from proxy import clash_api
 from proxy.clash_api import ClashApi
@@ -355,13 +353,3 @@ def test_the_document_has_every_path() -> None:
     for root in CLASH_PATHS:
         assert root.decode().rstrip("/") in served
     assert all(f"`/{name}`" in missing for name in ("restart", "upgrade", "cache", "dns", "storage"))
-
-
-@given(st.lists(st.sampled_from(["proxies", "group", "delay", "configs", "*", "", "/"]), max_size=4).map(tuple))
-def test_any_path_is_one_or_none(path: tuple[str, ...]) -> None:
-    try:
-        methods, names = clash_api._found(path)
-    except LookupError:
-        return
-    assert methods
-    assert len(names) <= len(path)

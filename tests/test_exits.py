@@ -438,6 +438,8 @@ async def test_an_association_is_let_go_where_its_exit_is_lost_and_another_one_w
                 association.send(ECHO, b"too late")
             async with await exits.associate() as other:
                 other.send(ECHO, b"there is one")
+                await wait_all_tasks_blocked()
+                assert two.around.associations[-1].sent == [(ECHO, b"there is one")]
                 named.send(ECHO, b"it has to be this one")
                 one.around.reachable = True
                 await exchange(stream)  # those stay, and come back with their exit

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 import wsproto
+from trio.testing import wait_all_tasks_blocked
 from wsproto.events import AcceptConnection, CloseConnection, RejectConnection, Request, TextMessage
 
 from proxy import live, live_feed
@@ -132,6 +133,45 @@ async def test_what_is_not_understood_ends_it(tmp_path: Path, monkeypatch: pytes
         while isinstance(told := await client.hear(), dict):
             pass
         assert told == 4400
+
+
+async def test_who_comes_while_it_is_looked_is_told_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        looks, go_on = trio.Event(), trio.Event()
+        look = live_feed.Feed._look_at_connections
+
+        async def slowly(feed: live_feed.Feed, tick: int) -> None:
+            looks.set()
+            await go_on.wait()
+            await look(feed, tick)
+
+        monkeypatch.setattr(live_feed.Feed, "_look_at_connections", slowly)
+        async with client_of(world) as first, client_of(world) as second:
+            await first.say(token=world.token, watch=["connections"])
+            await looks.wait()
+            await second.say(token=world.token, watch=["state", "connections"])
+            await wait_all_tasks_blocked(0.05)
+            go_on.set()
+            assert (await first.hear()).keys() == {"connections"}
+            assert all(told is not None for told in (await second.hear()).values())
+            while (told := await second.hear()).keys() != {"connections", "state"}:
+                pass
+            assert told["state"]["open"] == 0
+
+
+async def test_who_has_missed_too_much_is_shut_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def message(_feed: live_feed.Feed, _known: object) -> str:
+        raise live_feed.TooLateError
+
+    async with dashboard_world(tmp_path, monkeypatch) as world, client_of(world) as client:
+        await client.say(token=world.token, watch=["state"])
+        assert "state" in await client.hear()
+        monkeypatch.setattr(live_feed.Feed, "message", message)
+        while isinstance(told := await client.hear(), dict):
+            pass
+        assert told == 4408
 
 
 async def test_another_token_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from proxy import live_feed
 from proxy.address import Address
 from proxy.api import SLICE
 from proxy.connections import LONG, MOST_CLOSED, AppProtocol, Connection, Connections, ConnectionView
-from proxy.live_feed import CONNECTIONS, LOG, PERIOD, STATE, Feed, TooLateError
+from proxy.live_feed import CONNECTIONS, LOG, MEASURED_EVERY, PERIOD, STATE, Feed, TooLateError
 from proxy.log_memory import LogMemory
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Source:
     def __init__(self) -> None:
         self.connections = Connections()
         self.log = LogMemory()
-        self.asked = 0
+        self.asked = self.measured = 0
         self.fails = False
 
     def state(self) -> dict[str, int]:
@@ -41,6 +41,9 @@ class Source:
             raise RuntimeError("a bug")
         self.asked += 1
         return {"asked": self.asked}
+
+    def measure(self) -> None:
+        self.measured += 1
 
     def connection(self, view: ConnectionView, clock: Clock) -> msgspec.Raw:
         import msgspec
@@ -214,6 +217,22 @@ async def test_nothing_is_looked_at_that_nobody_watches(autojump_clock: MockCloc
     before = feed.tick
     await trio.sleep(10)
     assert feed.tick == before
+
+
+async def test_round_trips_are_measured_while_somebody_watches(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = Source()
+    feed = feed_of(source)
+    watching = Watching(feed, CONNECTIONS)
+    nursery.start_soon(feed.run)
+    await trio.sleep(20)
+    assert source.measured == 0
+    feed.watched[STATE] += 1
+    await trio.sleep(20)
+    assert source.measured == 20 / MEASURED_EVERY
+    watching.take()
+    feed.watched.clear()
 
 
 async def test_others_have_their_turn_meanwhile(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

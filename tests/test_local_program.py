@@ -147,3 +147,28 @@ async def test_a_socket_unit_may_not_open_the_port_to_others(tmp_path: Path) -> 
         with pytest.raises(ConfigError, match=r"local.username.*password"):
             await local_program.serve_local_side(settings, tmp_path / "config.toml", Start(sockets=[given]))
         local_program._check_sockets([given], replace(settings.local, username="anna", password="secret"))
+
+
+@pytest.mark.parametrize(("enabled", "shared"), [(True, False), (False, False), (True, True)])
+async def test_the_dashboard_is_for_this_computer_and_where_it_is_wanted(
+    enabled: bool,
+    shared: bool,
+    tmp_path: Path,
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "ropeway")
+    monkeypatch.setattr(UsageFile, "of_user", lambda: UsageFile(tmp_path / "usage"))
+    path = tmp_path / "config.toml"
+    link = Link("exit.example", 443, UserKey.new(), bytes(32))
+    tables = {"local": {"exit": str(link)}, "dashboard": {"enabled": enabled, "usage": False}}
+    settings = parse(tables, path)
+    side = LocalSide(settings.local, settings.rules)
+    side.routing.shared = shared
+    listeners = await listening.listen(Listen("127.0.0.1", 0), "local.listen")
+    async with listeners[0]:
+        pages = await local_program._dashboard(settings, path, side, listeners, nursery)
+    assert ({b"/", b"/dashboard/", b"/api/v1/", b"/api/v1/live"} <= pages.keys()) is (enabled and not shared)
+    assert bool(pages) is (enabled and not shared)
+    assert ("there is no dashboard, as other computers can reach the port" in caplog.text) is shared

@@ -17,7 +17,7 @@ from proxy.address import Address
 from proxy.forward import answer_and_close
 from proxy.listener import serve_local
 from proxy.opener import always
-from proxy.own_site import OwnSite, PacFile
+from proxy.own_site import OwnSite, PacFile, give
 from proxy.protocol import http_proxy, own_answer
 from proxy.rule_terms import AnyOf
 from proxy.rules import RuleSettings
@@ -25,6 +25,8 @@ from proxy.ruleset import Ruleset
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from trio.testing import MockClock
 
 #: What everybody gets who is not to know what is here, and what the user gets where there is nothing.
 USUAL = http_proxy.nameless_answer()
@@ -260,3 +262,39 @@ async def test_a_folder_is_not_its_own_page() -> None:
     assert await asked(OWN, get(HERE, target=b"/api")) == UNKNOWN
     assert await asked(OWN, get(HERE, target=b"/nowhere")) == UNKNOWN
     assert await asked(OWN, get(HERE, target=b"//")) == UNKNOWN
+
+
+class Slow(trio.abc.HalfCloseableStream):
+    """As one whose other end is far away; it sends nothing, and ends when it has got the end."""
+
+    def __init__(self) -> None:
+        self.got = b""
+        self._end = trio.Event()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.sleep(len(data) / 10)
+        self.got += data
+
+    async def wait_send_all_might_not_block(self) -> None:
+        raise NotImplementedError
+
+    async def send_eof(self) -> None:
+        self._end.set()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await self._end.wait()
+        return b""
+
+    async def aclose(self) -> None:
+        self.got += b" and the end"
+
+
+async def test_a_large_answer_has_time(autojump_clock: MockClock) -> None:
+    slow = Slow()
+    await give(slow, b"x" * 300)
+    assert slow.got == b"x" * 300 + b" and the end"
+    slower = Slow()
+    began = trio.current_time()
+    await give(slower, b"x" * 10_000)
+    assert slower.got == b" and the end"
+    assert trio.current_time() - began < 100

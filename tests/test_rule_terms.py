@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.address import Address
+from proxy.rule_automaton import Automaton
 from proxy.rule_terms import (
     AllOf,
     AnyOf,
@@ -152,6 +154,9 @@ def test_a_text_has_its_meaning(make: Callable[[str], object], text: str, result
         (pattern_of, "", "1 to 1000"),
         (pattern_of, "a" * 1001, "1 to 1000"),
         (pattern_of, "a{99999999999}", "is none"),
+        (pattern_of, r"(a)\1", "cannot be used here: it refers back to a group"),
+        (pattern_of, "(?=b)(a+)+", r"its repetitions share characters, and it has \\b, a look around"),
+        (pattern_of, r"(.*.*){501}", "more than 1000 parts: some names would take years"),
     ],
 )
 def test_a_text_without_a_meaning_is_refused(make: Callable[[str], object], text: str, complaint: str) -> None:
@@ -197,3 +202,29 @@ def outcome(make: Callable[[str], object], text: str) -> object:
         return make(text)
     except ValueError as error:
         return str(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["(a+)+$", "(a|a)*$", r"^(.+\.)*zh\.example\.com$", ".*a.*b.*c", "(a?){30}a{30}", r"(\w+\.?)+$", "(?:a|ab|b)*-", "(.*.*)*="],
+)  # fmt: skip
+def test_what_re_would_take_long_with_is_looked_for_in_one_pass(text: str) -> None:
+    assert isinstance(pattern_of(text).expression, Automaton)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ads",
+        r"(^|\.)ads[0-9]{2,3}\.(com|net)$",
+        r"(^|\.)(best|cool|fun)[a-z]?[1-9]+\.com$",
+        r"^r+[0-9]+(---|\.)sn-(2x3|ni5)\w{5}\.example\.com$",
+        r"^([a-z0-9-]+\.)+example\.com$",
+        r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$",
+        r"^speed\.[a-z]{2,6}\.[^.]+\.example\.net$",
+        r"^(?!api0\.)api[0-9]+\.example\.com$",
+        r"^https?:\/\/[^\/]+example\.(.*)",
+    ],
+)
+def test_what_lists_have_mostly_is_looked_for_by_re(text: str) -> None:
+    assert isinstance(pattern_of(text).expression, re.Pattern)

@@ -46,3 +46,14 @@ def test_the_first_error_of_nurseries_is_told() -> None:
 
     with pytest.raises(OSError, match="one"):
         until_interrupted(failing)
+
+
+def test_being_told_to_stop_is_no_failure_and_another_error_is_not_lost() -> None:
+    def ending(*errors: BaseException) -> None:
+        raise BaseExceptionGroup("", errors)
+
+    until_interrupted(ending, KeyboardInterrupt())
+    with pytest.raises(OSError, match="one"):
+        until_interrupted(ending, KeyboardInterrupt(), OSError("one"))
+    with pytest.raises(BaseExceptionGroup):
+        until_interrupted(ending, OSError("one"), ValueError("two"))

@@ -474,7 +474,7 @@ async def test_where_no_other_carrier_can_be_made_the_one_that_works_goes_on(
         assert len(around.attempts) <= 600 / tunnel_module.RETRY_ROTATION + 3
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 async def test_transfers_survive_everything_at_once(server: Identity, seed: int, autojump_clock: MockClock) -> None:
     """Cuts, silence, rotation and changes of the network, at any moment of each other."""
     rng = random.Random(seed)
@@ -962,3 +962,19 @@ async def test_it_does_not_hide_a_bug(server: Identity, autojump_clock: MockCloc
 
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
         await Tunnel(open_carrier, UserKey.new(), connect_wait=1).run()
+
+
+async def test_a_round_trip_is_measured_when_somebody_asks(server: Identity, autojump_clock: MockClock) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        tunnel.measure()  # while there is no carrier nothing is
+        around.run(tunnel)
+        await exchange(await tunnel.open(ECHO))
+        await trio.sleep(5)
+        before = tunnel.measured.count
+        for _ in range(3):
+            tunnel.measure()  # one at a time
+        await trio.sleep(2)
+        assert tunnel.measured.count == before + 1
+        await trio.sleep(20)
+        assert tunnel.measured.count == before + 1

@@ -122,10 +122,11 @@ async def test_a_folder_that_is_a_link_itself(folder: Path) -> None:
     assert (await ask(folder.parent / "current", b"/ui/"))[1] == b"<!doctype html>"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
-async def test_a_pipe_is_no_file(folder: Path) -> None:
-    os.mkfifo(folder / "pipe.js")
-    assert (await ask(folder, b"/ui/pipe.js"))[0].startswith(b"HTTP/1.1 404 ")
+if sys.platform != "win32":
+
+    async def test_a_pipe_is_no_file(folder: Path) -> None:
+        os.mkfifo(folder / "pipe.js")
+        assert (await ask(folder, b"/ui/pipe.js"))[0].startswith(b"HTTP/1.1 404 ")
 
 
 async def test_a_file_that_is_too_large(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

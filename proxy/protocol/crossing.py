@@ -207,6 +207,11 @@ class Crossing:
                 self._ask(now)
         return health
 
+    def measure(self, now: float) -> None:
+        """Measures a round trip, where none was measured just now: for who watches while nothing goes."""
+        if self._liveness.probe_due(now):
+            self._ask(now)
+
     def network_changed(self, now: float) -> None:
         """The carrier may be gone without a word: asks, and suspects it sooner."""
         if not self._liveness.awaiting:

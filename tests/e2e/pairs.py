@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from proxy.config_file import with_settings
 from tests.e2e.machine import Program, Programs, free_port
 
 if TYPE_CHECKING:
@@ -77,12 +78,14 @@ def start_exit(
 
 
 def start_local(programs: Programs, link: str, *, wait: bool = True, prefix: Sequence[str] = ()) -> Local:
-    """Without `wait` it may not be ready yet, or never be."""
+    """Without `wait` it may not be ready yet, or never be; then apps wait for it for a second and not for five."""
     config = folder_for(programs, "local") / "ropeway.toml"
     port = free_port()
     where = ["--listen", f"127.0.0.1:{port}", "--mode", "all"]  # loopback would go direct
     done = programs.run_ropeway("join", link, *where, "--config", config)
     assert done.returncode == 0, done.stderr
+    if not wait:
+        config.write_text(with_settings(config.read_text(), "local", {"connect_wait": 1.0}))
     program = programs.start_ropeway("local", "run", "--config", config, prefix=prefix)
     if wait:
         program.wait_for("ready")

@@ -114,7 +114,7 @@ def go_everywhere(lab: Lab) -> Seen:
     todo, report = lab.folder / "places", lab.folder / "report.json"
     todo.write_text("\n".join(sorted({place for preset in ALL.values() for place in places(preset)})))
     app = lab.home.start_module("knock", str(local.port), todo, report)
-    wait_until(lambda: not app.alive, "the end of the app", seconds=60)
+    wait_until(lambda: not app.alive, "the end of the app", seconds=180)
     assert report.exists(), app.text()
     return Seen(
         json.loads(report.read_text()),
