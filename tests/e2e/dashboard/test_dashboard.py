@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.apps import receive_until_end
 from tests.e2e.browser import open_browser
 from tests.e2e.dashboard.crowd import crowd
 from tests.e2e.dashboard.invented import FINDINGS, Invented
@@ -22,10 +21,10 @@ from tests.e2e.machine import free_port, missing, wait_until
 from tests.e2e.pairs import start_pair
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
     from tests.e2e.browser import Browser
+    from tests.e2e.dashboard.crowd import Crowd
     from tests.e2e.machine import Programs
     from tests.e2e.pairs import Local, Pair
 
@@ -158,8 +157,8 @@ def test_with_the_program_and_5000_connections(programs: Programs, browser: Brow
             sees(browser, f"document.getElementById('panel-{view}').innerText.length > 20")
         show(browser, "connections")
         apps.grow(MANY)
-        check_the_crowd(browser, apps.apps, apps.talk)
-        close_one(browser, apps.apps)
+        check_the_crowd(browser, apps)
+        close_one(browser, apps)
         switch_exits(browser, local)
         turn_dark_and_chinese(browser)
         check_asked_nobody_else(browser, origin)
@@ -168,34 +167,34 @@ def test_with_the_program_and_5000_connections(programs: Programs, browser: Brow
             program.stop(signal.SIGKILL)  # else it says farewell to all of them
 
 
-def check_the_crowd(browser: Browser, apps: list[socket.socket], talk: Any) -> None:
-    sees(browser, f"document.querySelector('.connections .count').textContent === '{len(apps):,} connections'")
+def check_the_crowd(browser: Browser, apps: Crowd) -> None:
+    sees(browser, f"document.querySelector('.connections .count').textContent === '{MANY:,} connections'")
     assert browser.run("document.querySelectorAll('.connections tbody tr').length") < 60
     over = threading.Event()
 
     def keep_talking() -> None:
         while not over.wait(0.2):
-            talk(50)
+            apps.talk(50)
 
     speaker = threading.Thread(target=keep_talking)
     speaker.start()
     try:
         print("frames a second, and milliseconds of the longest:", frames(browser, 2))
         browser.run("document.querySelector('.connections .scroll').scrollTo(0, 1e9)")
-        sees(browser, f"Boolean(document.querySelector('.connections tr[aria-rowindex=\"{len(apps) + 1}\"]'))")
+        sees(browser, f"Boolean(document.querySelector('.connections tr[aria-rowindex=\"{MANY + 1}\"]'))")
     finally:
         over.set()
         speaker.join()
 
 
-def close_one(browser: Browser, apps: list[socket.socket]) -> None:
-    """The oldest one, which is the first in the other order."""
+def close_one(browser: Browser, apps: Crowd) -> None:
+    """One of the oldest, which come first in the other order."""
     browser.run("document.querySelector('.connections .scroll').scrollTo(0, 0)")
     click(browser, "document.querySelector('.connections th.c-age button')")
     sees(browser, "document.querySelector('.connections th.c-age').ariaSort === 'descending'")
     click(browser, "document.querySelector('.connections tr[aria-rowindex=\"2\"] .c-end button')")
-    sees(browser, f"document.querySelector('.connections .count').textContent === '{len(apps) - 1:,} connections'")
-    assert receive_until_end(apps[0]) == b""
+    sees(browser, f"document.querySelector('.connections .count').textContent === '{MANY - 1:,} connections'")
+    wait_until(lambda: apps.ended() == 1, "an app has lost its connection, and no other")
 
 
 def switch_exits(browser: Browser, local: Local) -> None:
