@@ -64,7 +64,7 @@ export class ChatsView {
     const found = [];
     let waits = 0;
     for (const entry of this.#context.store.open.values()) {
-      if (!entry.long || (wanted && !entry.text.includes(wanted))) continue;
+      if (!entry.long || (wanted && !entry.text.includes(wanted) && !appName(entry.app).toLowerCase().includes(wanted))) continue;
       found.push(entry);
       if (entry.waiting_since !== null) waits += 1;
     }

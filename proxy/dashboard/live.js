@@ -17,6 +17,7 @@ export class Live {
   #lastTry = 0;
   #timer = 0;
   #watchdog = 0;
+  #over = false;
 
   /** `told` has message(data, isFirst), lost(secondsToNextTry), connected() and refused(). */
   constructor(token, told) {
@@ -64,6 +65,12 @@ export class Live {
     socket?.close();
   }
 
+  /** For good. */
+  end() {
+    this.#over = true;
+    this.stop();
+  }
+
   #listen() {
     clearTimeout(this.#watchdog);
     this.#watchdog = setTimeout(() => {
@@ -77,6 +84,7 @@ export class Live {
     this.#socket = null;
     clearTimeout(this.#watchdog);
     if (code === WRONG_TOKEN) {
+      this.end();
       this.#told.refused();
       return;
     }
@@ -88,6 +96,7 @@ export class Live {
 
   #again(seconds) {
     clearTimeout(this.#timer);
+    if (this.#over) return;
     this.#timer = setTimeout(() => this.start(), seconds * 1000);
   }
 

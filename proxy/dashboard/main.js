@@ -163,7 +163,7 @@ class Page {
   }
 
   #refused() {
-    this.#live.stop();
+    this.#live.end();
     forgetToken();
     this.#view()?.leave?.();
     this.#shown = '';

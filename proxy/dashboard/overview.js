@@ -57,7 +57,7 @@ export class OverviewView {
     setText(this.#facts.listen, state.listen.join(', '));
     setText(this.#facts.mode, word('mode', state.mode));
     setText(this.#facts.running, span(store.now() - state.started));
-    setText(this.#facts.memory, bytes(state.memory));
+    setText(this.#facts.memory, state.memory === null ? '–' : bytes(state.memory));
     setText(this.#facts.version, state.version);
     if (performance.now() - this.#counted < COUNT_EVERY) return;
     this.#counted = performance.now();

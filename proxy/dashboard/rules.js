@@ -47,8 +47,7 @@ export class RulesView {
       if (!MODES.includes(mode)) box.append(el('option', { value: mode }, mode));
       box.value = mode;
     }
-    const last = { ...other, number: count + 1, text: '' };
-    const all = [...rules.map((rule, index) => ({ ...rule, number: index + 1 })), last];
+    const all = [...rules, { ...other, source: '', text: '' }].map((rule, index) => ({ ...rule, number: index + 1 }));
     const wanted = this.#kept.search.toLowerCase().trim();
     const found = wanted ? all.filter((rule) => rule.text.toLowerCase().includes(wanted)) : all;
     setText(this.#count, count ? t('rules.count', { n: count }) : t('rules.none'));
@@ -73,6 +72,7 @@ export class RulesView {
           setAttribute(cell, 'title', rule.text);
         },
       },
+      { name: 'source', label: t('rules.source'), text: ({ source = '' }) => (source.startsWith('mode ') ? t('rules.ofmode') : source && t('rules.own')) },
       {
         name: 'way', label: t('connections.route'), make: (cell) => cell.append(el('span')),
         update: (cell, rule) => {

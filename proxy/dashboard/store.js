@@ -2,6 +2,8 @@
 
 const MOST_CLOSED = 200;
 const MOST_LINES = 500;
+/** Where no exit is in use yet. */
+const NO_CARRIER = { exit: '', state: 'down', since: null, rtt_ms: null, carriers: 0, last_loss: null };
 
 export class Store {
   /** What is open, by id. Entries also have `rateUp` and `rateDown`, bytes a second, and `text`, in which one searches. */
@@ -23,7 +25,7 @@ export class Store {
     const passed = first ? 0 : (performance.now() - this.#lastMessage) / 1000;
     this.#lastMessage = performance.now();
     if (message.state) {
-      this.state = message.state;
+      this.state = { ...message.state, carrier: message.state.carrier ?? NO_CARRIER };
       this.#ahead = message.state.now - Date.now() / 1000;
     }
     if (message.connections) this.#connections(message.connections, first, passed);

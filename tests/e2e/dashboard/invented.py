@@ -28,26 +28,29 @@ KINDS: list[tuple[str, str, int, str, str, int, int]] = [
     ("", "news{}.example.cn", 443, "direct", "home", 9000, 600),
 ]
 WEIGHTS = [14, 12, 4, 8, 10, 8, 8, 16, 12, 6]
+#: Source, text, route and hits.
 RULES = [
-    ("block list:adverts", "block", 1284),
-    ("app:wechat direct", "direct", 3120),
-    ("app:whatsapp tunnel", "tunnel", 812),
-    ("app:telegram tunnel", "tunnel", 1490),
-    ("suffix:example.cn direct", "direct", 655),
-    ("port:22 direct", "direct", 4),
-    ("suffix:bank.example tunnel", "tunnel", 0),
+    ("rule 1", "block list:adverts", "block", 1284),
+    ("rule 2", "direct app:wechat", "direct", 3120),
+    ("rule 3", "tunnel app:telegram", "tunnel", 1490),
+    ("rule 4", "direct suffix:example.cn", "direct", 655),
+    ("rule 5", "direct port:22", "direct", 4),
+    ("rule 6", "tunnel suffix:bank.example", "tunnel", 0),
+    ("mode home-direct", "private", "direct", 71),
+    ("mode home-direct", "suffix:cn", "direct", 2083),
 ]
+OWN_RULES = 6
 LINES = [
     ("info", "listening at 127.0.0.1:1080"),
     ("info", "connected to the exit tokyo.example.com:443"),
     ("warning", "the connection to the exit was reset; another one takes over"),
     ("info", "connected to the exit tokyo.example.com:443 after 0.31 s; 148 streams go on"),
-    ("info", "the configuration was read again: 7 rules"),
+    ("info", "the configuration was read again: 6 rules"),
     ("error", "the list adverts.txt cannot be read: there is no such file"),
     ("info", "the list adverts.txt was read: 48211 entries"),
 ]
 FINDINGS: list[dict[str, str]] = [
-    {"check": "configuration", "kind": "ok", "what": "it has 2 exits and 7 rules", "why": "", "mend": ""},
+    {"check": "configuration", "kind": "ok", "what": "it has 2 exits and 6 rules", "why": "", "mend": ""},
     {"check": "tunnel", "kind": "ok", "what": "connected to tokyo.example.com:443", "why": "", "mend": ""},
     {"check": "clock", "kind": "ok", "what": "it agrees with the exit's to within a second", "why": "", "mend": ""},
     {
@@ -83,6 +86,7 @@ class Invented:
         ]
         self.calls: list[str] = []
         self.kept = True
+        self.shown_rules = list(RULES)
         self._chance = random.Random(seed)
         self._names = list(names or ())
         self._next = 0
@@ -198,10 +202,17 @@ class Invented:
 
     def rules(self) -> Json:
         rules = [
-            {"text": text, "route": route, "hits": hits, "last": self.now - 17 * i - 3 if hits else None}
-            for i, (text, route, hits) in enumerate(RULES)
+            {
+                "source": source,
+                "text": text,
+                "route": route,
+                "hits": hits,
+                "last": self.now - 17 * i - 3 if hits else None,
+            }
+            for i, (source, text, route, hits) in enumerate(self.shown_rules)
         ]
-        return {"mode": self.mode, "default": {"route": "tunnel", "hits": 5210, "last": self.now - 1}, "rules": rules}
+        default = {"route": "tunnel", "hits": 5210, "last": self.now - 1}
+        return {"mode": self.mode, "count": OWN_RULES, "default": default, "rules": rules}
 
     def usage(self) -> Json:
         if not self.kept:
