@@ -258,6 +258,22 @@ async def test_a_head_that_is_too_long_says_no_more() -> None:
     assert b"Ropeway: " in await asked(OWN, get(HERE, b"Cookie: " + b"x" * 40_000, target=b"http://site.example/"))
 
 
+@pytest.mark.parametrize(
+    ("method", "field", "status"),
+    [
+        (b"anything", b"X: " + b"x" * 40_000, 431),
+        (b"GET", b"X: a\x0bb", 400),
+        (b"GET", b"X: a\x0cb", 400),
+        (b"get", b"X: \x0c", 400),
+        (b"POST", b"Content-Length: 1" + b"0" * 30, 400),
+    ],
+)
+async def test_a_head_that_is_no_http_says_no_more(method: bytes, field: bytes, status: int) -> None:
+    """A page may choose the method, and what is in a field as far as it is no end of a line (Fetch, "header value")."""
+    answer = await asked(OWN, get(b"Host: made.example:1080", field, method=method))
+    assert answer == http_proxy.nameless_answer(status)
+
+
 async def test_a_folder_is_not_its_own_page() -> None:
     assert await asked(OWN, get(HERE, target=b"/api")) == UNKNOWN
     assert await asked(OWN, get(HERE, target=b"/nowhere")) == UNKNOWN

@@ -62,7 +62,7 @@ class NamelessError(StatusError):
 
 _CRLF, _END_OF_HEAD = b"\r\n", b"\r\n\r\n"
 _NOT_CRLF = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
-_FOR_ITSELF = re.compile(rb"[A-Z]+ [/*]")
+_FOR_ITSELF = re.compile(rb"[!-~]+ [/*]")  # pages choose methods as well
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 
@@ -77,6 +77,7 @@ class Connection:
         self.closed = False
         self.complete = False  # the peer's message has been read to its end
         self._our_role = our_role
+        self._for_itself = False  # what is being read asks the port for something, and no site
         self._buffer = bytearray(data)
         self._searched = 0
         self._h11 = h11.Connection(our_role)
@@ -133,12 +134,12 @@ class Connection:
         buffer, server = self._buffer, self._our_role is h11.SERVER
         while server and buffer.startswith(_CRLF):  # RFC 9112, section 2.2: some clients send it behind a body
             del buffer[:2]
+        self._for_itself = server and _FOR_ITSELF.match(buffer) is not None
         start = max(0, self._searched - len(_END_OF_HEAD) + 1)
         end = buffer.find(_END_OF_HEAD, start)
         self._searched = len(buffer) if end < 0 else end
         if self._searched > HEAD_LIMIT:
-            fault = self._fault(f"has a header section of more than {HEAD_LIMIT // 1024} KiB", 431)
-            raise NamelessError(431, str(fault)) if _FOR_ITSELF.match(buffer) else fault
+            raise self._fault(f"has a header section of more than {HEAD_LIMIT // 1024} KiB", 431)
         if _NOT_CRLF.search(buffer, start, self._searched):
             raise self._fault("has a line that does not end with CR LF")
         if buffer and not 0x20 < buffer[0] < 0x7F:
@@ -184,7 +185,7 @@ class Connection:
 
     def _fault(self, text: str, status: int = 400) -> StatusError:
         if self._our_role is h11.SERVER:
-            return StatusError(status, f"the request {text}")
+            return (NamelessError if self._for_itself else StatusError)(status, f"the request {text}")
         return StatusError(502, f"the site's answer {text}")
 
 
