@@ -94,17 +94,18 @@ class UsageFile:
         except ImportError:
             raise UsageError("this Python has no sqlite3, so usage by app is not known") from None
         passing = {getattr(sqlite3, f"SQLITE_{name}") for name in _PASSING}
-        for again in (True, False):
-            try:
-                with closing(_open(sqlite3, self._path)) as database:
-                    return act(database)
-            except (sqlite3.Error, UnicodeDecodeError) as error:
-                code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # the rest is details
-                if code in passing or not again:
-                    raise UsageError(f"{self._path} cannot be used: {one_line(str(error))}") from None
-                self._put_aside(error)
-            except OSError as error:
-                raise UsageError(f"{self._path} cannot be used: {error.strerror}") from None
+        try:
+            for again in (True, False):
+                try:
+                    with closing(_open(sqlite3, self._path)) as database:
+                        return act(database)
+                except (sqlite3.Error, UnicodeDecodeError) as error:
+                    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # the rest is details
+                    if code in passing or not again:
+                        raise UsageError(f"{self._path} cannot be used: {one_line(str(error))}") from None
+                    self._put_aside(error)
+        except OSError as error:  # also where it cannot be put aside
+            raise UsageError(f"{self._path} cannot be used: {error.strerror}") from None
         raise AssertionError("the second time returns or raises")
 
     def _put_aside(self, error: Exception) -> None:

@@ -86,6 +86,15 @@ def test_a_broken_file_is_put_aside(path: Path, content: bytes, caplog: pytest.L
     assert len(caplog.records) == 1
 
 
+def test_a_broken_file_that_cannot_be_put_aside_ends_nothing(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"no database at all")
+    path.with_name("usage.sqlite.broken").mkdir()
+    for use in (lambda: UsageFile(path).add({(DAY, "line"): ONE}), UsageFile(path).read, UsageFile(path).wipe):
+        with pytest.raises(UsageError, match=r"usage\.sqlite cannot be used: "):
+            use()
+
+
 @pytest.mark.parametrize(
     "change", ["PRAGMA user_version = 7", "DROP TABLE usage", "ALTER TABLE usage RENAME COLUMN up TO upwards"]
 )
