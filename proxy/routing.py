@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from typing import TYPE_CHECKING
 
 import trio
@@ -93,11 +94,20 @@ def _leads_here(address: Address) -> bool:
     """As far as the address says it."""
     query = Query.of(address, Network.TCP)
     if query.ip is None:
-        return query.name == "localhost" or query.name.endswith(".localhost")  # RFC 6761, section 6.3
+        return _is_own_name(query.name)
     try:
         return _is_here(query.ip)
     except OSError:  # nothing is known where there are no descriptors left, and nothing could be opened
         return True
+
+
+def _is_own_name(name: str) -> bool:
+    """Of this computer: RFC 6761, section 6.3, and as it calls itself, bare, and in multicast DNS (RFC 6762). Its hosts file leads from there to
+    loopback, for an exit on this computer as well.
+    """
+    own = socket.gethostname().lower()
+    bare = own.partition(".")[0]
+    return name in ("localhost", own, bare, f"{bare}.local") or name.endswith(".localhost")
 
 
 def _is_here(ip: IPAddress) -> bool:

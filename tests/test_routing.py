@@ -183,6 +183,17 @@ async def test_nothing_leads_to_the_port_itself(host: str) -> None:
         assert made.choose(Address.make(host, 1081)).route != "block"
 
 
+@pytest.mark.parametrize("host", ["laptop", "Laptop.", "laptop.home.example", "laptop.local"])
+async def test_the_name_of_this_computer_leads_to_the_port_itself(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its hosts file that is 127.0.1.1 or so, also for an exit on this computer, which may have been told to allow that."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "Laptop.home.example")
+    made = routing(mode="all")
+    made.own_ports = {1080}
+    assert made.choose(Address.make(host, 1080)).route == "block"
+    assert made.choose(Address.make(host, 1081)).route == "tunnel"
+    assert made.choose(Address.make("desk.home.example", 1080)).route == "tunnel"
+
+
 async def test_other_hosts_have_such_ports_too() -> None:
     made = routing(mode="all")
     made.own_ports = {1080}
