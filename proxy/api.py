@@ -22,6 +22,7 @@ from .forward import answer_and_close
 from .history import STEP
 from .log_memory import MOST_LINES
 from .own_site import give
+from .peer_user import is_of_another_user
 from .protocol import own_answer
 from .protocol.http_proxy import StatusError
 from .router import MOST_COUNTED
@@ -175,10 +176,15 @@ class Api:
     async def enter(
         self, request: h11.Request, _place: Address, stream: trio.abc.HalfCloseableStream, _http: Connection
     ) -> None:
-        """Hands the token to the browser that comes with a code for that, and to all others a page that has none."""
+        """Hands the token to the browser that comes with a code for that, and to all others a page that has none. The code stays good where another
+        user of the computer was faster than the browser.
+        """
         code = request.target.decode("ascii", "replace").removeprefix(ENTRANCE)
         where = "/"
-        if request.method == b"GET" and self._entries.take(code, trio.current_time()):
+        is_stranger = isinstance(stream, trio.SocketStream) and await trio.to_thread.run_sync(
+            is_of_another_user, stream.socket
+        )
+        if request.method == b"GET" and not is_stranger and self._entries.take(code, trio.current_time()):
             where = f"/#token={await trio.to_thread.run_sync(self._token.read)}"
         await answer_and_close(stream, own_answer.answer(302, extra=((b"Location", where.encode()),)))
 

@@ -308,6 +308,16 @@ async def test_a_browser_is_let_in_once(tmp_path: Path, monkeypatch: pytest.Monk
             assert world.token.encode() not in answer
 
 
+async def test_another_user_of_the_computer_cannot_be_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        path = (await world.ask("entries", "POST")).json["path"]
+        request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{world.port}\r\n\r\n".encode()
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr("proxy.api.is_of_another_user", lambda _socket: True)
+            assert b"Location: /\r\n" in await world.send(request)
+        assert world.token.encode() in await world.send(request)
+
+
 async def test_the_token_is_proved_without_being_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dashboard_world(tmp_path, monkeypatch) as world:
         answer = await world.ask("proof?nonce=abc", token="")

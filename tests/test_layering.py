@@ -54,6 +54,7 @@ LAYERS: list[set[str]] = [
         "proxy.address_book",
         "proxy.dashboard_token",
         "proxy.entry_codes",
+        "proxy.peer_user",
         "proxy.app_names",
         "proxy.usage_file",
         "proxy.name_verdict",
