@@ -42,6 +42,7 @@ export class ExitsView {
     this.#notes.set(exit.name, note);
     return el('li', { class: `card exit ${exit.state}` },
       el('div', { class: 'exit-head' }, el('h2', {}, el('bdi', {}, exit.name)),
+        exit.label ? el('bdi', { class: 'quiet' }, exit.label) : null, // what the user calls it
         pill(exit.state, word('state', exit.state)),
         current ? pill('', t('exits.current')) : null,
         exit.preferred ? pill('', t('exits.preferred')) : null),

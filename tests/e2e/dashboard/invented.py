@@ -91,6 +91,7 @@ class Invented:
         self._names = list(names or ())
         self._next = 0
         self._preferred = 0
+        self.label = "home"
         self.open: dict[int, Json] = {}
         self.closed: list[Json] = []
         for i in range(count):
@@ -167,7 +168,7 @@ class Invented:
         ]
         return [
             {
-                "name": name, "addresses": addresses, "state": "up" if i == self._preferred else "idle", "preferred": i == self._preferred,
+                "name": name, "label": "" if i else self.label, "addresses": addresses, "state": "up" if i == self._preferred else "idle", "preferred": i == self._preferred,
             }
             for i, (name, addresses) in enumerate(names)
         ]  # fmt: skip

@@ -62,6 +62,7 @@ def own_pair(programs: Programs) -> Iterator[Pair]:
 def stand_in() -> Iterator[StandIn]:
     invented = Invented(400, now=time.time(), names=list(HOSTILE_NAMES))
     invented.log += [{"at": time.time(), "level": "warning", "text": HOSTILE}]
+    invented.label = HOSTILE
     invented.shown_rules.insert(0, ("rule 1", HOSTILE, "tunnel", 1))
     findings = [*FINDINGS, {"check": "name", "kind": "note", "what": HOSTILE, "why": HOSTILE, "mend": HOSTILE}]
     server = StandIn(free_port(), invented, findings=findings)
@@ -304,10 +305,12 @@ def check_dialogs(browser: Browser, stand_in: StandIn) -> None:
     check_nothing_was_caught(browser, "details")
     browser.press(ESCAPE)
     find(browser, "")
+    show(browser, "exits")
+    sees(browser, f"document.querySelector('.exit-head')?.textContent.includes({json.dumps(HOSTILE)})")
     show(browser, "log")
-    sees(browser, f"document.querySelector('.lines').textContent.includes({json.dumps(HOSTILE)})")
+    sees(browser, f"document.querySelector('.lines')?.textContent.includes({json.dumps(HOSTILE)})")
     show(browser, "rules")
-    sees(browser, f"document.querySelector('.rules td.c-text').textContent === {json.dumps(HOSTILE)}")
+    sees(browser, f"document.querySelector('.rules td.c-text')?.textContent === {json.dumps(HOSTILE)}")
     check_nothing_was_caught(browser, "log, rules")
     show(browser, "usage")
     click(browser, "document.querySelector('.usage .danger')")
