@@ -33,7 +33,7 @@ _KEPT = ("name", "startTime", "connectStart", "secureConnectionStart", "connectE
 
 def load(url: str, proxy: str, folder: Path) -> list[dict[str, Any]]:
     """The page's times, then those of each resource (W3C Resource Timing). Raises BrowserError."""
-    with open_browser(Programs(folder), folder, proxy) as browser:
+    with open_browser(Programs(folder), folder, None if proxy == "direct://" else proxy) as browser:
         browser.load(url)
         entries = json.loads(browser.run(_TIMES))
     return [{name: entry[name] for name in _KEPT if name in entry} for entry in entries]

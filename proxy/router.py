@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -12,7 +12,7 @@ from .address import Address
 from .errors import OpenError, Reason
 from .name_verdict import Verdict
 from .opener import Chosen
-from .rule_terms import Carried, Country, Network, PortRange, Within
+from .rule_terms import Network
 from .rules import Kind
 
 if TYPE_CHECKING:
@@ -20,19 +20,17 @@ if TYPE_CHECKING:
 
     from .association import Association
     from .preference import Pattern as ExitName
-    from .rules import RuleSettings
+    from .rules import Route, RuleSettings
     from .ruleset import Decision, Ruleset
 
 #: Our choice: rules whose hits are counted one by one; those that come first, as there may be a hundred thousand.
 MOST_COUNTED = 1024
 _OTHERS = "others"
-#: Our choice: addresses that datagrams go to at the same time and are decided once. A call has a few.
+#: Our choice: addresses that datagrams go to at the same time, and names in questions, that are decided once. A call has a few.
 MOST_REMEMBERED = 4096
 
-
-#: Our choice: each is decided anew for each question about a name.
-_MOST_FOLLOWS = 64
-_NOT_OF_NAMES = (PortRange, Carried, Within, Country)
+#: What commonly follows a question about a name.
+_FOLLOWS = [(443, Network.TCP), (80, Network.TCP), (443, Network.UDP)]
 
 
 class Way(Protocol):
@@ -93,16 +91,13 @@ class _Blocked:
         raise OpenError(Reason.FORBIDDEN, f"{self.source}: blocked on this computer")
 
 
-def _follows(ruleset: Ruleset) -> list[tuple[int, Network]]:
-    """What may follow a question about a name. A rule for a port alone says nothing of names: it would send all of them the same way."""
-    found = dict.fromkeys([(443, Network.TCP), (80, Network.TCP), (443, Network.UDP)])
-    for rule in ruleset.settings.rules:
-        if all(isinstance(condition, _NOT_OF_NAMES) for condition in rule.conditions):
-            continue
-        for condition in rule.conditions:
-            if isinstance(condition, PortRange) and len(found) < _MOST_FOLLOWS:
-                found |= dict.fromkeys((condition.first, network) for network in Network)
-    return list(found)
+def _verdict_of(routes: Iterable[Route]) -> Verdict:
+    kinds = set()
+    for route in routes:
+        if route.kind in (Kind.TUNNEL, Kind.EXIT):
+            return Verdict(name_verdict.Way.TUNNEL, str(route.exit) if route.exit is not None else "")
+        kinds.add(route.kind)
+    return name_verdict.DIRECT if Kind.DIRECT in kinds else name_verdict.BLOCK
 
 
 def _say_the_same(some: RuleSettings, others: RuleSettings) -> bool:
@@ -133,8 +128,8 @@ class Router:
         self._ruleset = ruleset
         self._ways = {Kind.TUNNEL: tunnel, Kind.DIRECT: direct}
         self._by = by
-        self._follows = _follows(ruleset)
         self._choices: dict[Address, Choice | None] = {}
+        self._verdicts: dict[str, Verdict] = {}
         self.hits: dict[str, Hits] = {}
 
     @property
@@ -147,8 +142,8 @@ class Router:
         if not _say_the_same(ruleset.settings, self._ruleset.settings):
             self.hits.clear()
         self._ruleset = ruleset
-        self._follows = _follows(ruleset)
         self._choices.clear()
+        self._verdicts.clear()
 
     def choose_stream(self, address: Address) -> Chosen:
         """The way of a connection to the address."""
@@ -171,14 +166,23 @@ class Router:
 
     def verdict(self, name: str) -> Verdict:
         """Which way a question about the name takes, whose port and network nobody knows yet: directly or not at all only where that holds for
-        all that commonly follows, and for the ports that rules about names speak of.
+        all that commonly follows, and by the rules that speak of names for whatever else may follow.
         """
-        routes = [self._ruleset.decide(Address.make(name, port), network).route for port, network in self._follows]
-        for route in routes:
-            if route.kind in (Kind.TUNNEL, Kind.EXIT):
-                return Verdict(name_verdict.Way.TUNNEL, str(route.exit) if route.exit is not None else "")
-        kinds = {route.kind for route in routes}
-        return name_verdict.DIRECT if Kind.DIRECT in kinds else name_verdict.BLOCK
+        if (known := self._verdicts.get(name)) is not None:
+            return known
+        if len(self._verdicts) >= MOST_REMEMBERED:
+            self._verdicts.clear()
+        verdict = self._verdicts[name] = _verdict_of(self._routes_of(name))
+        return verdict
+
+    def _routes_of(self, name: str) -> Iterator[Route]:
+        for port, network in _FOLLOWS:
+            yield self._ruleset.decide(Address.make(name, port), network).route
+        for port in self._ruleset.borders:
+            address = Address.make(name, port)
+            for network in Network:
+                if (route := self._ruleset.route_of_name(address, network)) is not None:
+                    yield route
 
     def _decided(self, address: Address, network: Network) -> Decision:
         decision = self._ruleset.decide(address, network)

@@ -53,6 +53,18 @@ def wildcard_of(text: str) -> Term:
     return AllOf((Suffix(".".join(after)), pattern)) if after else pattern
 
 
+_GLOB = re.compile(r"[a-z0-9_.*?-]{1,255}")
+_GLOB_MARKS = {"*": ".*", "?": "."}
+
+
+def _glob_of(text: str) -> Term:
+    """A name in which `*` stands for any characters, dots among them, and `?` for one. Raises ValueError with a text for people."""
+    glob = text.lower()
+    if not _GLOB.fullmatch(glob):
+        raise ValueError(f"{text!r} is no name with * and ?")
+    return pattern_of("^" + "".join(_GLOB_MARKS.get(each) or re.escape(each) for each in glob) + "$")
+
+
 def _ports(text: str) -> Term:
     ports = AnyOf(others=[ports_of(part) for part in text.split("/")])
     return ports.others[0] if len(ports) == 1 else ports
@@ -62,6 +74,7 @@ _KINDS: dict[str, Callable[[str], Term]] = {
     "DOMAIN": lambda text: Exact(name_of(text)),
     "DOMAIN-SUFFIX": lambda text: Suffix(name_of(text.removeprefix("."))),
     "DOMAIN-KEYWORD": lambda text: Keyword(keyword_of(text)),
+    "DOMAIN-WILDCARD": _glob_of,
     "DOMAIN-REGEX": pattern_of,
     "IP-CIDR": lambda text: Within(network_of(text)),
     "IP-CIDR6": lambda text: Within(network_of(text)),
@@ -74,6 +87,7 @@ _KINDS |= {f"HOST{kind.removeprefix('DOMAIN')}": make for kind, make in _KINDS.i
 #: What is known of a connection elsewhere, and not here.
 _ELSEWHERE = {
     *("PROCESS-NAME", "PROCESS-PATH", "PROCESS-NAME-REGEX", "PROCESS-PATH-REGEX", "UID", "USER-AGENT", "URL-REGEX"),
+    *("PROCESS-NAME-WILDCARD", "PROCESS-PATH-WILDCARD"),
     *("SRC-IP-CIDR", "SRC-PORT", "SRC-GEOIP", "SRC-IP-ASN", "SRC-IP-SUFFIX", "IP-ASN", "IP-SUFFIX", "GEOSITE", "DSCP"),
     *("IN-PORT", "IN-TYPE", "IN-USER", "IN-NAME", "DOMAIN-SET", "RULE-SET"),
 }

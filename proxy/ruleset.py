@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from . import countries
 from .errors import ConfigError
 from .rule_index import Index
+from .rule_ports import borders, is_about_names
 from .rule_terms import (
     AllOf,
     AnyOf,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 #: Our choice: after so many there is a pause.
 _RULES_AT_ONCE = 256
+#: Our choice: at so many ports the rules are asked for each new name in a question, and each takes some microseconds.
+MOST_BORDERS = 128
 
 #: What stands in a list. Raises ConfigError.
 ReadList: TypeAlias = Callable[[ListFile], Term]
@@ -122,11 +125,14 @@ class Ruleset:
         self._index = Index(pause)
         self._of_mode: list[Decision] = []
         self._terms: list[Term] = []  # of each rule, and then of each decision of the mode
+        self._borders: dict[int, None] = {}
         resolve = _Resolve(presets, read_list)
         for number, rule in enumerate(self._rules):
             term = resolve.rule(number + 1, rule)
             self._index.add(number, term)
             self._terms.append(_without_many_networks(term))
+            if (left := MOST_BORDERS - len(self._borders)) > 0:
+                self._borders |= dict.fromkeys(islice(borders(term), left))
             if number % _RULES_AT_ONCE == 0:
                 pause()
         if settings.mode is Mode.HOME_DIRECT:
@@ -143,7 +149,21 @@ class Ruleset:
 
     def decide(self, address: Address, network: Network) -> Decision:
         """Looks nothing up: a name is judged by what it says."""
+        return self._decision(self._index.first(Query.of(address, network)))
+
+    def route_of_name(self, address: Address, network: Network) -> Route | None:
+        """The route of a name at a port; None where a rule decides that says nothing of names."""
         number = self._index.first(Query.of(address, network))
+        if number is not None and not is_about_names(self._terms[number]):
+            return None
+        return self._decision(number).route
+
+    @property
+    def borders(self) -> list[int]:
+        """The ports from which on a name may go another way than below them: the first MOST_BORDERS of those that the rules speak of."""
+        return list(self._borders)
+
+    def _decision(self, number: int | None) -> Decision:
         if number is None:
             return self._default
         if number >= len(self._rules):

@@ -237,6 +237,8 @@ class Tunnel:
                     welcomed = await self._try_to_connect()
                 else:
                     welcomed = await self._run_carrier(welcomed)
+            if welcomed is not None:  # it was there when nobody wanted it any more
+                await trio.aclose_forcefully(welcomed.stream)
         self._stopped.set()
 
     async def _try_to_connect(self) -> _Welcomed | None:

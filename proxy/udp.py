@@ -156,14 +156,16 @@ class SocketAssociation(Association):
                 break
             except OSError:
                 continue  # an earlier datagram was refused (ICMP), which says nothing of the others
-            self._read.append((_address_of(sender[0], sender[1]), bytes(_buffer[:size])))
+            # From port 0 comes what nobody could answer (RFC 768); as an address it would end the session (docs/protocol.md, section 8).
+            if sender[1]:
+                self._read.append((_address_of(sender[0], sender[1]), bytes(_buffer[:size])))
             total += size
             if total >= TURN:
                 break
+        self._reader.has_read(total)
         if self._read:
             self._read.reverse()
             self._used_at = trio.current_time()
-            self._reader.has_read(total)
         return bool(self._read)
 
     def _check(self) -> None:

@@ -180,7 +180,8 @@ class _AppSocket:
             self._socket.bind((local[0], 0, *local[2:]))
             if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) < LARGEST_DATAGRAM:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST_DATAGRAM)  # macOS begins with 9 KB
-            self.address = Address.make(*self._socket.getsockname()[:2])
+            host, port = self._socket.getsockname()[:2]
+            self.address = Address.make(host.partition("%")[0], port)  # without a zone, of which SOCKS knows nothing
         except BaseException:
             self._socket.close()
             raise

@@ -16,6 +16,7 @@ from proxy.association import Association
 from proxy.errors import REASON_TEXT, OpenError, Reason
 from proxy.name_verdict import BLOCK, DIRECT, TUNNEL, Verdict, Way
 from proxy.router import Direct, Router
+from proxy.rule_terms import AllOf, AnyOf, PortRange, Suffix
 from proxy.rules import RuleSettings
 from proxy.ruleset import Ruleset
 
@@ -56,8 +57,9 @@ class Noted:
         return Silent()
 
 
-def read_list(place: ListFile) -> Term:
-    raise NotImplementedError
+def read_list(_: ListFile) -> Term:
+    """Names at some ports."""
+    return AnyOf(others=[AllOf((Suffix("a.cn"), PortRange(5222, 5223)))])
 
 
 def ruleset(*rules: str) -> Ruleset:
@@ -185,6 +187,36 @@ def test_questions_about_names(name: str, verdict: Verdict) -> None:
         "tunnel port:22",
     )
     assert World(*RULES, *rules).router.verdict(name) == verdict
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ["direct suffix:a.cn port:443", "tunnel suffix:a.cn port:443-500"],  # from 444 on
+        ["direct suffix:a.cn port:400-449", "tunnel suffix:a.cn port:420-460"],
+        ["tunnel list:ports"],  # an entry of the list asks for a port as well
+        ["direct port:443", "tunnel suffix:a.cn network:udp"],
+        ["exit:far.example suffix:a.cn port:65535"],
+    ],
+)
+def test_a_name_that_is_tunnelled_at_any_port_is_not_asked_for_directly(rules: list[str]) -> None:
+    router = World(*rules).router
+    assert (router.verdict("a.cn").way, router.verdict("b.cn")) == (Way.TUNNEL, DIRECT)
+
+
+def test_a_rule_for_a_port_alone_says_nothing_of_names() -> None:
+    router = World("direct suffix:a.cn port:21-22", "tunnel port:22-23", "block network:udp port:9").router
+    assert {router.verdict(name) for name in ("a.cn", "b.cn")} == {DIRECT}
+
+
+def test_what_is_remembered_of_names_has_a_bound_and_goes_with_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router_module, "MOST_REMEMBERED", 10)
+    router = World().router
+    for number in range(100):
+        assert router.verdict(f"a{number % 30}.cn") == DIRECT
+        assert len(router._verdicts) <= 10
+    router.change(ruleset("tunnel suffix:cn"))
+    assert router.verdict("a9.cn") == TUNNEL
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -25,6 +25,9 @@ PLACES = [
         ("HOST-SUFFIX,www.example.com", ["www.example.com", "a.www.example.com"]),
         ("DOMAIN-KEYWORD,notex", ["notexample.com"]),
         ("DOMAIN-REGEX,^[a-z]{1,3}\\.example", ["www.example.com"]),
+        ("DOMAIN-WILDCARD,*.Example.com", ["www.example.com", "a.www.example.com"]),
+        ("DOMAIN-WILDCARD,?ww.*.c?m", ["www.example.com"]),
+        ("HOST-WILDCARD,*example.com", ["example.com", "www.example.com", "a.www.example.com", "notexample.com"]),
         ("IP-CIDR,192.0.2.0/24,no-resolve", ["192.0.2.1", "192.0.2.1:53"]),
         ("IP-CIDR6,2001:db8::/32", ["[2001:db8::1]"]),
         ("DST-PORT,50-60/1", ["192.0.2.1:53"]),
@@ -50,7 +53,9 @@ def test_a_line_may_ask_for_the_network() -> None:
     assert hits(entries.term(), "a.example", network=Network.TCP) == []
 
 
-@pytest.mark.parametrize("line", ["PROCESS-NAME,curl", "user-agent,x*", "IP-CIDR,192.0.2.0/24,src", "SRC-PORT,1"])
+@pytest.mark.parametrize(
+    "line", ["PROCESS-NAME,curl", "PROCESS-NAME-WILDCARD,c*", "user-agent,x*", "IP-CIDR,192.0.2.0/24,src", "SRC-PORT,1"]
+)
 def test_what_is_known_elsewhere_only_is_left_out(line: str) -> None:
     entries = Entries(PATH)
     add_line(line, entries)
@@ -63,6 +68,8 @@ def test_what_is_known_elsewhere_only_is_left_out(line: str) -> None:
     [
         ("DOMAIN,", "'' is no name"),
         ("DOMAIN,a.example,Proxy", "says nothing of where it goes"),
+        ("DOMAIN-WILDCARD,[a-z].example", "is no name with"),
+        ("DOMAIN-WILDCARD,", "is no name with"),
         ("IP-CIDR,x", "'x' is no network"),
         ("DST-PORT,0", "'0' is no range of ports"),
         ("AND,((DOMAIN,a),(PROCESS-NAME,b))", "'PROCESS-NAME' is no kind of rule"),

@@ -13,7 +13,7 @@ from proxy.errors import ConfigError
 from proxy.presets import load_presets
 from proxy.rule_terms import AnyOf, IPNetwork, Network, network_of
 from proxy.rules import Kind, ListFile, Route, RuleSettings
-from proxy.ruleset import Ruleset, home_suffixes
+from proxy.ruleset import MOST_BORDERS, Ruleset, home_suffixes
 
 if TYPE_CHECKING:
     from proxy.address import IPAddress
@@ -281,3 +281,16 @@ def test_what_may_be_decided_is_told_in_its_order() -> None:
     ]
     assert texts[-1] == "default"
     assert [each.rule_text for each in made.decisions(1)][:2] == [texts[0], texts[2]]
+
+
+def test_the_ports_that_rules_speak_of_have_a_bound() -> None:
+    made = ruleset(*(f"direct suffix:a.example port:{port}" for port in range(1000, 9000, 10)))
+    assert made.borders[:4] == [1000, 1001, 1010, 1011]
+    assert len(made.borders) == MOST_BORDERS
+
+
+def test_a_rule_that_says_nothing_of_names_is_no_route_of_a_name() -> None:
+    made = ruleset("direct port:22", "block suffix:a.example")
+    places = [Address.make("a.example", 22), Address.make("a.example", 23), Address.make("b.example", 23)]
+    found = [made.route_of_name(place, Network.TCP) for place in places]
+    assert found == [None, Route(Kind.BLOCK), Route(Kind.TUNNEL)]

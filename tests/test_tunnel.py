@@ -19,6 +19,7 @@ from proxy.address import Address
 from proxy.backoff import DEMAND, FIRST_PAUSE, LONGEST_PAUSE
 from proxy.errors import OpenError, Reason
 from proxy.exit import Limits
+from proxy.greeting import Greeting
 from proxy.keys import UserKey, channel_binding, der_of, new_certificate
 from proxy.openings import ACCEPT_TIMEOUT
 from proxy.protocol.liveness import DEAD, HURRY, SUSPECT
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
+    from proxy.protocol.handshake import Hello, Welcome
     from proxy.ways import Opened
 
 
@@ -978,3 +980,23 @@ async def test_a_round_trip_is_measured_when_somebody_asks(server: Identity, aut
         assert tunnel.measured.count == before + 1
         await trio.sleep(20)
         assert tunnel.measured.count == before + 1
+
+
+async def test_a_carrier_that_comes_as_the_end_does_is_closed(
+    server: Identity, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scope = trio.CancelScope()
+    exchange = Greeting.exchange
+
+    async def welcomed_too_late(self: Greeting, hello: Hello, early: bytes = b"") -> tuple[Welcome, bytes]:
+        result = await exchange(self, hello, early)
+        scope.cancel()
+        for _ in range(3):  # the tunnel is told to end meanwhile
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return result
+
+    monkeypatch.setattr(Greeting, "exchange", welcomed_too_late)
+    async with world(server) as around:
+        with scope:
+            await around.new_tunnel().run()
+        assert around.cables[-1].near.closed

@@ -174,6 +174,27 @@ async def test_a_refusal_of_one_destination_ends_nothing() -> None:
         assert await received(made) == (to_a, b"hello")
 
 
+async def test_what_comes_from_port_0_is_dropped_and_the_rest_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may send raw packets can send so, and the other side would take it for a broken session."""
+
+    class Disguising(socket.socket):
+        def recvfrom_into(self, buffer: memoryview) -> tuple[int, tuple[str, int]]:  # type: ignore[override]
+            size, sender = super().recvfrom_into(buffer)
+            return size, (sender[0], 0 if bytes(buffer[:size]) == b"from nowhere" else sender[1])
+
+    sock = Disguising(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    monkeypatch.setattr("proxy.udp._open_socket", lambda: sock)
+    async with association() as made, peers("127.0.0.1") as ((a, to_a),):
+        made.send(to_a, b"hello")
+        _, sender = await a.got()
+        for data in (b"from nowhere", b"first", b"from nowhere"):
+            await a.socket.sendto(data, sender)
+        assert await received(made) == (to_a, b"first")
+        await a.socket.sendto(b"second", sender)
+        assert await received(made) == (to_a, b"second")
+
+
 async def test_the_policy_is_asked_once_for_each_address() -> None:
     asked = []
 

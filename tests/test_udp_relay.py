@@ -935,6 +935,23 @@ async def test_what_the_kernel_says_of_one_datagram_is_about_that_one(
     assert not caplog.records
 
 
+def test_a_link_local_address_is_told_without_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SOCKS has no room for it, and the app reaches that address by its own link."""
+
+    class LinkLocal(socket.socket):
+        def bind(self, address: object) -> None:
+            assert address == ("fe80::1%lan", 0, 0, 2)
+            super().bind(("::1", 0))
+
+        def getsockname(self) -> tuple[str, int, int, int]:
+            return ("fe80::1%lan", 1234, 0, 2)
+
+    monkeypatch.setattr("proxy.udp_relay.socket.socket", LinkLocal)
+    made = udp_relay._AppSocket(socket.AF_INET6, ("fe80::1%lan", 1080, 0, 2), "fe80::2%lan", None)
+    made.close()
+    assert made.address == Address("fe80::1", 1234)
+
+
 async def test_an_app_whose_socket_is_closed_for_a_while(world: World) -> None:
     app, association = await established(world)
     address = app.udp.getsockname()

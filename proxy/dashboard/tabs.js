@@ -23,7 +23,10 @@ export class Tabs {
       const tab = el('button', {
         type: 'button', role: 'tab', id: `tab-${name}`, 'aria-controls': `panel-${name}`, onclick: () => this.choose(name),
       }, icon(name), el('span'));
-      const panel = el('section', { role: 'tabpanel', id: `panel-${name}`, class: `panel ${name}`, 'aria-labelledby': `tab-${name}`, hidden: true });
+      // What is in it may have nothing that takes the focus, and it has to be scrolled by keys.
+      const panel = el('section', {
+        role: 'tabpanel', id: `panel-${name}`, class: `panel ${name}`, 'aria-labelledby': `tab-${name}`, tabindex: '0', hidden: true,
+      });
       this.#tabs.set(name, tab);
       this.#panels.set(name, panel);
       this.#list.append(tab);

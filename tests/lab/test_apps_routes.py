@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.e2e.machine import Program
+    from tests.e2e.pairs import Local
     from tests.lab.hosts import Host, Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
@@ -31,6 +32,8 @@ AT_HOME = {"wechat", "weibo", "qq", "baidu"}
 EVERYBODY = "203.0.113.1"
 #: Servers of China that are known by number, as those of WeChat are: of CNNIC and China Telecom.
 DOMESTIC = ("1.2.4.8", "183.3.226.35", "240e::1")
+#: One that is tunnelled, and one that is direct.
+CHECKED = ("whatsapp", "qq")
 #: 443 is a port of nearly every app.
 EXIT_PORT = 8443
 
@@ -72,13 +75,16 @@ def places(preset: Preset) -> set[str]:
 
 @dataclass(frozen=True)
 class Seen:
-    """`answers` is what the app was told at each place; the others are what was seen where, and whom the resolver at home was asked for."""
+    """`answers` is what the app was told at each place; the others are what was seen where, and whom the resolver at home was asked for. `checked` is
+    what `ropeway apps check` said afterwards of the app of that name, and how many came to each host then.
+    """
 
     answers: dict[str, str]
     home: set[str]
     abroad: set[str]
     asked: set[str]
     left: set[str]
+    checked: dict[str, tuple[list[str], int, int]]
 
 
 def prepare(host: Host) -> Program:
@@ -116,13 +122,25 @@ def go_everywhere(lab: Lab) -> Seen:
     app = lab.home.start_module("knock", str(local.port), todo, report)
     wait_until(lambda: not app.alive, "the end of the app", seconds=180)
     assert report.exists(), app.text()
+    home, abroad = told(near), told(far)
     return Seen(
         json.loads(report.read_text()),
-        told(near),
-        told(far),
+        home,
+        abroad,
         {line.partition(" ")[2] for line in resolver.lines("asked")},
         {line.partition(" ")[2] for line in wire.text().splitlines() if not line.startswith(("lo ", "ready"))},
+        {name: check(lab, local, name, near, far) for name in CHECKED},
     )
+
+
+def check(lab: Lab, local: Local, name: str, *servers: Program) -> tuple[list[str], int, int]:
+    """It says nothing to a server, which tells of that."""
+    before = [len(server.lines("is silent")) for server in servers]
+    checking = lab.home.start_ropeway(f"check-{name}", "apps", "check", name, "--config", local.config)
+    wait_until(lambda: not checking.alive, "the end of the check", seconds=60)
+    assert checking.stop() == 0, checking.text()
+    near, far = (len(server.lines("is silent")) - count for server, count in zip(servers, before, strict=True))
+    return checking.lines(" answered in "), near, far
 
 
 def numbers_of_hosts() -> set[str]:
@@ -161,3 +179,11 @@ def test_only_names_of_direct_apps_are_looked_up_at_home(seen: Seen) -> None:
 
 def test_nothing_but_the_carrier_leaves_home(seen: Seen) -> None:
     assert seen.left == {f"tcp {ABROAD}:{EXIT_PORT}"}
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_a_check_of_an_app_goes_where_the_app_does(seen: Seen, name: str) -> None:
+    hosts = sorted(map(str, ALL[name].hosts))
+    lines, near, far = seen.checked[name]
+    assert sorted(line.split()[0] for line in lines) == hosts
+    assert (near, far) == ((len(hosts), 0) if name in AT_HOME else (0, len(hosts)))
