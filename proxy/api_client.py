@@ -74,6 +74,14 @@ class Connections(Struct, frozen=True):
     open: tuple[Connection, ...] = ()
 
 
+class History(Struct, frozen=True):
+    """In steps, the oldest first: bytes a second, and milliseconds where they were measured."""
+
+    up: tuple[float, ...] = ()
+    down: tuple[float, ...] = ()
+    rtt_ms: tuple[float | None, ...] = ()
+
+
 class ApiClient:
     """`token` is asked each time, as there may be another one by now. Every method raises LocalPortError, with a line that says what to do."""
 
@@ -83,6 +91,9 @@ class ApiClient:
 
     def state(self) -> State:
         return self._parsed("state", State)
+
+    def history(self) -> History:
+        return self._parsed("history", History)
 
     def connections(self, most: int) -> Connections:
         return self._parsed(f"connections?most={most}", Connections)

@@ -41,7 +41,7 @@ def doctor(as_json: JsonOption = False, config: ConfigOption = None) -> None:
     from .finding import has_fault
 
     findings: list[Finding] = []
-    around = Surroundings(looks=(look_at_service, look_at_system_proxy))
+    around = Surroundings(looks=LOOKS)
     tell = _teller(findings, silent=as_json)
     until_interrupted(trio.run, examine, config_path(config), AddressBook.of_user(), tell, around)
     if as_json:
@@ -159,3 +159,23 @@ def look_at_system_proxy(_settings: Config) -> Sequence[Finding]:
     except RopewayError as error:
         return [Finding.note(SYSTEM, f"its state is not known: {error}")]
     return [Finding.ok(SYSTEM, lines)]
+
+
+def look_at_speed(settings: Config) -> Sequence[Finding]:
+    """What has gone through a Ropeway that runs, where it has a dashboard."""
+    from .api_client import ApiClient
+    from .cli_dashboard import check_is_ours, dashboard_port
+    from .dashboard_token import TokenFile
+    from .local_check import judge_speed
+
+    with suppress(RopewayError):
+        port, file = dashboard_port(settings, None), TokenFile.of_user()
+        check_is_ours(port, file, None)  # before the secret is said
+        found = ApiClient(port, file.read).history()
+        with suppress(ValueError):  # of an answer that makes no sense
+            return [judge_speed(found.up, found.down, found.rtt_ms)]
+    return []
+
+
+#: What the doctor looks at on this system.
+LOOKS = (look_at_service, look_at_system_proxy, look_at_speed)

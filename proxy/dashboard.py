@@ -140,11 +140,11 @@ class Dashboard:
 
     async def _examine(self) -> list[dict[str, str]]:
         from .address_book import AddressBook
-        from .cli_doctor import look_at_service, look_at_system_proxy
+        from .cli_doctor import LOOKS
         from .doctor import Surroundings, examine
 
         findings: list[Finding] = []
-        around = Surroundings(looks=(look_at_service, look_at_system_proxy))
+        around = Surroundings(looks=LOOKS)
         await examine(self._path, AddressBook.of_user(), findings.append, around)
         return [finding.plain() for finding in findings]
 

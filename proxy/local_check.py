@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,17 +26,26 @@ if TYPE_CHECKING:
     from .ruleset import Ruleset
     from .settings import Config, Listen
 
-CONFIGURATION, RULES, PORT, TUNNEL, SHELL, DNS, AROUND, SERVICE, SYSTEM = (
+CONFIGURATION, RULES, PORT, TUNNEL, SPEED, SHELL, DNS, AROUND, SERVICE, SYSTEM = (
     "configuration",
     "rules",
     "port",
     "tunnel",
+    "speed",
     "shell",
     "dns",
     "around",
     "service",
     "system proxy",
 )
+
+# Our choices.
+#: Bits a second; below, nobody was waiting for the network.
+_LITTLE = 250_000
+#: Of the best step: from here on it is called load.
+_LOAD = 0.5
+#: Round trips under load beside those without, in times and in milliseconds, from which on people notice it in chats.
+_LONGER, _MUCH_LONGER = 3, 300
 
 
 # ---- the configuration
@@ -125,6 +135,28 @@ def judge_tunnel(answer: PortAnswer | None, seconds: float) -> Finding:
         return Finding.ok(TUNNEL, f"Ropeway is connected: an answer from the exit took {seconds * 1000:.0f} ms")
     text = answer.text or f"status {answer.status}"
     return Finding.note(TUNNEL, f"the port answers, which says nothing of the tunnel: {text}")
+
+
+def judge_speed(up: Sequence[float], down: Sequence[float], round_trips: Sequence[float | None]) -> Finding:
+    """By what went through in the last hour, in steps of some seconds: bytes a second, and milliseconds where they are known."""
+    most_up, most_down = (8 * max(rates, default=0.0) for rates in (up, down))
+    most = max(most_up, most_down)
+    if most < _LITTLE:
+        return Finding.ok(SPEED, "too little went through in the last hour to tell")
+    text = f"in the last hour up to {most_down / 1e6:.1f} Mbit/s came in, and up to {most_up / 1e6:.1f} Mbit/s went out"
+    loaded: list[float] = []
+    quiet: list[float] = []
+    for ours, theirs, took in zip(up, down, round_trips, strict=True):
+        if took is not None:
+            (loaded if 8 * max(ours, theirs) >= _LOAD * most else quiet).append(took)
+    if not loaded or not quiet:
+        return Finding.ok(SPEED, text)
+    under, without = statistics.median(loaded), statistics.median(quiet)
+    text += f"; round trips took {without:.0f} ms, and {under:.0f} ms under load"
+    if under > max(_LONGER * without, without + _MUCH_LONGER):
+        why = "chats wait while something large is transferred: this network is full, or the exit's, also with what others do there"
+        return Finding.note(SPEED, text, why, "see who else uses this network and the exit, or try another network")
+    return Finding.ok(SPEED, text)
 
 
 # ---- what apps are told

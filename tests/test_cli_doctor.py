@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from proxy import cli_doctor, service, system_proxy
+from proxy.api_client import ApiClient, History
 from proxy.config import parse
 from proxy.errors import ConfigError, DesktopError, ServiceError
 from proxy.finding import Kind
@@ -158,3 +159,19 @@ def test_a_systems_proxy_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(system_proxy, "of_this_user", fails)
     (finding,) = cli_doctor.look_at_system_proxy(parse({}, tmp_path / "config.toml"))
     assert (finding.kind, "no session" in finding.what) == (Kind.NOTE, True)
+
+
+def test_the_speed_is_what_a_program_that_runs_has_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = parse({}, tmp_path / "config.toml")
+    monkeypatch.setattr("proxy.cli_dashboard.check_is_ours", lambda *_: None)
+    seen = History(up=(0.0, 0.0), down=(1e6, 0.0), rtt_ms=(90.0, None))
+    monkeypatch.setattr(ApiClient, "history", lambda _: seen)
+    (finding,) = cli_doctor.look_at_speed(settings)
+    assert (finding.check, "8.0 Mbit/s came in" in finding.what) == ("speed", True)
+    monkeypatch.setattr(ApiClient, "history", lambda _: History(up=(0.0,), down=(1e6,)))
+    assert cli_doctor.look_at_speed(settings) == []  # of an answer that makes no sense
+
+
+def test_there_is_no_speed_where_nothing_of_ours_listens(tmp_path: Path) -> None:
+    settings = parse({"local": {"listen": f"127.0.0.1:{unused_port()}"}}, tmp_path / "config.toml")
+    assert cli_doctor.look_at_speed(settings) == []

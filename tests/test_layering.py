@@ -285,7 +285,10 @@ ALLOWED_BESIDE = {
     "proxy.local_check": {"proxy.local_side", "proxy.port_holder"},
     "proxy.talks": {"proxy.local_check", "proxy.port_holder"},
     "proxy.doctor": {"proxy.local_check", "proxy.port_holder", "proxy.talks"},
-    "proxy.cli_doctor": {f"proxy.{name}" for name in ("doctor", "local_check", "service", "system_proxy", "terminal")},
+    "proxy.cli_doctor": {
+        f"proxy.{name}"
+        for name in ("api_client", "cli_dashboard", "doctor", "local_check", "service", "system_proxy", "terminal")
+    },
     "proxy.rules": {"proxy.countries", "proxy.preference", "proxy.rule_terms"},
     "proxy.ruleset": {f"proxy.{name}" for name in ("countries", "rule_index", "rule_ports", "rule_terms", "rules")},
     "proxy.own_site": {"proxy.forward"},

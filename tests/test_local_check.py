@@ -12,6 +12,7 @@ from proxy.local_check import (
     judge_dns_port,
     judge_environment,
     judge_port,
+    judge_speed,
     judge_tunnel,
 )
 from proxy.local_port import PortAnswer
@@ -37,6 +38,27 @@ NOBODY = PortAnswer(0, listens=False)
 def test_whose_the_port_is(holder: Holder | None, answer: PortAnswer | None, kind: Kind, mend: str) -> None:
     found = judge_port(LISTEN, holder, answer)
     assert (found.kind, mend in found.mend) == (kind, True)
+
+
+MBIT = 125_000.0
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "round_trips", "kind", "words"),
+    [
+        ([], [], [], Kind.OK, "too little"),
+        ([1000.0], [2000.0], [80.0], Kind.OK, "too little"),
+        ([MBIT, 0.0], [18.4 * MBIT, 0.0], [None, 80.0], Kind.OK, "up to 18.4 Mbit/s came in, and up to 1.0 Mbit/s went out"),
+        ([0.0, 0.0], [2 * MBIT, 0.0], [98.0, 84.0], Kind.OK, "took 84 ms, and 98 ms under load"),
+        ([0.0, 2 * MBIT], [0.0, 0.0], [84.0, 900.0], Kind.NOTE, "took 84 ms, and 900 ms under load"),
+        ([0.0, 2 * MBIT], [0.0, 0.0], [1.0, 50.0], Kind.OK, "50 ms under load"),
+    ],
+)  # fmt: skip
+def test_how_fast_it_has_been(
+    up: list[float], down: list[float], round_trips: list[float | None], kind: Kind, words: str
+) -> None:
+    found = judge_speed(up, down, round_trips)
+    assert (found.kind, words in found.what) == (kind, True)
 
 
 @pytest.mark.parametrize(
