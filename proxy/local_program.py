@@ -11,7 +11,7 @@ import trio
 from . import activation, telemetry
 from .address import Address
 from .address_book import AddressBook
-from .dashboard import Dashboard
+from .dashboard_site import Dashboard
 from .errors import ConfigError, RopewayError
 from .idleness import IDLE_TIME, end_idle
 from .listener import serve_local

@@ -13,7 +13,7 @@ import trio
 from proxy.app_names import known_apps
 from proxy.config import load
 from proxy.config_file import replace_file
-from proxy.dashboard import Dashboard
+from proxy.dashboard_site import Dashboard
 from proxy.dashboard_token import TokenFile
 from proxy.keys import UserKey
 from proxy.listener import serve_local

@@ -17,7 +17,7 @@ from proxy import clash_api
 from proxy.clash_api import ClashApi
 from proxy.clash_feeds import Feeds
 from proxy.control import Control
-from proxy.dashboard import CLASH_PATHS
+from proxy.dashboard_site import CLASH_PATHS
 from proxy.dashboard_token import TokenFile
 from proxy.errors import ConfigError, OpenError, Reason
 from proxy.own_site import OwnSite

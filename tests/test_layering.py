@@ -155,7 +155,7 @@ LAYERS: list[set[str]] = [
         "proxy.control",
         "proxy.api",
         "proxy.api_views",
-        "proxy.dashboard",
+        "proxy.dashboard_site",
         "proxy.live",
         "proxy.live_feed",
         "proxy.clash_api",
@@ -303,7 +303,7 @@ ALLOWED_BESIDE = {
     "proxy.api": {f"proxy.{name}" for name in ("api_views", "control", "heap", "observation", "qr")},
     "proxy.live": {"proxy.api", "proxy.live_feed"},
     "proxy.live_feed": {"proxy.api", "proxy.api_views"},
-    "proxy.dashboard": {
+    "proxy.dashboard_site": {
         f"proxy.{name}" for name in ("api", "cli_doctor", "control", "doctor", "live", "local_side", "observation")
     }
     | {"proxy.clash_api", "proxy.clash_feeds", "proxy.clash_source"},
@@ -356,7 +356,7 @@ ALLOWED_BESIDE = {
         f"proxy.{name}"
         for name in (
             "activation",
-            "dashboard",
+            "dashboard_site",
             "listening",
             "local_side",
             "observation",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.dashboard import Dashboard
+from proxy.dashboard_site import Dashboard
 from proxy.protocol import own_answer
 from tests.dashboard_world import dashboard_world
 
