@@ -29,7 +29,7 @@ from .router import MOST_COUNTED
 from .rules import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import h11
 
@@ -273,6 +273,7 @@ def json_answer(found: object, status: int = 200, extra: tuple[tuple[bytes, byte
     return own_answer.answer(status, own_answer.JSON, msgspec.json.encode(found), extra=extra)
 
 
-def error_answer(status: int, text: str) -> bytes:
-    extra = ((b"WWW-Authenticate", b"Bearer"),) if status == 401 else ()
-    return json_answer(views.Error(text), status, extra)
+def error_answer(status: int, text: str, fields: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
+    """`fields` go with it."""
+    asks = ((b"WWW-Authenticate", b"Bearer"),) if status == 401 else ()
+    return json_answer(views.Error(text), status, (*asks, *fields))

@@ -120,11 +120,8 @@ class ApiClient:
         )
 
     def _ask(self, path: str, method: str = "GET") -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(self._port.host, self._port.port, timeout=_PATIENCE)
         try:
-            connection.request(method, f"/api/v1/{path}", headers={"Authorization": f"Bearer {self._token()}"})
-            answer = connection.getresponse()
-            return answer.status, answer.read(_LARGEST)
+            return exchange(self._port, method, path, self._token())
         except ConnectionRefusedError:
             raise LocalPortError(
                 f"nothing listens at {self._port}; `ropeway run` or `ropeway service start` starts it"
@@ -132,5 +129,14 @@ class ApiClient:
         except (OSError, http.client.HTTPException) as error:
             text = f"what listens at {self._port} does not answer: {error or type(error).__name__}"
             raise LocalPortError(text) from None
-        finally:
-            connection.close()
+
+
+def exchange(port: Address, method: str, path: str, token: str = "", most: int = _LARGEST) -> tuple[int, bytes]:
+    """Status and content of one answer, at most so many bytes of it. Raises OSError and http.client.HTTPException."""
+    connection = http.client.HTTPConnection(port.host, port.port, timeout=_PATIENCE)
+    try:
+        connection.request(method, f"/api/v1/{path}", headers={"Authorization": f"Bearer {token}"} if token else {})
+        answer = connection.getresponse()
+        return answer.status, answer.read(most)
+    finally:
+        connection.close()

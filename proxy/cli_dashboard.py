@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from .dashboard_token import TokenFile
     from .settings import Config
 
-_PATIENCE = 5.0  # seconds; it is on this computer
 _LONGEST = 65_536  # bytes of an answer; they have some hundreds
 
 NewTokenOption = Annotated[
@@ -92,15 +91,13 @@ def _ask(port: Address, method: str, path: str, token: str = "") -> dict[str, ob
     import http.client
     import json
 
-    connection = http.client.HTTPConnection(port.host, port.port, timeout=_PATIENCE)
+    from .api_client import exchange
+
     try:
-        connection.request(method, f"/api/v1/{path}", headers={"Authorization": f"Bearer {token}"} if token else {})
-        answer = connection.getresponse()
-        found = json.loads(answer.read(_LONGEST))
+        _, content = exchange(port, method, path, token, _LONGEST)
+        found = json.loads(content)
         return found if isinstance(found, dict) else {}
     except ConnectionError:
         raise
     except (OSError, ValueError, http.client.HTTPException):
         return {}
-    finally:
-        connection.close()

@@ -9,9 +9,9 @@ import msgspec
 import trio
 from msgspec import Struct
 
+from .api import error_answer
 from .forward import answer_and_close
 from .live_feed import PARTS, Feed, TooLateError
-from .protocol import own_answer
 from .web_socket import HandshakeError, WebSocket
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Live:
         self, request: h11.Request, _place: Address, stream: trio.abc.HalfCloseableStream, http: Connection
     ) -> None:
         if self._open >= MOST_WATCHERS:
-            await answer_and_close(stream, _refusal(503, f"there are {MOST_WATCHERS} WebSockets already"))
+            await answer_and_close(stream, error_answer(503, f"there are {MOST_WATCHERS} WebSockets already"))
             return
         self._open += 1
         try:
@@ -84,7 +84,7 @@ class Live:
             code, reason = await self._watch(socket)
             await socket.aclose(code, reason)
         except HandshakeError as error:
-            await answer_and_close(stream, _refusal(error.status, str(error), error.fields))
+            await answer_and_close(stream, error_answer(error.status, str(error), error.fields))
         except trio.BrokenResourceError:
             pass
         finally:
@@ -157,8 +157,3 @@ def _parsed(text: str | None, kind: type[_Message]) -> _Message | None:
         return msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError:
         return None
-
-
-def _refusal(status: int, text: str, fields: list[tuple[bytes, bytes]] | None = None) -> bytes:
-    content = msgspec.json.encode({"error": text})
-    return own_answer.answer(status, own_answer.JSON, content, extra=tuple(fields or ()))

@@ -409,7 +409,7 @@ ALLOWED_BESIDE = {
     "proxy.terminal": {"proxy.service_exit"},  # where an installed exit is
     "proxy.cli_rules": {"proxy.terminal"},
     "proxy.app_setup": {f"proxy.{name}" for name in ("app_program", "browser_profile", "environment", "guide")},
-    "proxy.cli_dashboard": {"proxy.terminal"},
+    "proxy.cli_dashboard": {"proxy.api_client", "proxy.terminal"},
     "proxy.top_view": {"proxy.api_client", "proxy.screen"},
     "proxy.cli_top": {f"proxy.{name}" for name in ("api_client", "cli_dashboard", "screen", "terminal", "top_view")},
     "proxy.cli_apps": {f"proxy.{name}" for name in ("app_program", "app_setup", "guide", "system_proxy", "terminal")},
