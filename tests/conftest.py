@@ -83,6 +83,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Identity:
 
 
 @pytest.fixture
+def rare_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For worlds in which hours go by and memory is never short: they would be spent on the exit's looks at it, several a second."""
+    monkeypatch.setattr("proxy.exit.RELIEVE_EVERY", 60.0)
+    monkeypatch.setattr("proxy.waiting_room.LOOK_EVERY", 1.0)
+
+
+@pytest.fixture
 def log_as_before() -> Iterator[None]:
     """For tests of what configures the log."""
     root = logging.getLogger("ropeway")

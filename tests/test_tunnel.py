@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from proxy.protocol.handshake import Hello, Welcome
     from proxy.ways import Opened
 
+pytestmark = pytest.mark.usefixtures("rare_looks")
+
 
 @pytest.fixture(autouse=True)
 def _no_bug(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
