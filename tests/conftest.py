@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import functools
 import gc
 import logging
 import os
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+import typer
 
 import proxy
 from proxy import cli
@@ -107,8 +109,14 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "settings" / "config.toml"
 
 
+#: Each call of the program makes all of its commands anew, which is most of what a short one does.
+commands = functools.cache(typer.main.get_command)
+
+
 @pytest.fixture
 def ropeway(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    monkeypatch.setattr("typer.main.get_command", commands)
+
     def run(*arguments: str | Path) -> Done:
         monkeypatch.setattr("sys.argv", ["ropeway", *map(str, arguments)])
         with pytest.raises(SystemExit) as caught:
