@@ -20,6 +20,7 @@ import proxy
 from proxy import cli
 from proxy.keys import new_certificate
 from tests.command_line import Done
+from tests.effort import EXAMPLES, PROFILE
 from tests.memory import Identity, identity
 
 if TYPE_CHECKING:
@@ -33,12 +34,12 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Times depend on the machine, and two cores may be busy: no example fails for being slow. In CI the examples are the same each time, so that
 # nothing fails there by chance; whoever works on the project tries others each time.
-hypothesis.settings.register_profile("default", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("default", deadline=None, max_examples=EXAMPLES)
 hypothesis.settings.register_profile(
-    "ci", deadline=None, max_examples=50, print_blob=True, derandomize=True, database=None
+    "ci", deadline=None, max_examples=EXAMPLES, print_blob=True, derandomize=True, database=None
 )
-hypothesis.settings.register_profile("thorough", deadline=None, max_examples=5000)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default"))
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=EXAMPLES)
+hypothesis.settings.load_profile(PROFILE)
 
 
 def rank(item: pytest.Item) -> int:

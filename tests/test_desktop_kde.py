@@ -13,6 +13,7 @@ from proxy.address import Address
 from proxy.desktop_kde import Kde, edited
 from proxy.errors import DesktopError
 from proxy.system_proxy import Memory, SystemProxy
+from tests.effort import EXAMPLES
 from tests.standins import Standins, needs_a_shell
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ _LINES = st.sampled_from(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=4 * EXAMPLES)
 @given(st.lists(_LINES | st.text(max_size=8), max_size=12), st.sampled_from([None, "1", "0"]))
 def test_any_file_can_be_edited(lines: list[str], value: str | None) -> None:
     text = "\n".join(lines)

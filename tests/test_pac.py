@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.address import Address
@@ -196,7 +196,6 @@ def test_an_address_in_another_spelling_goes_to_the_proxy(host: str, tmp_path: P
         assert find(url_of(host, 443), host) != "DIRECT"
 
 
-@settings(max_examples=50)
 @given(
     chosen=st.lists(st.sampled_from(RULES), max_size=6),
     mode=st.sampled_from(["all", "home-direct"]),
@@ -219,7 +218,6 @@ def test_the_same_as_the_rules(
             assert not direct or is_direct(ruleset, host, port), (host, port)
 
 
-@settings(max_examples=50)
 @given(
     chosen=st.lists(st.sampled_from([*RULES, *VAGUE, *VAGUE]), max_size=6),
     mode=st.sampled_from(["all", "home-direct"]),

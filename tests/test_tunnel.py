@@ -25,6 +25,7 @@ from proxy.openings import ACCEPT_TIMEOUT
 from proxy.protocol.liveness import DEAD, HURRY, SUSPECT
 from proxy.tunnel import Rotation, Tunnel
 from proxy.ways import TLS_TIMEOUT, Opened
+from tests.effort import SEEDS
 from tests.memory import ECHO, HELD, SLOW, Cable, Identity, World, exchange, world
 
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ async def transfer(tunnel: Tunnel, data: bytes) -> None:
     assert digest.digest() == hashlib.sha256(data).digest()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(SEEDS))
 async def test_transfers_survive_carriers_that_break_anywhere(
     server: Identity, seed: int, autojump_clock: MockClock
 ) -> None:
@@ -478,7 +479,7 @@ async def test_where_no_other_carrier_can_be_made_the_one_that_works_goes_on(
         assert len(around.attempts) <= 600 / tunnel_module.RETRY_ROTATION + 3
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(SEEDS))
 async def test_transfers_survive_everything_at_once(server: Identity, seed: int, autojump_clock: MockClock) -> None:
     """Cuts, silence, rotation and changes of the network, at any moment of each other."""
     rng = random.Random(seed)

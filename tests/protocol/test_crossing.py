@@ -18,6 +18,7 @@ from proxy.protocol.liveness import DEAD, HURRY, IDLE, LATE, MOST_ACK_DELAY, PAU
 from proxy.protocol.mux import Mux
 from proxy.protocol.outbox import MAX_KEPT
 from proxy.protocol.stream import MAX_CREDIT, MAX_WINDOW
+from tests.effort import EXAMPLES
 from tests.pair import ADDRESS, Pair
 
 if TYPE_CHECKING:
@@ -441,7 +442,7 @@ def one_step(road: Road, what: str, flag: bool, number: int, size: int) -> None:
             road.now += size / 2000
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=3 * EXAMPLES)
 @given(st.lists(steps, max_size=80))
 def test_whatever_happens_every_byte_comes_once_and_in_order(script: list[tuple[str, bool, int, int]]) -> None:
     road = Road(streams=3)
