@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 CHECK = "certificate"
 
+#: A name of another kind of string than it may be is a TypeError of the library.
+_UNREADABLE = (
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    TypeError,
+)
 _MAX_NAME = 64  # characters of a name that somebody else wrote
 
 
@@ -48,7 +56,7 @@ class Certificate:
                 found.not_valid_before_utc,
                 found.not_valid_after_utc,
             )
-        except (UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension) as error:
+        except _UNREADABLE as error:
             raise ValueError(f"the certificate cannot be read: {error}") from error
 
     @property
