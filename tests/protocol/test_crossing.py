@@ -403,6 +403,7 @@ def test_a_hand_over_whose_old_carrier_breaks_on_the_way_down(down: int) -> None
 # ---- any order of everything
 
 DIRECTION, NUMBER, SIZE = st.booleans(), st.integers(0, 2), st.integers(0, 700)
+PATTERN = bytes(range(251))  # no power of two, so that nothing fits where it does not belong
 WHAT = ["write"] * 2 + ["send"] * 3 + ["deliver"] * 3 + ["step"] * 4 + ["fail", "break", "wait", "open", "end"]
 steps = st.tuples(st.sampled_from(WHAT), DIRECTION, NUMBER, SIZE)
 
@@ -411,7 +412,8 @@ def one_step(road: Road, what: str, flag: bool, number: int, size: int) -> None:
     number = (number + size // 3) % len(road.streams) if what in ("write", "end") else number
     match what:
         case "write" if (flag, number) not in road.ended:
-            road.write(flag, number, bytes((size + i) % 251 for i in range(size * (1 + 30 * (size % 3)))))
+            first = size % len(PATTERN)
+            road.write(flag, number, (PATTERN[first:] + PATTERN * (size // 4 + 1))[: size * (1 + 30 * (size % 3))])
         case "send":
             road.send(flag, 100 * size + 1)
         case "deliver":

@@ -233,11 +233,12 @@ def test_while_others_fill_the_queue_the_path_is_not_taken_for_a_longer_one() ->
 
 
 @pytest.mark.parametrize("longer", [0.15, 0.25])
-def test_a_longer_way_is_learned(longer: float) -> None:
+def test_a_longer_way_is_learned(longer: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.protocol.flight.ROUND_TRIP_MEMORY", memory := ROUND_TRIP_MEMORY / 4)
     path = Path(1e6, 0.1)
     path.run(5)
     path.round_trip, path.kernel = longer, 600_000.0
-    path.run(2 * ROUND_TRIP_MEMORY + COMPETING_TIME + 5)
+    path.run(2 * memory + COMPETING_TIME + 5)
     assert path.run(2 * DRAIN_PAUSE) > 0.85 * path.rate
     while path.flight.draining:
         path.run(longer)
