@@ -276,23 +276,24 @@ def many_names(count: int, seed: int) -> list[str]:
     return [f"{''.join(letters.choices(alphabet, k=12))}.{letters.choice(['com', 'net', 'io'])}" for _ in range(count)]
 
 
-@pytest.mark.parametrize(("route", "count"), [("direct", 100_000), ("tunnel", 10_000)])
-def test_a_long_list(route: str, count: int, tmp_path: Path) -> None:
-    names = many_names(count, 1)
+@pytest.mark.parametrize("route", ["direct", "tunnel"])
+def test_a_list_for_which_there_is_no_room(route: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = many_names(20_000, 1)
+    monkeypatch.setattr("proxy.pac.LONGEST", LONGEST // 10)
     ruleset = rules_of(tmp_path, f"{route} list:x.txt", mode="home-direct", read_list=lambda _: AnyOf([], list(names)))
     text = text_of(ruleset)
+    assert len(text) <= LONGEST // 10
     with engine(text) as find:
         assert find("http://www.example.cn/", "www.example.cn") == "DIRECT"
         assert find("http://www.example.com/", "www.example.com") == PROXY
         direct = sum(find(f"http://{name}/", name) == "DIRECT" for name in names[:1000])
-    assert direct == 0 if route == "tunnel" else direct > 300  # what has no room goes to the proxy, which knows
+    assert direct == 0 if route == "tunnel" else 300 < direct < 1000  # what has no room goes to the proxy, which knows
     if route == "tunnel":
         assert len(text) < 20_000  # nothing after the list could send these directly
 
 
-def test_a_large_list_to_the_tunnel_of_which_each_name_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_list_to_the_tunnel_of_which_each_name_matters(tmp_path: Path) -> None:
     names = many_names(10_000, 2)
-    monkeypatch.setattr("proxy.pac.LONGEST", LONGEST // 10)  # they have no room
     ruleset = rules_of(
         tmp_path,
         "tunnel list:x.txt",

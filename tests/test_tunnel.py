@@ -446,21 +446,21 @@ async def test_a_hand_over_that_breaks_loses_nothing(
             around.make_cable = Cable
             if which != "the new one":
                 around.cables[-1].lasts = lasts
-            for seed in range(3):
+            for seed in range(2):
                 nursery.start_soon(transfer, tunnel, random.Random(seed).randbytes(60_000))
             return Cable(room=30_000, lasts=math.inf if which == "the old one" else lasts)
 
         async with trio.open_nursery() as nursery:
             await trio.sleep(0.5)
             around.make_cable = breaking
-            nursery.start_soon(slow_transfer, tunnel, 1.2)
+            nursery.start_soon(slow_transfer, tunnel, 1.2, 0.3)
         assert around.sessions == 1
         assert "0 streams, 0 kept" in repr(tunnel)
 
 
-async def slow_transfer(tunnel: Tunnel, seconds: float = 3.0) -> None:
+async def slow_transfer(tunnel: Tunnel, seconds: float = 3.0, every: float = 0.1) -> None:
     stream = await tunnel.open(ECHO)
-    await stall(stream, seconds)
+    await stall(stream, seconds, every)
     await stream.send_eof()
     assert await stream.receive_some() == b""
     await stream.aclose()
