@@ -238,7 +238,7 @@ def test_a_longer_way_is_learned(longer: float, monkeypatch: pytest.MonkeyPatch)
     path = Path(1e6, 0.1)
     path.run(5)
     path.round_trip, path.kernel = longer, 600_000.0
-    path.run(2 * memory + COMPETING_TIME + 5)
+    path.run(memory + COMPETING_TIME + 5)
     assert path.run(2 * DRAIN_PAUSE) > 0.85 * path.rate
     while path.flight.draining:
         path.run(longer)
