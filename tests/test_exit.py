@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import lockstep_stream_pair, wait_all_tasks_blocked
 
 from proxy.address import Address
 from proxy.errors import CarrierError, OpenError, Reason
-from proxy.exit import HANDSHAKE_TIMEOUT, STOP_TIMEOUT, Limits
+from proxy.exit import HANDSHAKE_TIMEOUT, RELIEVE_EVERY, STOP_TIMEOUT, Limits
 from proxy.idleness import LOOK_EVERY as LOOK_FOR_IDLE_EVERY
 from proxy.keys import UserKey, new_certificate
 from proxy.protocol.budget import LIMIT
@@ -710,6 +710,30 @@ async def test_a_fault_of_one_association_is_its_own(
             await association.receive()
         await exchange(await tunnel.open(ECHO))
     assert [record.getMessage() for record in caplog.records if "association" in record.getMessage()]
+
+
+# ---- memory that is short
+
+
+async def test_who_reads_nothing_goes_though_nothing_else_happens(
+    server: Identity, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others have taken the memory: no frame of this session would make it look."""
+    async with world(server) as around:
+        around.run(tunnel := around.new_tunnel())
+        await exchange(await tunnel.open(ECHO))
+        monkeypatch.setattr(
+            "tests.memory.memory_stream_pair", lockstep_stream_pair
+        )  # what is sent there waits for its reader
+        stream = await tunnel.open(HELD)
+        await stream.send_all(bytes(200_000))
+        await trio.sleep(10)
+        around.exit._budget.held += LIMIT
+        began = trio.current_time()
+        with pytest.raises(trio.BrokenResourceError, match="not read fast enough"):
+            await stream.receive_some()
+        around.exit._budget.held -= LIMIT
+        assert trio.current_time() - began <= RELIEVE_EVERY + 0.1
 
 
 # ---- idle streams
