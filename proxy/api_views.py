@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Self
 import trio
 from msgspec import Struct
 
+from .connections import app_of_any
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -215,7 +217,7 @@ def _milliseconds(seconds: float) -> float | None:
 def connection_of(view: ConnectionView, app_of: Callable[[str], str], clock: Clock) -> Connection:
     return Connection(
         view.id,
-        app_of(view.address.host),
+        app_of_any(view.hosts, app_of),
         view.protocol.value,
         view.address.host,
         view.address.port,

@@ -62,13 +62,14 @@ class LocalSide:
         self._budget = Budget(limit_of(settings.memory))
         self.exits = Exits(self._routes(), connect_wait=settings.connect_wait)
         self.routing = Routing(rules, self.exits, datagram_age=settings.datagram_age, budget=self._budget)
+        self.connections = Connections()
         self.udp_relay = UDPRelay(
             self.routing.router.choose,
             age=settings.datagram_age,
             max_associations=settings.max_associations,
             budget=self._budget,
+            connections=self.connections,
         )
-        self.connections = Connections()
         self.at_start: dict[str, object] = {}  # what else was served by, by the names of tables
 
     def change(self, settings: LocalSettings) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
-from .connections import State
+from .connections import State, app_of_any
 from .errors import UsageError
 from .telemetry import logger
 from .usage_file import Amount
@@ -33,6 +33,8 @@ _SLICE = 512  # connections that are looked at in one go
 
 #: The app of a host; empty where it is of none.
 AppOf: TypeAlias = "Callable[[str], str]"
+#: What tells the app of a connection.
+_Hosts: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +54,15 @@ class DayUsage:
 
 
 class Meter:
-    """What went over connections since it was asked last, by host."""
+    """What went over connections since it was asked last, by the hosts that tell whose they are."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._counted: dict[int, Amount] = {}  # of those that are open, by their ids
-        self._hosts: dict[str, Amount] = {}
+        self._hosts: dict[_Hosts, Amount] = {}
         connections.when_closed = self._count
 
-    async def take(self) -> dict[str, Amount]:
+    async def take(self) -> dict[_Hosts, Amount]:
         """In slices, as thousands may be open."""
         for number, connection in enumerate(self._connections.all_open(), 1):
             if connection.state is not State.CLOSED:  # it may have closed by now, and is counted then
@@ -76,12 +78,12 @@ class Meter:
         if connection.state is not State.CLOSED:
             self._counted[connection.id] = Amount(traffic.bytes_up, traffic.bytes_down)
         up, down = (before.up, before.down) if before else (0, 0)
-        host = connection.address.host
-        if host not in self._hosts and len(self._hosts) >= MOST_HOSTS:
-            host = ""
+        hosts = connection.hosts
+        if hosts not in self._hosts and len(self._hosts) >= MOST_HOSTS:
+            hosts = ()
         more = Amount(traffic.bytes_up - up, traffic.bytes_down - down, int(before is None))
         if any(more):
-            self._hosts[host] = self._hosts.get(host, Amount()).plus(more)
+            self._hosts[hosts] = self._hosts.get(hosts, Amount()).plus(more)
 
 
 class Usage:
@@ -171,8 +173,8 @@ class Usage:
         if found and self._app_of is None and self._load_names is not None:
             with trio.CancelScope(shield=True):  # what was taken is not lost
                 self._app_of = await trio.to_thread.run_sync(self._load_names)
-        for host, amount in found.items():
-            self.add(self._app_of(host) if self._app_of and host else "", *amount)
+        for hosts, amount in found.items():
+            self.add(app_of_any(hosts, self._app_of) if self._app_of else "", *amount)
 
 
 def _by_day(amounts: Amounts) -> list[DayUsage]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +14,8 @@ import trio.testing
 
 from proxy import usage
 from proxy.address import Address
-from proxy.connections import AppProtocol, Connections
+from proxy.connections import TUNNEL, AppProtocol, Connections
+from proxy.conversation import Conversation
 from proxy.errors import UsageError
 from proxy.usage import WRITE_EVERY, AppUsage, DayUsage, Meter, Usage
 from proxy.usage_file import Amount, UsageFile
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 
 DAY = dt.date(2026, 11, 26)
 APPS = {"a.example": "line", "b.example": "line", "c.example": "signal"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    route: str
+    rule: str = ""
 
 
 class Memory(UsageFile):
@@ -86,14 +94,14 @@ def bench() -> Bench:
 
 async def test_a_connection_is_counted_once_and_its_bytes_as_they_come(bench: Bench) -> None:
     connection = bench.opened("a.example", 5, 7)
-    assert await bench.meter.take() == {"a.example": Amount(5, 7, 1)}
+    assert await bench.meter.take() == {("a.example",): Amount(5, 7, 1)}
     assert await bench.meter.take() == {}
     moved(connection, 1, 2)
-    assert await bench.meter.take() == {"a.example": Amount(1, 2, 0)}
+    assert await bench.meter.take() == {("a.example",): Amount(1, 2, 0)}
     moved(connection, 3, 4)
     connection.close(2.0)
     connection.close(2.0)
-    assert await bench.meter.take() == {"a.example": Amount(3, 4, 0)}
+    assert await bench.meter.take() == {("a.example",): Amount(3, 4, 0)}
     assert await bench.meter.take() == {}
     assert not bench.meter._counted
 
@@ -101,7 +109,7 @@ async def test_a_connection_is_counted_once_and_its_bytes_as_they_come(bench: Be
 async def test_connections_that_come_and_go_between_are_counted(bench: Bench) -> None:
     for host in ("a.example", "a.example", "c.example"):
         bench.opened(host, 1, 1).close(1.0)
-    assert await bench.meter.take() == {"a.example": Amount(2, 2, 2), "c.example": Amount(1, 1, 1)}
+    assert await bench.meter.take() == {("a.example",): Amount(2, 2, 2), ("c.example",): Amount(1, 1, 1)}
 
 
 async def test_one_that_is_beyond_the_table_is_counted_when_it_closes() -> None:
@@ -111,7 +119,7 @@ async def test_one_that_is_beyond_the_table_is_counted_when_it_closes() -> None:
     moved(connection, 5, 7)
     assert await meter.take() == {}
     connection.close(1.0)
-    assert await meter.take() == {"a.example": Amount(5, 7, 1)}
+    assert await meter.take() == {("a.example",): Amount(5, 7, 1)}
 
 
 async def test_one_that_closes_while_thousands_are_looked_at_is_counted_once(bench: Bench) -> None:
@@ -121,7 +129,7 @@ async def test_one_that_closes_while_thousands_are_looked_at_is_counted_once(ben
         for connection in made:
             connection.close(1.0)
 
-    taken: list[dict[str, Amount]] = []
+    taken: list[dict[tuple[str, ...], Amount]] = []
 
     async def take() -> None:
         taken.append(await bench.meter.take())
@@ -130,8 +138,8 @@ async def test_one_that_closes_while_thousands_are_looked_at_is_counted_once(ben
         nursery.start_soon(take)
         nursery.start_soon(close_all)
     taken.append(await bench.meter.take())
-    assert sum(each.get("a.example", Amount()).connections for each in taken) == 2000
-    assert sum(each.get("a.example", Amount()).up for each in taken) == 2000
+    assert sum(each.get(("a.example",), Amount()).connections for each in taken) == 2000
+    assert sum(each.get(("a.example",), Amount()).up for each in taken) == 2000
 
 
 async def test_hosts_beyond_the_bound_are_counted_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +148,20 @@ async def test_hosts_beyond_the_bound_are_counted_together(bench: Bench, monkeyp
         bench.opened(f"{number}.example", 1, 0).close(1.0)
     taken = await bench.meter.take()
     assert len(taken) == 3
-    assert taken[""] == Amount(3, 0, 3)
+    assert taken[()] == Amount(3, 0, 3)
+
+
+async def test_an_association_is_counted_by_all_that_it_has_sent_to(bench: Bench) -> None:
+    """What goes to somebody at home belongs to the app whose servers stand beside."""
+    call = Conversation(bench.connections, trio.CancelScope())
+    choice = Choice(TUNNEL)
+    entry = call.entry(Address("a.example", 3478), choice)
+    entry.sent(Address("a.example", 3478), choice, 100, 1.0)
+    assert await bench.meter.take() == {("a.example",): Amount(100, 0, 1)}
+    entry.sent(Address("192.0.2.7", 50_000), choice, 1000, 2.0)
+    entry.received(3000, 2.0)
+    entry.close()
+    assert await bench.usage.days() == [DayUsage(DAY, (AppUsage("line", 1000, 3000, 0),))]
 
 
 # ---- by day and app

@@ -72,7 +72,8 @@ export class Store {
       entry.rateDown = (entry.down - (before ? before.down : 0)) / passed;
       this.#moving.add(entry.id);
     }
-    entry.text = before ? before.text : searchText(entry);
+    // An entry of UDP may show another destination later.
+    entry.text = before?.host === entry.host && before.port === entry.port ? before.text : searchText(entry);
     this.open.set(entry.id, entry);
   }
 
