@@ -14,6 +14,7 @@ from proxy.api import _ROUTES, ROOT
 from proxy.config import load
 from proxy.config_file import replace_file
 from proxy.connections import AppProtocol
+from proxy.conversation import Conversation
 from proxy.dashboard_token import TokenFile
 from proxy.finding import Finding
 from proxy.protocol import http_proxy
@@ -142,6 +143,23 @@ async def test_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert [each["host"] for each in found["open"]] == ["g.whatsapp.net", "host299.example"]
         assert found["open_count"] == 301
         assert (await world.ask("connections?most=x")).status == 400
+
+
+async def test_a_call_is_of_the_app_whose_servers_it_has_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        choice = world.side.routing.router.choose(Address("g.whatsapp.net", 3478))
+        assert choice is not None
+        call = Conversation(world.side.connections, trio.CancelScope())
+        entry = call.entry(Address("g.whatsapp.net", 3478), choice)
+        entry.sent(Address("192.0.2.7", 50_000), choice, 1000, trio.current_time())
+        (found,) = (await world.ask("connections")).json["open"]
+        assert (found["app"], found["protocol"], found["host"], found["port"]) == (
+            "whatsapp",
+            "udp",
+            "192.0.2.7",
+            50_000,
+        )
+        assert (found["up"], found["route"], found["waiting_since"]) == (1000, "tunnel", None)
 
 
 async def test_rules_and_their_hits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,3 +102,5 @@ def test_the_rest() -> None:
     assert live_feed.PARTS == ("state", "connections", "log")
     assert {each.value for each in rules.Mode} >= {"all", "home-direct"}
     assert {each.value for each in connections.State} == {"opening", "open", "half-closed", "closed"}
+    for each in connections.AppProtocol:
+        assert f"`{each.value}`" in TEXT

@@ -93,6 +93,8 @@ export const en = {
   'connections.rate': 'Now',
   'connections.age': 'Age',
   'connections.state': 'State',
+  'connections.udp': 'UDP',
+  'connections.udptitle': 'UDP: a call, a game or QUIC. It shows where most goes; closing it ends all of it.',
   'connections.end': 'Close {host}',
   'connections.details': 'Details of {host}',
   'connections.count': { one: '{n} connection', other: '{n} connections' },

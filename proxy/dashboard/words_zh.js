@@ -93,6 +93,8 @@ export const zh = {
   'connections.rate': '当前速率',
   'connections.age': '时长',
   'connections.state': '状态',
+  'connections.udp': 'UDP',
+  'connections.udptitle': 'UDP：通话、游戏或 QUIC。显示流量最多的目标；关闭后全部结束。',
   'connections.end': '关闭 {host}',
   'connections.details': '{host} 的详细信息',
   'connections.count': '{n} 条连接',

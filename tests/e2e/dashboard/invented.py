@@ -17,6 +17,7 @@ MOST_CLOSED = 200
 #: App, host, port, route, rule, and how many bytes come down and go up a second while it is busy.
 KINDS: list[tuple[str, str, int, str, str, int, int]] = [
     ("whatsapp", "g{}.chat.example.com", 443, "tunnel", "app:whatsapp", 900, 400),
+    ("whatsapp", "192.0.2.{}", 3478, "tunnel", "app:whatsapp", 12_000, 11_000),
     ("telegram", "dc{}.messages.example.net", 443, "tunnel", "app:telegram", 1200, 500),
     ("youtube", "video-{}.example.com", 443, "tunnel", "app:youtube", 620_000, 6000),
     ("signal", "chat{}.example.org", 443, "tunnel", "app:signal", 700, 300),
@@ -27,7 +28,8 @@ KINDS: list[tuple[str, str, int, str, str, int, int]] = [
     ("", "static-{}.example.net", 443, "tunnel", "", 30_000, 700),
     ("", "news{}.example.cn", 443, "direct", "home", 9000, 600),
 ]
-WEIGHTS = [14, 12, 4, 8, 10, 8, 8, 16, 12, 6]
+WEIGHTS = [14, 3, 12, 4, 8, 10, 8, 8, 16, 12, 6]
+UDP_PORT = 3478
 #: Source, text, route and hits.
 RULES = [
     ("rule 1", "block list:adverts", "block", 1284),
@@ -106,12 +108,12 @@ class Invented:
         name = self._names.pop() if self._names else host.format(self._chance.randrange(1, 40))
         busy = self._chance.random() * min(self.now - at, 200)
         entry = {
-            "id": self._next, "app": app, "protocol": self._chance.choice(["socks5", "socks5", "connect"]), "host": name,
+            "id": self._next, "app": app, "protocol": "udp" if port == UDP_PORT else self._chance.choice(["socks5", "socks5", "connect"]), "host": name,
             "port": port, "route": route, "rule": rule, "state": "open", "reason": "", "opened": at, "closed": None,
             "up": int(up * busy) + 512, "down": int(down * busy) + 1890, "last_up": self.now - busy / 4,
             "last_down": self.now - busy / 5, "waiting_since": None, "long": self.now - at > LONG,
         }  # fmt: skip
-        if entry["long"] and self._chance.random() < 0.04:
+        if entry["long"] and port != UDP_PORT and self._chance.random() < 0.04:
             entry["waiting_since"] = self.now - self._chance.choice([2, 8, 41])
         if self._chance.random() < 0.02:
             entry["state"] = self._chance.choice(["opening", "half-closed"])

@@ -304,6 +304,8 @@ def check_dialogs(browser: Browser, stand_in: StandIn) -> None:
     check_is_accessible(browser, "details")
     check_nothing_was_caught(browser, "details")
     browser.press(ESCAPE)
+    find(browser, "udp")
+    sees(browser, "document.querySelector('.connections td.c-host .mark')?.textContent === 'UDP'")
     find(browser, "")
     show(browser, "exits")
     sees(browser, f"document.querySelector('.exit-head')?.textContent.includes({json.dumps(HOSTILE)})")
