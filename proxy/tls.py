@@ -22,7 +22,7 @@ from .protocol.budget import LARGEST
 from .tcp import shortcut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 try:
@@ -57,8 +57,8 @@ Choose: TypeAlias = "Callable[[bytes], ssl.SSLContext | None]"
 class _Arrived:
     """What the transport brought and the library was not given yet.
 
-    utls moves all that it was given each time that it reads a record, and takes long to say that it wants more: with one record at a time
-    it takes 0.30 s for 1 GB instead of 0.49 (of 0.25 s at best). The standard library is fastest with everything at once.
+    utls moves all that it was given each time that it reads a record, and takes long to say that it wants more, so it gets one record at a time.
+    The standard library is fastest with everything at once.
     """
 
     __slots__ = ("_at", "_data", "by_record")
@@ -80,17 +80,23 @@ class _Arrived:
     def take(self) -> tuple[bytes, float]:
         """What the library gets next, empty where more has to come, and how many records that is: infinitely many where nobody has looked.
 
-        By record these are one or two whole ones, or everything where no record begins.
+        By record this is a whole one, or everything where no record begins.
         """
-        data, at = self._data, self._at
         if not self.by_record:
             return self.take_all(), math.inf
-        one = self._end_of_record(at)
-        if one is None:
+        end = self._end_of_record(self._at)
+        if end is None:
             return self.take_all(), 1
-        two = self._end_of_record(one) or one
-        self._at = two
-        return data[at : self._at], 1 if two == one else 2
+        at, self._at = self._at, end
+        return self._data[at:end], 1
+
+    def records(self) -> Iterator[bytes]:
+        """Whole ones, each taken as it is given out, up to what is none, or not whole."""
+        at = self._at
+        while (end := self._end_of_record(at)) is not None and end > at:
+            self._at = end
+            yield self._data[at:end]
+            at = end
 
     def _end_of_record(self, at: int) -> int | None:
         """Where the record ends that begins there: there where more has to come, and None where no record begins."""
@@ -232,7 +238,10 @@ class TLSStream(trio.abc.HalfCloseableStream):
         """None where more of the transport is needed."""
         pieces: list[bytes] = []
         try:
-            ended = self._read_into(pieces, limit)
+            by_record = self._arrived.by_record and not self._inside and limit >= RECORD_SIZE
+            ended = by_record and self._read_records(pieces, limit)
+            if not (pieces or ended):
+                ended = self._read_into(pieces, limit)
         except ssl.SSLError as exc:
             exc.__traceback__ = None  # as in `_read_into`
             self._inside = math.inf  # it says so again, where the pieces before it are read first
@@ -242,6 +251,25 @@ class TLSStream(trio.abc.HalfCloseableStream):
         if not pieces:
             return b"" if ended else None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _read_records(self, pieces: list[bytes], limit: int) -> bool:
+        """As `_read_into`, with nothing to do for a record but to give it and to read it: a quarter of the time of the other way."""
+        give, read = self._incoming.write, self._tls.read
+        for record in self._arrived.records():
+            give(record)
+            try:
+                piece = read(RECORD_SIZE)
+            except ssl.SSLWantReadError as exc:  # it was none of data: a ticket
+                exc.__traceback__ = None  # as in `_read_into`
+                continue
+            if not piece:
+                self._inside = math.inf  # the end is read again each time
+                return True
+            pieces.append(piece)
+            limit -= len(piece)
+            if limit < RECORD_SIZE:
+                break
+        return False
 
     def _read_into(self, pieces: list[bytes], limit: int) -> bool:
         """At most `limit` bytes, a record in each piece; returns whether close_notify was met."""
