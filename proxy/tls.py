@@ -11,7 +11,6 @@ import hmac
 import math
 import operator
 import ssl
-import struct
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
@@ -20,9 +19,10 @@ from .errors import CarrierError, ConfigError
 from .keys import channel_binding, pin_of
 from .protocol.budget import LARGEST
 from .tcp import shortcut
+from .tls_records import RECORD_SIZE, Arrived
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 try:
@@ -33,10 +33,6 @@ except ImportError:  # no wheel for this system: the warning is the program's to
 # Our choices.
 #: One read of the transport: thirty-two TLS records, so that a system call and a task switch serve many frames.
 READ_SIZE = LARGEST
-#: The plaintext of one TLS record (RFC 8446, section 5.1). No read of either library returns more, and both allocate what is asked for.
-RECORD_SIZE = 16_384
-# A record of application data as TLS 1.3 has it, and by how much it may be longer than its plaintext (RFC 8446, section 5.2).
-_RECORD, _VERSION, _RECORD_HEADER, _RECORD_GROWTH = b"\x17\x03\x03", 0x0303, struct.Struct("!BHH"), 256
 #: What is sent to say good-bye may not hold up a close for longer, in seconds.
 GOODBYE = 0.5
 
@@ -52,61 +48,6 @@ looks_like_a_browser = utls is not None
 
 #: Another context for who sent this ClientHello, or None.
 Choose: TypeAlias = "Callable[[bytes], ssl.SSLContext | None]"
-
-
-class _Arrived:
-    """What the transport brought and the library was not given yet.
-
-    utls moves all that it was given each time that it reads a record, and takes long to say that it wants more, so it gets one record at a time.
-    The standard library is fastest with everything at once.
-    """
-
-    __slots__ = ("_at", "_data", "by_record")
-
-    def __init__(self, *, by_record: bool) -> None:
-        self.by_record = by_record
-        self._data = b""
-        self._at = 0
-
-    def add(self, data: bytes) -> None:
-        self._data = self._data[self._at :] + data if self._at < len(self._data) else data
-        self._at = 0
-
-    def take_all(self) -> bytes:
-        data, self._data = self._data[self._at :], b""
-        self._at = 0
-        return data
-
-    def take(self) -> tuple[bytes, float]:
-        """What the library gets next, empty where more has to come, and how many records that is: infinitely many where nobody has looked.
-
-        By record this is a whole one, or everything where no record begins.
-        """
-        if not self.by_record:
-            return self.take_all(), math.inf
-        end = self._end_of_record(self._at)
-        if end is None:
-            return self.take_all(), 1
-        at, self._at = self._at, end
-        return self._data[at:end], 1
-
-    def records(self) -> Iterator[bytes]:
-        """Whole ones, each taken as it is given out, up to what is none, or not whole."""
-        at = self._at
-        while (end := self._end_of_record(at)) is not None and end > at:
-            self._at = end
-            yield self._data[at:end]
-            at = end
-
-    def _end_of_record(self, at: int) -> int | None:
-        """Where the record ends that begins there: there where more has to come, and None where no record begins."""
-        rest = len(self._data) - at
-        if rest < _RECORD_HEADER.size:
-            return at if _RECORD.startswith(self._data[at : at + len(_RECORD)]) else None
-        kind, version, size = _RECORD_HEADER.unpack_from(self._data, at)
-        if kind != _RECORD[0] or version != _VERSION or size > RECORD_SIZE + _RECORD_GROWTH:
-            return None
-        return at + _RECORD_HEADER.size + size if rest >= _RECORD_HEADER.size + size else at
 
 
 class TLSStream(trio.abc.HalfCloseableStream):
@@ -134,7 +75,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
             self._tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         else:
             self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
-        self._arrived = _Arrived(by_record=bio is not ssl.MemoryBIO)
+        self._arrived = Arrived(by_record=bio is not ssl.MemoryBIO)
         self._inside: float = 0  # how many reads the library may have something for, without being given anything
         self.read_size = READ_SIZE  # of the transport; what the libraries take for it they keep
         self._closed = self._ended = False
@@ -336,6 +277,8 @@ def exit_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols(WEBSITE_ALPN)
+    # The client's order counts, as with nginx and Apache where nothing is said: Chromium's first is AES-128, and OpenSSL's own AES-256.
+    context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     try:
         context.load_cert_chain(certificate, key)
     except OSError as exc:  # ssl.SSLError is one, and its words are for nobody
