@@ -33,12 +33,22 @@ LEAST_BATCH, MOST_BATCH = 16_384, framed(LARGEST)
 GROWN, FIRST_BATCH = 1_048_576, 8_192
 #: A batch is what the kernel takes over in so many seconds: that is how long a chat message may wait for one.
 BATCH_TIME = 0.01
+#: Of a batch, what the kernel may have waiting to be sent: or it would have nothing before its writer has woken up.
+HELD = 0.5
 #: How long a GO_AWAY may take to be sent.
 LAST_WORD = 1.0
 #: How long an exit waits for the hello of a carrier that takes over, where the end of the old one overtook it.
 OVERTAKEN = 2.0
 #: The reason of a carrier that is dead.
 DEAD = "nothing was heard on it for seconds"
+
+
+#: The kernel is told of another pace where it differs by this factor: a system call for each acknowledgement would be too many.
+PACED = 1.05
+
+
+def _any_pace(_rate: float) -> None:
+    """What a stream does that knows nothing of paces."""
 
 
 class Rider(Protocol):
@@ -68,6 +78,10 @@ class Carrier:
         self._session = session
         self._stream = stream
         self._left = volume
+        self._set_pace: Callable[[float], None] = getattr(stream, "pace", _any_pace)
+        self._paced = math.inf  # bytes a second
+        self._hold: Callable[[int], None] = getattr(stream, "hold", _any_pace)
+        self._held = LEAST_BATCH  # what the kernel takes without sending it, in bytes
         self._scope = trio.CancelScope()
         self._finishing = trio.Event()
         self._said_all = trio.Event()
@@ -189,6 +203,7 @@ class Carrier:
             self.look_at_timer()
             if not data:
                 continue  # there were datagrams, and all were too old
+            self._keep_pace()
             self._writing = True
             await self._stream.send_all(data)
             self._writing = False
@@ -199,6 +214,19 @@ class Carrier:
             if len(data) >= limit and sent >= GROWN:
                 pace += ((trio.current_time() - start) / len(data) - pace) / 4
                 batch = int(min(max(BATCH_TIME / max(pace, 1e-12), LEAST_BATCH), MOST_BATCH))
+                self._keep_held(batch)
+
+    def _keep_pace(self) -> None:
+        pace = self._session.mux.pace
+        if pace != self._paced and not self._paced / PACED < pace < self._paced * PACED:
+            self._paced = pace
+            self._set_pace(pace)
+
+    def _keep_held(self, batch: int) -> None:
+        held = max(int(HELD * batch), LEAST_BATCH)
+        if not self._held / 2 < held < self._held * 2:
+            self._held = held
+            self._hold(held)
 
     async def _keep_time(self) -> str:
         mux = self._session.mux

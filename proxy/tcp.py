@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import socket
+import struct
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 _NOT_THE_PEER = {errno.EBADF, errno.EINVAL}
 #: What one read takes where nothing is said, as in trio's own stream.
 READ_SIZE = 65_536
+#: socket(7), which has no name for it in Python; a number of the size of a pointer, of which the highest is no limit.
+_MAX_PACING_RATE, _UNPACED = 47, 2 ** (8 * struct.calcsize("L")) - 1
 
 
 def shortcut(stream: trio.abc.HalfCloseableStream) -> trio.abc.HalfCloseableStream:
@@ -92,6 +97,20 @@ class TCPStream(trio.abc.HalfCloseableStream):
         except OSError as exc:
             self._check(exc)
         return 0
+
+    def pace(self, rate: float) -> None:
+        """How many bytes a second the kernel sends at most, spread evenly, from its next acknowledgement on. Linux only: elsewhere nothing happens."""
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):  # it was closed
+                self._socket.setsockopt(socket.SOL_SOCKET, _MAX_PACING_RATE, struct.pack("L", int(min(rate, _UNPACED))))
+
+    def hold(self, size: int) -> None:
+        """How many bytes the kernel takes that it cannot send yet, as far as it counts them. trio says 16 KB, which fast paths have sent before
+        it was woken.
+        """
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            with contextlib.suppress(OSError):  # as in `pace`
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
 
     def _check(self, error: OSError) -> None:
         """Where it is not about the call, or a stream that was closed here."""

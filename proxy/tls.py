@@ -18,7 +18,7 @@ import trio
 from .errors import CarrierError, ConfigError
 from .keys import channel_binding, pin_of
 from .protocol.budget import LARGEST
-from .tcp import shortcut
+from .tcp import TCPStream, shortcut
 from .tls_records import RECORD_SIZE, Arrived
 
 if TYPE_CHECKING:
@@ -131,6 +131,16 @@ class TLSStream(trio.abc.HalfCloseableStream):
             except ssl.SSLError as exc:
                 raise trio.BrokenResourceError(f"TLS: {exc}") from exc
         await self._wire.send_all(self._outgoing.read())
+
+    def pace(self, rate: float) -> None:
+        """`TCPStream.pace`, where it is over one."""
+        if isinstance(self._wire, TCPStream):
+            self._wire.pace(rate)
+
+    def hold(self, size: int) -> None:
+        """`TCPStream.hold`, where it is over one."""
+        if isinstance(self._wire, TCPStream):
+            self._wire.hold(size)
 
     async def send_eof(self) -> None:
         if self._closed:
