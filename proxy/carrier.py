@@ -47,10 +47,6 @@ DEAD = "nothing was heard on it for seconds"
 PACED = 1.05
 
 
-def _any_pace(_rate: float) -> None:
-    """What a stream does that knows nothing of paces."""
-
-
 class Rider(Protocol):
     """The session that is on it."""
 
@@ -71,6 +67,28 @@ class Rider(Protocol):
         """Called after anything that may have given the core something to say."""
 
 
+class _Kernel:
+    """What it was told about sending: a system call for each change would be too many. Streams that are no sockets have none to tell."""
+
+    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
+        self._pace: Callable[[float], None] | None = getattr(stream, "pace", None)
+        self._hold: Callable[[int], None] | None = getattr(stream, "hold", None)
+        self._paced = math.inf  # bytes a second
+        self._held = LEAST_BATCH  # bytes
+
+    def pace(self, rate: float) -> None:
+        if self._pace is not None and rate != self._paced and not self._paced / PACED < rate < self._paced * PACED:
+            self._paced = rate
+            self._pace(rate)
+
+    def hold(self, batch: int) -> None:
+        """What may wait in the kernel while batches are of this size."""
+        held = max(int(HELD * batch), LEAST_BATCH)
+        if self._hold is not None and not self._held / 2 < held < self._held * 2:
+            self._held = held
+            self._hold(held)
+
+
 class Carrier:
     """`volume`: the bytes in both directions after which it is worn."""
 
@@ -78,10 +96,6 @@ class Carrier:
         self._session = session
         self._stream = stream
         self._left = volume
-        self._set_pace: Callable[[float], None] = getattr(stream, "pace", _any_pace)
-        self._paced = math.inf  # bytes a second
-        self._hold: Callable[[int], None] = getattr(stream, "hold", _any_pace)
-        self._held = LEAST_BATCH  # what the kernel takes without sending it, in bytes
         self._scope = trio.CancelScope()
         self._finishing = trio.Event()
         self._said_all = trio.Event()
@@ -189,6 +203,7 @@ class Carrier:
     async def _write(self) -> str:
         mux, output = self._session.mux, self._session.output
         sent, batch, pace = 0, FIRST_BATCH, 0.0  # bytes; seconds for a byte, smoothed
+        kernel = _Kernel(self._stream)
         while True:
             while not (mux.wants_to_send or self._finishing.is_set()):
                 await output.wait()
@@ -203,7 +218,7 @@ class Carrier:
             self.look_at_timer()
             if not data:
                 continue  # there were datagrams, and all were too old
-            self._keep_pace()
+            kernel.pace(mux.pace)
             self._writing = True
             await self._stream.send_all(data)
             self._writing = False
@@ -214,19 +229,7 @@ class Carrier:
             if len(data) >= limit and sent >= GROWN:
                 pace += ((trio.current_time() - start) / len(data) - pace) / 4
                 batch = int(min(max(BATCH_TIME / max(pace, 1e-12), LEAST_BATCH), MOST_BATCH))
-                self._keep_held(batch)
-
-    def _keep_pace(self) -> None:
-        pace = self._session.mux.pace
-        if pace != self._paced and not self._paced / PACED < pace < self._paced * PACED:
-            self._paced = pace
-            self._set_pace(pace)
-
-    def _keep_held(self, batch: int) -> None:
-        held = max(int(HELD * batch), LEAST_BATCH)
-        if not self._held / 2 < held < self._held * 2:
-            self._held = held
-            self._hold(held)
+                kernel.hold(batch)
 
     async def _keep_time(self) -> str:
         mux = self._session.mux
