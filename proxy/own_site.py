@@ -16,7 +16,7 @@ import trio
 from . import pac
 from .address import Address
 from .forward import answer_and_close
-from .protocol import http_proxy, own_answer
+from .protocol import fault_answer, http_proxy, own_answer
 from .rules import Kind
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class PacFile:
         _http: http_proxy.Connection,
     ) -> None:
         if request.method not in (b"GET", b"HEAD"):
-            await answer_and_close(stream, http_proxy.error_answer(405, "this can be read, and nothing else"))
+            await answer_and_close(stream, fault_answer.error_answer(405, "this can be read, and nothing else"))
             return
         text = await self._text(place)
         answer = own_answer.answer(

@@ -16,7 +16,7 @@ from proxy.config_file import replace_file
 from proxy.connections import AppProtocol
 from proxy.dashboard_token import TokenFile
 from proxy.finding import Finding
-from proxy.protocol import http_proxy
+from proxy.protocol import fault_answer
 from proxy.rule_terms import Network
 from proxy.share import Link
 from tests.dashboard_world import ONE, dashboard_world
@@ -85,10 +85,10 @@ async def test_a_page_of_others_gets_nothing_even_with_the_token(
         for method, path in [("OPTIONS", "state"), *ALL]:
             head = f"{method} /api/v1/{path} HTTP/1.1\r\nHost: 127.0.0.1:{world.port}\r\n{fields}\r\n"
             request = f"{head}Authorization: Bearer {world.token}\r\n\r\n"
-            assert await world.send(request.encode()) == http_proxy.nameless_answer()
+            assert await world.send(request.encode()) == fault_answer.nameless_answer()
         head = f"GET /api/v1/state HTTP/1.1\r\nHost: evil.example:{world.port}\r\n"
         request = f"{head}Authorization: Bearer {world.token}\r\n\r\n"
-        assert await world.send(request.encode()) == http_proxy.nameless_answer()
+        assert await world.send(request.encode()) == fault_answer.nameless_answer()
 
 
 # ---- reading
@@ -297,7 +297,7 @@ async def test_a_browser_is_let_in_once(tmp_path: Path, monkeypatch: pytest.Monk
         assert world.token not in path
         host = f"Host: 127.0.0.1:{world.port}\r\n"
         from_page = f"GET {path} HTTP/1.1\r\n{host}Sec-Fetch-Site: cross-site\r\n\r\n"
-        assert await world.send(from_page.encode()) == http_proxy.nameless_answer()
+        assert await world.send(from_page.encode()) == fault_answer.nameless_answer()
         request = f"GET {path} HTTP/1.1\r\n{host}Sec-Fetch-Site: none\r\n\r\n".encode()
         answer = await world.send(request)
         assert answer.startswith(b"HTTP/1.1 302 ")

@@ -29,6 +29,7 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.inbox",
         "proxy.protocol.outbox",
         "proxy.protocol.crossing",
+        "proxy.protocol.heads",
         "proxy.protocol.holdings",
         "proxy.protocol.datagrams",
         "proxy.protocol.associations",
@@ -37,6 +38,7 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.socks_client",
         "proxy.protocol.http_proxy",
         "proxy.protocol.error_page",
+        "proxy.protocol.fault_answer",
         "proxy.protocol.own_answer",
         "proxy.protocol.dns_message",
         "proxy.protocol.dns_answer",
@@ -106,6 +108,7 @@ LAYERS: list[set[str]] = [
         "proxy.history",
         "proxy.usage",
         "proxy.log_memory",
+        "proxy.exchange",
         "proxy.opener",
         "proxy.known_good",
         "proxy.openings",
@@ -235,6 +238,7 @@ ALLOWED_BESIDE = {
     "proxy.protocol.crossing": {
         f"proxy.protocol.{name}" for name in ("budget", "handshake", "inbox", "liveness", "outbox")
     },
+    "proxy.protocol.heads": {"proxy.protocol.budget"},
     "proxy.protocol.holdings": {
         f"proxy.protocol.{name}" for name in ("budget", "crossing", "event", "frame", "stream")
     },
@@ -245,7 +249,7 @@ ALLOWED_BESIDE = {
     "proxy.protocol.dns_answer": {"proxy.protocol.dns_message"},
     "proxy.protocol.dns_cache": {"proxy.protocol.dns_message"},
     "proxy.protocol.socks_client": {"proxy.protocol.socks"},
-    "proxy.protocol.http_proxy": {"proxy.protocol.error_page"},
+    "proxy.protocol.fault_answer": {"proxy.protocol.error_page", "proxy.protocol.http_proxy"},
     "proxy.config": {
         f"proxy.{name}" for name in ("config_file", "config_tables", "keys", "preference", "rules", "settings", "share")
     },
@@ -310,6 +314,7 @@ ALLOWED_BESIDE = {
     "proxy.pac": {"proxy.rule_tables", "proxy.rule_terms", "proxy.rules"},
     "proxy.connections": {"proxy.idleness"},
     "proxy.usage": {"proxy.connections"},
+    "proxy.exchange": {"proxy.connections", "proxy.opener", "proxy.relay"},
     "proxy.opener": {"proxy.connections", "proxy.relay"},
     "proxy.probe": {"proxy.opener"},
     "proxy.relay": {"proxy.connections", "proxy.tcp"},

@@ -16,7 +16,7 @@ from proxy import live, live_feed
 from proxy.address import Address
 from proxy.connections import AppProtocol
 from proxy.dashboard_token import TokenFile
-from proxy.protocol import http_proxy
+from proxy.protocol import fault_answer
 from tests.dashboard_world import dashboard_world
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ async def test_a_page_of_others_cannot_tell_that_there_is_one(
             key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
             head = f"GET {path} HTTP/1.1\r\nHost: {host.format(port=world.port)}\r\n"
             answers.append(await world.send(f"{head}{given}{upgrade}{key}\r\n".encode()))
-        assert answers == [http_proxy.nameless_answer()] * 2
+        assert answers == [fault_answer.nameless_answer()] * 2
 
 
 async def test_our_own_page_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from proxy.forward import answer_and_close
 from proxy.listener import serve_local
 from proxy.opener import always
 from proxy.own_site import OwnSite, PacFile, give
-from proxy.protocol import http_proxy, own_answer
+from proxy.protocol import fault_answer, http_proxy, own_answer
 from proxy.rule_terms import AnyOf
 from proxy.rules import RuleSettings
 from proxy.ruleset import Ruleset
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 #: What everybody gets who is not to know what is here, and what the user gets where there is nothing.
-USUAL = http_proxy.nameless_answer()
+USUAL = fault_answer.nameless_answer()
 UNKNOWN = own_answer.own_page()
 
 
@@ -253,7 +253,7 @@ async def test_pages_of_others_cannot_tell_what_is_here(fields: list[bytes]) -> 
 async def test_a_head_that_is_too_long_says_no_more() -> None:
     """A page can send one: to any name, in any way."""
     answer = await asked(OWN, get(HERE, b"Cookie: " + b"x" * 40_000))
-    assert answer == http_proxy.nameless_answer(431)
+    assert answer == fault_answer.nameless_answer(431)
     # One that is for a site tells the app what is wrong.
     assert b"Ropeway: " in await asked(OWN, get(HERE, b"Cookie: " + b"x" * 40_000, target=b"http://site.example/"))
 
@@ -271,7 +271,7 @@ async def test_a_head_that_is_too_long_says_no_more() -> None:
 async def test_a_head_that_is_no_http_says_no_more(method: bytes, field: bytes, status: int) -> None:
     """A page may choose the method, and what is in a field as far as it is no end of a line (Fetch, "header value")."""
     answer = await asked(OWN, get(b"Host: made.example:1080", field, method=method))
-    assert answer == http_proxy.nameless_answer(status)
+    assert answer == fault_answer.nameless_answer(status)
 
 
 async def test_a_folder_is_not_its_own_page() -> None:
