@@ -121,6 +121,7 @@ LAYERS: list[set[str]] = [
         "proxy.nameservers",
         "proxy.socks_client",
         "proxy.probe",
+        "proxy.watchers",
         "proxy.web_socket",
         "proxy.url_delay",
     },
