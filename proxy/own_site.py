@@ -34,6 +34,8 @@ _NOBODY: dict[bytes, Page] = {}
 #: Our choice; seconds. 6 MB take as long at 1 Mbit/s.
 _GIVE_LIMIT = 60.0
 _PAC_PATH = b"/proxy.pac"
+#: PAC files that are kept, each of 1 MB at most: loopback has three names.
+_MOST_KEPT = 4
 
 
 class OwnSite:
@@ -125,7 +127,8 @@ class PacFile:
     def __init__(self, ruleset: Callable[[], Ruleset], *, secret: bool = False) -> None:
         self._ruleset = ruleset
         self._secret = secret
-        self._made: tuple[Ruleset, Address, str] | None = None
+        self._made_of: Ruleset | None = None
+        self._made: dict[Address, str] = {}  # by what the port was called, the latest last
         self._turn = trio.CapacityLimiter(1)
 
     @property
@@ -149,13 +152,27 @@ class PacFile:
         await answer_and_close(stream, answer)
 
     async def _text(self, place: Address) -> str:
-        """In a thread, as a hundred thousand names take most of a second, and once for each ruleset."""
+        """In a thread, as a hundred thousand names take most of a second, and once for each ruleset and name of the port."""
         ruleset = self._ruleset()
-        made = self._made
-        if made is None or made[0] is not ruleset or made[1] != place:
-            text = await trio.to_thread.run_sync(self._make, ruleset, place, limiter=self._turn)
-            made = self._made = (ruleset, place, text)
-        return made[2]
+        text = self._kept(ruleset, place)
+        if text is None:
+            async with self._turn:  # who waited for another's file may find it made
+                text = self._kept(ruleset, place)
+                if text is None:
+                    text = await trio.to_thread.run_sync(self._make, ruleset, place)
+                    self._keep(ruleset, place, text)
+        return text
+
+    def _kept(self, ruleset: Ruleset, place: Address) -> str | None:
+        return self._made.get(place) if self._made_of is ruleset else None
+
+    def _keep(self, ruleset: Ruleset, place: Address, text: str) -> None:
+        if self._made_of is not ruleset:
+            self._made.clear()
+            self._made_of = ruleset
+        elif len(self._made) >= _MOST_KEPT:
+            del self._made[next(iter(self._made))]
+        self._made[place] = text
 
     def _make(self, ruleset: Ruleset, place: Address) -> str:
         if self._secret:

@@ -808,7 +808,7 @@ async def test_an_app_reads_why_the_exit_has_reset_the_stream_to_its_site(autoju
 
 
 @pytest.fixture
-async def crowded(nursery: trio.Nursery, autojump_clock: MockClock) -> AsyncIterator[World]:
+async def crowded(nursery: trio.Nursery) -> AsyncIterator[World]:
     """All heads together may have 10,000 bytes."""
     world = World(nursery, heads=Heads(Budget(160_000)))
     yield world
@@ -851,7 +851,7 @@ async def test_what_is_passed_on_is_held_no_more(crowded: World) -> None:
     assert crowded.heads.held == 0
 
 
-async def test_a_request_that_waits_for_its_site_is_held(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_request_that_waits_for_its_site_is_held(nursery: trio.Nursery) -> None:
     world = World(nursery, heads=Heads(Budget(160_000)))
     world.gate = trio.Event()
     await world.app.send(get(b"http://a/", b"X: " + b"x" * 6000))
@@ -879,6 +879,7 @@ async def test_who_sends_much_ahead_of_the_answer_goes(answered: bool, crowded: 
         assert await crowded.app.rest() == b""
     else:
         assert (await crowded.app.rest()).startswith(b"HTTP/1.1 503 ")
+        await crowded.app.stream.aclose()
     await crowded.finished.wait()
     assert crowded.heads.held == 5000
 
