@@ -157,7 +157,7 @@ class Api:
                 answer = error_answer(409, str(error))
             except UsageError as error:
                 answer = error_answer(503, str(error))
-            await give(stream, answer)
+            await give(stream, answer, head=request.method == b"HEAD")
 
     async def _answer(self, request: h11.Request, stream: trio.abc.ReceiveStream, http: Connection) -> bytes:
         asked = ApiRequest.of(request)

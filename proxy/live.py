@@ -10,8 +10,8 @@ import trio
 from msgspec import Struct
 
 from .api import error_answer
-from .forward import answer_and_close
 from .live_feed import PARTS, Feed, TooLateError
+from .own_site import give
 from .protocol.http_proxy import StatusError
 from .watchers import MOST_WATCHERS, Lobby, Watchers
 from .web_socket import CLOSE_LIMIT, MESSAGE_LIMIT, HandshakeError, WebSocket
@@ -88,7 +88,8 @@ class Live:
                 with self._leaving.place():
                     await socket.aclose(code, reason)
         except HandshakeError as error:
-            await answer_and_close(stream, error_answer(error.status, str(error), error.fields))
+            answer = error_answer(error.status, str(error), error.fields)
+            await give(stream, answer, head=request.method == b"HEAD")
         except trio.BrokenResourceError:
             pass
         finally:

@@ -85,8 +85,10 @@ class OwnSite:
         return place if place.host in self._hosts else None
 
 
-async def give(stream: trio.abc.HalfCloseableStream, answer: bytes) -> None:
-    """As `answer_and_close`, with time for some MB that go on to a browser elsewhere."""
+async def give(stream: trio.abc.HalfCloseableStream, answer: bytes, *, head: bool = False) -> None:
+    """As `answer_and_close`, with time for some MB that go on to a browser elsewhere. `head`: to HEAD, so without the content."""
+    if head:
+        answer = own_answer.without_content(answer)
     with trio.move_on_after(_GIVE_LIMIT), suppress(trio.BrokenResourceError):
         await stream.send_all(answer)
     await answer_and_close(stream, b"")

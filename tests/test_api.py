@@ -57,6 +57,23 @@ async def test_nothing_is_said_without_the_token(token: str, tmp_path: Path, mon
         assert connection.ending == ""
 
 
+async def test_head_is_answered_as_get_without_the_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        for path, token in (
+            ("rules", None),
+            ("usage", None),
+            ("nowhere", None),
+            ("exits/x/use", None),
+            ("rules", "wrong"),
+        ):
+            whole = await world.ask(path, token=token)
+            head = await world.ask(path, "HEAD", token=token)
+            assert (head.head, head.body) == (whole.head, b"")
+            assert b"Content-Length: %d" % len(whole.body) in head.head
+        live = await world.ask("live", "HEAD")
+        assert (live.status, live.body) == (426, b"")
+
+
 async def test_the_token_is_judged_before_the_content_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dashboard_world(tmp_path, monkeypatch) as world:
         request = "PUT /api/v1/mode HTTP/1.1\r\nHost: localhost:1\r\nContent-Length: 1000000\r\n\r\n"
