@@ -413,7 +413,7 @@ ALLOWED_BESIDE = {
         )
     },
     "proxy.terminal": {"proxy.service_exit"},  # where an installed exit is
-    "proxy.cli_rules": {"proxy.terminal"},
+    "proxy.cli_rules": {"proxy.routing", "proxy.terminal"},
     "proxy.app_setup": {f"proxy.{name}" for name in ("app_program", "browser_profile", "environment", "guide")},
     "proxy.cli_dashboard": {"proxy.api_client", "proxy.terminal"},
     "proxy.top_view": {"proxy.api_client", "proxy.screen"},
