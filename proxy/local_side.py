@@ -19,8 +19,9 @@ from .exits import Exits, Route
 from .protocol.budget import Budget, limit_of
 from .protocol.heads import Heads
 from .routing import Routing
+from .succession import Rotation
 from .tls import TLSStream, connect_tls, local_context
-from .tunnel import Rotation, Tunnel
+from .tunnel import Tunnel
 from .udp_relay import UDPRelay
 from .ways import PatientLookup, Ways
 
