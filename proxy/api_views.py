@@ -82,6 +82,7 @@ class History(Struct, frozen=True):
 class Connection(Struct, frozen=True):
     id: int
     app: str
+    process: str
     protocol: str
     host: str
     port: int
@@ -216,6 +217,7 @@ def connection_of(view: ConnectionView, app_of: Callable[[str], str], clock: Clo
     return Connection(
         view.id,
         app_of(view.address.host),
+        view.process.rpartition("/")[2],
         view.protocol.value,
         view.address.host,
         view.address.port,

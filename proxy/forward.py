@@ -187,7 +187,7 @@ class _App:
 
     async def _open(self, protocol: AppProtocol, address: Address) -> tuple[Connection, trio.abc.HalfCloseableStream]:
         try:
-            return await self._opener.open(protocol, address)
+            return await self._opener.open(protocol, address, self._client.stream)
         except OpenError as exc:
             raise open_fault(exc) from exc
 

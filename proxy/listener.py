@@ -139,7 +139,7 @@ class _Port:
             await self._associate(stream, handshake)
             return None
         try:
-            connection, tunnel = await self._opener.open(protocol, handshake.request.address)
+            connection, tunnel = await self._opener.open(protocol, handshake.request.address, stream)
         except OpenError as exc:
             await answer_and_close(stream, handshake.failed(exc.reason))
             return None

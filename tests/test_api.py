@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,7 @@ from proxy.config_file import replace_file
 from proxy.connections import AppProtocol
 from proxy.dashboard_token import TokenFile
 from proxy.finding import Finding
+from proxy.peer_process import program_of
 from proxy.protocol import fault_answer
 from proxy.rule_terms import Network
 from proxy.share import Link
@@ -234,6 +237,24 @@ async def test_a_program_that_keeps_no_usage(tmp_path: Path, monkeypatch: pytest
 
 
 # ---- changing
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say it")
+async def test_whose_connections_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        dashboard_world(tmp_path, monkeypatch) as world,
+        await trio.open_tcp_stream("127.0.0.1", world.port) as over_socks,
+        await trio.open_tcp_stream("127.0.0.1", world.port) as over_http,
+    ):
+        await over_socks.send_all(b"\x05\x01\x00\x05\x01\x00\x01\xc0\x00\x02\x01\x01\xbb")
+        await over_http.send_all(b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        while world.side.connections.open_count < 2:  # noqa: ASYNC110
+            await trio.sleep(0.001)
+        opened(world, "of-nobody.example")
+        found = (await world.ask("connections")).json["open"]
+        itself = program_of(os.getpid()).rpartition("/")[2]
+        processes = {each["host"]: each["process"] for each in found}
+        assert processes == {"192.0.2.1": itself, "a.example": itself, "of-nobody.example": ""}
 
 
 async def test_connections_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ export class Store {
       entry.rateDown = (entry.down - (before ? before.down : 0)) / passed;
       this.#moving.add(entry.id);
     }
-    entry.text = before ? before.text : searchText(entry);
+    entry.text = before && before.process === entry.process ? before.text : searchText(entry);
     this.open.set(entry.id, entry);
   }
 
@@ -88,6 +88,6 @@ export class Store {
   }
 }
 
-function searchText({ app, host, port, rule, route, protocol }) {
-  return `${app} ${host}:${port} ${rule} ${route} ${protocol}`.toLowerCase();
+function searchText({ app, process, host, port, rule, route, protocol }) {
+  return `${app} ${process} ${host}:${port} ${rule} ${route} ${protocol}`.toLowerCase();
 }
