@@ -51,6 +51,8 @@ class PeerProcesses:
                 if (ends := sockets.pop(target, None)) is not None:
                     found[ends] = program_of(process)
                     self._remember(process)
+                    if not sockets:
+                        break
         return found
 
     def _sockets(self, wanted: Collection[Ends]) -> dict[str, Ends]:
@@ -71,8 +73,10 @@ class PeerProcesses:
             yield from (int(name) for name in _names_in(str(_PROCESSES)) if name.isdecimal() and int(name) not in known)
 
     def _files(self, process: int, most: int) -> Iterator[str]:
+        """The latest first, as it is of new connections that one asks."""
         folder = f"{_PROCESSES}/{process}/fd"
-        for name in self._with_pauses(_names_in(folder)[:most]):
+        names = sorted(_names_in(folder), key=lambda name: (len(name), name), reverse=True)
+        for name in self._with_pauses(names[:most]):
             if (target := _target_of(f"{folder}/{name}")) is not None:
                 yield target
 
