@@ -23,6 +23,7 @@ from .history import STEP
 from .log_memory import MOST_LINES
 from .own_site import give
 from .peer_user import is_of_another_user
+from .processes import Processes
 from .protocol import own_answer
 from .protocol.http_proxy import StatusError
 from .router import MOST_COUNTED
@@ -71,6 +72,7 @@ class Source:
         self.listen: Sequence[str] = ()
         self.version = ""
         self.usage: Usage | None = None
+        self.processes = Processes()
 
     def state(self) -> views.State:
         clock, now = views.Clock.now(), trio.current_time()
@@ -117,8 +119,12 @@ class Source:
         """As JSON."""
         return msgspec.Raw(msgspec.json.encode(views.connection_of(view, self._apps.of, clock)))
 
+    async def look_for_processes(self) -> None:
+        await self.processes.look(self.connections.all_open())
+
     async def all_connections(self, most: int) -> dict[str, object]:
         """In slices, as there may be thousands."""
+        await self.look_for_processes()
         clock = views.Clock.now()
         open_ones: list[msgspec.Raw] = []
         for count, connection in enumerate(self.connections.all_open()[:most], 1):
@@ -157,7 +163,7 @@ class Api:
                 answer = error_answer(409, str(error))
             except UsageError as error:
                 answer = error_answer(503, str(error))
-            await give(stream, answer)
+            await give(stream, answer, head=request.method == b"HEAD")
 
     async def _answer(self, request: h11.Request, stream: trio.abc.ReceiveStream, http: Connection) -> bytes:
         asked = ApiRequest.of(request)

@@ -84,6 +84,7 @@ class History(Struct, frozen=True):
 class Connection(Struct, frozen=True):
     id: int
     app: str
+    process: str
     protocol: str
     host: str
     port: int
@@ -218,6 +219,7 @@ def connection_of(view: ConnectionView, app_of: Callable[[str], str], clock: Clo
     return Connection(
         view.id,
         app_of_any(view.hosts, app_of),
+        view.process.rpartition("/")[2],
         view.protocol.value,
         view.address.host,
         view.address.port,

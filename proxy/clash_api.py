@@ -63,10 +63,13 @@ class ClashApi:
                 token = _token_of(asked, request)
                 if not await self._is_right(token):
                     raise StatusError(401, _UNAUTHORIZED)
-                if asked.method == "GET" and self._feeds.has(asked.path):
+                if asked.method != "GET" or not self._feeds.has(asked.path):
+                    answer = await self._answer(asked, stream, http)
+                elif request.method == b"HEAD":
+                    answer = own_answer.endless(own_answer.JSON)
+                else:
                     await self._feeds.serve(asked, request, stream, http, partial(self._is_right, token))
                     return
-                answer = await self._answer(asked, stream, http)
             except HandshakeError as error:
                 answer = _refused(error.status, str(error), tuple(error.fields))
             except StatusError as error:
@@ -76,7 +79,7 @@ class ClashApi:
                 answer = _refused(404, str(error.args[0]))
             except ConfigError as error:
                 answer = _refused(400, str(error))
-            await give(stream, answer)
+            await give(stream, answer, head=request.method == b"HEAD")
 
     async def _is_right(self, token: str) -> bool:
         return await trio.to_thread.run_sync(self._token.is_right, token)

@@ -76,6 +76,7 @@ class ConnectionView:
     route: str
     rule: str
     exit: str = ""  # by which it goes, where that is known
+    process: str = ""  # the file of the program that has it, where somebody has looked for that
     state: State
     reason: str  # why it closed; empty where both sides had ended it
     opened_at: float
@@ -167,10 +168,12 @@ class Connection:
         "_scope",
         "_table",
         "address",
+        "app",
         "exit",
         "id",
         "opened_at",
         "others",
+        "process",
         "protocol",
         "reason",
         "route",
@@ -189,6 +192,8 @@ class Connection:
         self.others: tuple[str, ...] = ()  # hosts of an association that it has sent to as well
         self.opened_at = now
         self.route = self.rule = self.exit = self.reason = ""
+        self.app: object = None  # the stream of the app, for who looks for its program
+        self.process: str | None = None  # None: nobody has looked
         self.state = State.OPENING
         self.traffic = Traffic()
 
@@ -234,7 +239,7 @@ class Connection:
     def close(self, now: float, reason: str = "") -> None:
         """It is over. `reason` is empty where both sides have ended it; where it was ended from here, that is the reason. Twice is the same as once."""
         if self._table is not None:
-            table, self._table, self._scope = self._table, None, None
+            table, self._table, self._scope, self.app = self._table, None, None, None
             self.state, self.reason = State.CLOSED, self._ending or reason
             table.forget(self, now)
 
@@ -249,6 +254,7 @@ class Connection:
             route=self.route,
             rule=self.rule,
             exit=self.exit,
+            process=self.process or "",
             state=State.HALF_CLOSED if self.state is State.OPEN and traffic.ended else self.state,
             reason=self.reason,
             opened_at=self.opened_at,

@@ -131,7 +131,7 @@ class Dashboard:
         control = Control(side, self._path)
         port = min(side.routing.own_ports, default=0)
         clash = ClashSource(side.exits, lambda: side.routing.router, side.connections, self._seen.log, port)
-        clash.version = source.version
+        clash.version, clash.processes = source.version, source.processes
         return _Parts(
             Api(source, control, token, self._examine),
             Live(source, token, self._nursery),

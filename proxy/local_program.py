@@ -150,6 +150,7 @@ async def serve_port(
         associate=side.udp_relay.serve if settings.max_associations else None,
         max_connections=settings.max_connections,
         connections=side.connections,
+        heads=side.new_heads(),
         own_site=OwnSite(pac.pages, own=own_pages, hosts=hosts).serve,
         task_status=task_status,
     )

@@ -17,9 +17,11 @@ from .dialer import Dialer
 from .errors import ConfigError
 from .exits import Exits, Route
 from .protocol.budget import Budget, limit_of
+from .protocol.heads import Heads
 from .routing import Routing
+from .succession import Rotation
 from .tls import TLSStream, connect_tls, local_context
-from .tunnel import Rotation, Tunnel
+from .tunnel import Tunnel
 from .udp_relay import UDPRelay
 from .ways import PatientLookup, Ways
 
@@ -71,6 +73,10 @@ class LocalSide:
             connections=self.connections,
         )
         self.at_start: dict[str, object] = {}  # what else was served by, by the names of tables
+
+    def new_heads(self) -> Heads:
+        """For a port: what apps have sent of requests counts as all else does."""
+        return Heads(self._budget)
 
     def change(self, settings: LocalSettings) -> None:
         """These settings hold from now on, but for those that the log says need a restart."""

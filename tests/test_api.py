@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +19,8 @@ from proxy.connections import AppProtocol
 from proxy.conversation import Conversation
 from proxy.dashboard_token import TokenFile
 from proxy.finding import Finding
-from proxy.protocol import http_proxy
+from proxy.peer_process import program_of
+from proxy.protocol import fault_answer
 from proxy.rule_terms import Network
 from proxy.share import Link
 from tests.dashboard_world import ONE, dashboard_world
@@ -58,6 +61,23 @@ async def test_nothing_is_said_without_the_token(token: str, tmp_path: Path, mon
         assert connection.ending == ""
 
 
+async def test_head_is_answered_as_get_without_the_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        for path, token in (
+            ("rules", None),
+            ("usage", None),
+            ("nowhere", None),
+            ("exits/x/use", None),
+            ("rules", "wrong"),
+        ):
+            whole = await world.ask(path, token=token)
+            head = await world.ask(path, "HEAD", token=token)
+            assert (head.head, head.body) == (whole.head, b"")
+            assert b"Content-Length: %d" % len(whole.body) in head.head
+        live = await world.ask("live", "HEAD")
+        assert (live.status, live.body) == (426, b"")
+
+
 async def test_the_token_is_judged_before_the_content_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dashboard_world(tmp_path, monkeypatch) as world:
         request = "PUT /api/v1/mode HTTP/1.1\r\nHost: localhost:1\r\nContent-Length: 1000000\r\n\r\n"
@@ -86,10 +106,10 @@ async def test_a_page_of_others_gets_nothing_even_with_the_token(
         for method, path in [("OPTIONS", "state"), *ALL]:
             head = f"{method} /api/v1/{path} HTTP/1.1\r\nHost: 127.0.0.1:{world.port}\r\n{fields}\r\n"
             request = f"{head}Authorization: Bearer {world.token}\r\n\r\n"
-            assert await world.send(request.encode()) == http_proxy.nameless_answer()
+            assert await world.send(request.encode()) == fault_answer.nameless_answer()
         head = f"GET /api/v1/state HTTP/1.1\r\nHost: evil.example:{world.port}\r\n"
         request = f"{head}Authorization: Bearer {world.token}\r\n\r\n"
-        assert await world.send(request.encode()) == http_proxy.nameless_answer()
+        assert await world.send(request.encode()) == fault_answer.nameless_answer()
 
 
 # ---- reading
@@ -237,6 +257,24 @@ async def test_a_program_that_keeps_no_usage(tmp_path: Path, monkeypatch: pytest
 # ---- changing
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say it")
+async def test_whose_connections_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        dashboard_world(tmp_path, monkeypatch) as world,
+        await trio.open_tcp_stream("127.0.0.1", world.port) as over_socks,
+        await trio.open_tcp_stream("127.0.0.1", world.port) as over_http,
+    ):
+        await over_socks.send_all(b"\x05\x01\x00\x05\x01\x00\x01\xc0\x00\x02\x01\x01\xbb")
+        await over_http.send_all(b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        while world.side.connections.open_count < 2:  # noqa: ASYNC110
+            await trio.sleep(0.001)
+        opened(world, "of-nobody.example")
+        found = (await world.ask("connections")).json["open"]
+        itself = program_of(os.getpid()).rpartition("/")[2]
+        processes = {each["host"]: each["process"] for each in found}
+        assert processes == {"192.0.2.1": itself, "a.example": itself, "of-nobody.example": ""}
+
+
 async def test_connections_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dashboard_world(tmp_path, monkeypatch) as world:
         connections = [opened(world, "example.com") for _ in range(200)]
@@ -315,7 +353,7 @@ async def test_a_browser_is_let_in_once(tmp_path: Path, monkeypatch: pytest.Monk
         assert world.token not in path
         host = f"Host: 127.0.0.1:{world.port}\r\n"
         from_page = f"GET {path} HTTP/1.1\r\n{host}Sec-Fetch-Site: cross-site\r\n\r\n"
-        assert await world.send(from_page.encode()) == http_proxy.nameless_answer()
+        assert await world.send(from_page.encode()) == fault_answer.nameless_answer()
         request = f"GET {path} HTTP/1.1\r\n{host}Sec-Fetch-Site: none\r\n\r\n".encode()
         answer = await world.send(request)
         assert answer.startswith(b"HTTP/1.1 302 ")

@@ -121,6 +121,7 @@ async def test_a_connection(server: Identity, autojump_clock: MockClock) -> None
         connection.reached("one")
         connection.traffic.up(10, trio.current_time())
         connection.traffic.down(200, trio.current_time())
+        connection.process = "/usr/lib/browser/browser"
         (found,) = await listed(there.source)
         start = found.pop("start")
         assert isinstance(start, str)
@@ -141,8 +142,8 @@ async def test_a_connection(server: Identity, autojump_clock: MockClock) -> None
                 "sourceIP": "",
                 "sourcePort": "",
                 "dnsMode": "normal",
-                "process": "",
-                "processPath": "",
+                "process": "browser",
+                "processPath": "/usr/lib/browser/browser",
                 "remoteDestination": "",
                 "sniffHost": "",
             },

@@ -29,6 +29,7 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.inbox",
         "proxy.protocol.outbox",
         "proxy.protocol.crossing",
+        "proxy.protocol.heads",
         "proxy.protocol.holdings",
         "proxy.protocol.datagrams",
         "proxy.protocol.associations",
@@ -37,6 +38,7 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.socks_client",
         "proxy.protocol.http_proxy",
         "proxy.protocol.error_page",
+        "proxy.protocol.fault_answer",
         "proxy.protocol.own_answer",
         "proxy.protocol.dns_message",
         "proxy.protocol.dns_answer",
@@ -54,6 +56,7 @@ LAYERS: list[set[str]] = [
         "proxy.address_book",
         "proxy.dashboard_token",
         "proxy.entry_codes",
+        "proxy.peer_process",
         "proxy.peer_user",
         "proxy.app_names",
         "proxy.usage_file",
@@ -108,7 +111,9 @@ LAYERS: list[set[str]] = [
         "proxy.history",
         "proxy.usage",
         "proxy.log_memory",
+        "proxy.exchange",
         "proxy.opener",
+        "proxy.processes",
         "proxy.known_good",
         "proxy.openings",
         "proxy.relay",
@@ -120,6 +125,7 @@ LAYERS: list[set[str]] = [
         "proxy.nameservers",
         "proxy.socks_client",
         "proxy.probe",
+        "proxy.watchers",
         "proxy.web_socket",
         "proxy.url_delay",
     },
@@ -127,6 +133,7 @@ LAYERS: list[set[str]] = [
         "proxy.router",
         "proxy.rule_files",
         "proxy.tunnel",
+        "proxy.succession",
         "proxy.tunnel_news",
         "proxy.exits",
         "proxy.listener",
@@ -237,6 +244,7 @@ ALLOWED_BESIDE = {
     "proxy.protocol.crossing": {
         f"proxy.protocol.{name}" for name in ("budget", "handshake", "inbox", "liveness", "outbox")
     },
+    "proxy.protocol.heads": {"proxy.protocol.budget"},
     "proxy.protocol.holdings": {
         f"proxy.protocol.{name}" for name in ("budget", "crossing", "event", "frame", "stream")
     },
@@ -247,7 +255,7 @@ ALLOWED_BESIDE = {
     "proxy.protocol.dns_answer": {"proxy.protocol.dns_message"},
     "proxy.protocol.dns_cache": {"proxy.protocol.dns_message"},
     "proxy.protocol.socks_client": {"proxy.protocol.socks"},
-    "proxy.protocol.http_proxy": {"proxy.protocol.error_page"},
+    "proxy.protocol.fault_answer": {"proxy.protocol.error_page", "proxy.protocol.http_proxy"},
     "proxy.config": {
         f"proxy.{name}" for name in ("config_file", "config_tables", "keys", "preference", "rules", "settings", "share")
     },
@@ -313,7 +321,10 @@ ALLOWED_BESIDE = {
     "proxy.connections": {"proxy.idleness"},
     "proxy.conversation": {"proxy.connections"},
     "proxy.usage": {"proxy.connections"},
+    "proxy.exchange": {"proxy.connections", "proxy.opener", "proxy.relay"},
     "proxy.opener": {"proxy.connections", "proxy.relay"},
+    "proxy.peer_process": {"proxy.peer_user"},
+    "proxy.processes": {"proxy.connections"},
     "proxy.probe": {"proxy.opener"},
     "proxy.relay": {"proxy.connections", "proxy.tcp"},
     "proxy.tls": {"proxy.tcp", "proxy.tls_records"},
@@ -332,7 +343,8 @@ ALLOWED_BESIDE = {
     "proxy.far_resolvers": {"proxy.dns_pipeline"},
     "proxy.nameservers": {"proxy.dns_pipeline"},
     "proxy.dns": {"proxy.names"},
-    "proxy.tunnel": {"proxy.tunnel_news"},
+    "proxy.succession": {"proxy.tunnel_news"},
+    "proxy.tunnel": {"proxy.succession", "proxy.tunnel_news"},
     "proxy.exits": {"proxy.tunnel", "proxy.tunnel_news"},
     "proxy.listener": {"proxy.forward"},
     "proxy.udp_relay": {"proxy.forward"},
@@ -410,7 +422,7 @@ ALLOWED_BESIDE = {
         )
     },
     "proxy.terminal": {"proxy.service_exit"},  # where an installed exit is
-    "proxy.cli_rules": {"proxy.terminal"},
+    "proxy.cli_rules": {"proxy.routing", "proxy.terminal"},
     "proxy.app_setup": {f"proxy.{name}" for name in ("app_program", "browser_profile", "environment", "guide")},
     "proxy.cli_dashboard": {"proxy.api_client", "proxy.terminal"},
     "proxy.top_view": {"proxy.api_client", "proxy.screen"},

@@ -43,6 +43,7 @@ class Source:
         self.log = LogMemory()
         self.asked = self.measured = 0
         self.fails = False
+        self.process = ""
 
     def state(self) -> dict[str, int]:
         if self.fails:
@@ -52,6 +53,12 @@ class Source:
 
     def measure(self) -> None:
         self.measured += 1
+
+    async def look_for_processes(self) -> None:
+        for connection in self.connections.all_open():
+            if connection.process is None:
+                connection.process = self.process
+        await trio.lowlevel.checkpoint()
 
     def connection(self, view: ConnectionView, clock: Clock) -> msgspec.Raw:
         import msgspec
@@ -65,6 +72,7 @@ class Source:
                     "long": view.long,
                     "host": view.address.host,
                     "protocol": view.protocol,
+                    "process": view.process,
                 }
             ).encode()
         )
@@ -139,6 +147,20 @@ async def test_who_watches_is_told_what_is_new(autojump_clock: MockClock, nurser
     assert [each["id"] for each in told["connections"]["closed"]] == told["connections"]["gone"] == [second.id]
     assert watching.open.keys() == {first.id}
     feed.watched.clear()
+
+
+async def test_whose_connection_it_is_is_told_when_it_is_known(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = Source()
+    source.process = "/usr/bin/browser"
+    watching = Watching(feed_of(source), CONNECTIONS)
+    (connection,) = source.open()
+    nursery.start_soon(watching.feed.run)
+    for process in ("", "/usr/bin/browser"):
+        told = (await watching.next())["connections"]["open"]
+        assert [(each["id"], each["process"]) for each in told] == [(connection.id, process)]
+    assert (await watching.next())["connections"]["open"] == []
 
 
 async def test_all_that_changes_is_told(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

@@ -107,6 +107,8 @@ export const en = {
   'connections.defaultrule': 'default',
   'connections.table': 'Connections',
 
+  'details.process': 'Program',
+  'details.unknown': 'not known',
   'details.protocol': 'Protocol',
   'details.opened': 'Opened',
   'details.closed': 'Closed',

@@ -107,6 +107,8 @@ export const zh = {
   'connections.defaultrule': '默认',
   'connections.table': '连接',
 
+  'details.process': '程序',
+  'details.unknown': '未知',
   'details.protocol': '协议',
   'details.opened': '打开时间',
   'details.closed': '关闭时间',

@@ -108,7 +108,7 @@ class Invented:
         name = self._names.pop() if self._names else host.format(self._chance.randrange(1, 40))
         busy = self._chance.random() * min(self.now - at, 200)
         entry = {
-            "id": self._next, "app": app, "protocol": "udp" if port == UDP_PORT else self._chance.choice(["socks5", "socks5", "connect"]), "host": name,
+            "id": self._next, "app": app, "process": "", "protocol": "udp" if port == UDP_PORT else self._chance.choice(["socks5", "socks5", "connect"]), "host": name,
             "port": port, "route": route, "rule": rule, "state": "open", "reason": "", "opened": at, "closed": None,
             "up": int(up * busy) + 512, "down": int(down * busy) + 1890, "last_up": self.now - busy / 4,
             "last_down": self.now - busy / 5, "waiting_since": None, "long": self.now - at > LONG,
