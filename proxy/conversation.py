@@ -39,8 +39,10 @@ class Choice(Protocol):
 class Conversation:
     """That of one association of an app. It is told to end by cancelling the scope, and its entries are closed by whoever has opened them."""
 
-    def __init__(self, connections: Connections, scope: Scope) -> None:
+    def __init__(self, connections: Connections, scope: Scope, app: object = None) -> None:
+        """`app`: the stream over which it has asked for the association, for who looks for its program."""
         self._connections = connections
+        self._app = app
         self._scope = scope
         self._hosts: tuple[str, ...] = ()  # that were shown, the last one first
         self._open: list[Connection] = []
@@ -48,6 +50,7 @@ class Conversation:
     def entry(self, address: Address, choice: Choice) -> Entry:
         """For a way that datagrams begin to take, with the first of them."""
         connection = self._connections.opened(AppProtocol.UDP, address, trio.current_time())
+        connection.app = self._app
         self._open.append(connection)
         connection.ends_with(self)
         self.shows(address.host)

@@ -145,7 +145,7 @@ class UDPRelay:
 
     async def _relay(self, control: trio.abc.ReceiveStream, app: _AppSocket) -> None:
         async with trio.open_nursery() as nursery:
-            conversation = Conversation(self._shared.connections, nursery.cancel_scope)
+            conversation = Conversation(self._shared.connections, nursery.cancel_scope, control)
             nursery.start_soon(_Relay(self._shared, app, nursery, conversation).run, name=_NAME)
             with suppress(trio.BrokenResourceError):
                 while await control.receive_some(_CHUNK):

@@ -196,3 +196,11 @@ async def test_a_way_that_is_not_taken_any_more_is_forgotten(world: World) -> No
     world.table.close(2)
     (closed,) = world.table.last_closed(9)
     assert (closed.address, closed.reason) == (STUN, "")
+
+
+async def test_its_entries_know_the_stream_of_the_app(world: World) -> None:
+    """By which its program is found."""
+    stream = object()
+    Conversation(world.table, world.scope, stream).entry(STUN, TUNNELLED)
+    (connection,) = world.table.all_open()
+    assert connection.app is stream

@@ -107,6 +107,7 @@ LAYERS: list[set[str]] = [
         "proxy.backoff",
         "proxy.idleness",
         "proxy.connections",
+        "proxy.traffic",
         "proxy.conversation",
         "proxy.history",
         "proxy.usage",
@@ -318,7 +319,7 @@ ALLOWED_BESIDE = {
     }
     | {"proxy.clash_api", "proxy.clash_feeds", "proxy.clash_source"},
     "proxy.pac": {"proxy.rule_tables", "proxy.rule_terms", "proxy.rules"},
-    "proxy.connections": {"proxy.idleness"},
+    "proxy.connections": {"proxy.idleness", "proxy.traffic"},
     "proxy.conversation": {"proxy.connections"},
     "proxy.usage": {"proxy.connections"},
     "proxy.exchange": {"proxy.connections", "proxy.opener", "proxy.relay"},
