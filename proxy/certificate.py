@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Self
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from .finding import Finding
@@ -20,6 +19,14 @@ if TYPE_CHECKING:
 
 CHECK = "certificate"
 
+#: A name of another kind of string than it may be is a TypeError of the library.
+_UNREADABLE = (
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    TypeError,
+)
 _MAX_NAME = 64  # characters of a name that somebody else wrote
 
 
@@ -38,17 +45,17 @@ class Certificate:
         """Raises ValueError where it cannot be read."""
         try:
             with warnings.catch_warnings():
-                # The library warns of what later versions of it will not read; that is not for people.
-                warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+                # The library warns of what later versions of it will not read, and of odd lengths; that is not for people.
+                warnings.simplefilter("ignore", UserWarning)
                 found = x509.load_der_x509_certificate(der)
-            return cls(
-                _names(found),
-                _name_of(found.issuer),
-                found.issuer == found.subject,
-                found.not_valid_before_utc,
-                found.not_valid_after_utc,
-            )
-        except (UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension) as error:
+                return cls(
+                    _names(found),
+                    _name_of(found.issuer),
+                    found.issuer == found.subject,
+                    found.not_valid_before_utc,
+                    found.not_valid_after_utc,
+                )
+        except _UNREADABLE as error:
             raise ValueError(f"the certificate cannot be read: {error}") from error
 
     @property

@@ -718,6 +718,7 @@ async def test_a_fault_of_one_association_is_its_own(
 IDLE = 1800.0
 
 
+@pytest.mark.usefixtures("rare_looks")
 async def test_an_idle_stream_is_reset_and_told_why(server: Identity, autojump_clock: MockClock) -> None:
     """Not before its time, and within a minute or so after it. What has said a word meanwhile stays, also half-closed."""
     async with world(server, Limits(idle_time=IDLE)) as around:
@@ -745,6 +746,7 @@ async def test_an_idle_stream_is_reset_and_told_why(server: Identity, autojump_c
         assert await half_closed.receive_some() == b"late answer"
 
 
+@pytest.mark.usefixtures("rare_looks")
 @pytest.mark.parametrize("idle_time", [0.0, 7200.0])
 async def test_the_exit_lets_streams_be_idle_as_long_as_it_is_set(
     server: Identity, autojump_clock: MockClock, idle_time: float
@@ -757,6 +759,7 @@ async def test_the_exit_lets_streams_be_idle_as_long_as_it_is_set(
         await exchange(stream)
 
 
+@pytest.mark.usefixtures("rare_looks")
 async def test_a_changed_idle_time_holds_for_streams_that_are_open(server: Identity, autojump_clock: MockClock) -> None:
     async with world(server, Limits(idle_time=0)) as around:
         around.run(tunnel := around.new_tunnel())

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from proxy.session_stream import SessionStream
     from tests.memory import Identity, World
 
+pytestmark = pytest.mark.usefixtures("rare_looks")
+
 WAITING_TIME = 300.0
 #: The first attempts of a tunnel come so soon, pauses with all their jitter; and what the clocks add up to.
 SOON = 2.0

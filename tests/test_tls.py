@@ -285,7 +285,7 @@ async def test_who_has_ended_still_hears_the_answer(ours: Identity, context: Any
 async def test_a_cable_cut_anywhere_is_no_end(ours: Identity, context: Any, side: int) -> None:
     """Truncation must never look like the end that the peer said (Terrapin's lesson, and RFC 8446, section 6.1)."""
     data = random.Random(0).randbytes(40_000)
-    for passes in [*range(30), 16_384, 16_405, 16_406, 16_407, 20_000, 40_000]:
+    for passes in [*range(7), 16, 20, 21, 22, 23, 29, 16_384, 16_405, 16_406, 16_407, 20_000, 40_000]:
         cable = Cable()
         ends = await over_cable(context, ours, cable)
         cable.lasts = passes + 1

@@ -883,7 +883,7 @@ async def test_beyond_the_limit_associations_are_refused(
     world = World(max_associations=2)
     await world.start(nursery)
     apps = [await established(world) for _ in range(2)]
-    for _ in range(2_000):
+    for _ in range(300):
         async with await open_stream_to_socket_listener(world.listeners[0]) as refused:
             await refused.send_all(GREETING + ASSOCIATE + ZEROS)
             await refused.send_eof()
