@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 import trio
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from .protocol.http_proxy import Connection
     from .router import Router
     from .usage import Usage
+
+_T = TypeVar("_T")
 
 ROOT = "api", "v1"
 #: What is said without the token: that it is known here.
@@ -230,13 +232,13 @@ class Api:
         await self._control.use_exit(names[0])
 
     async def _set_mode(self, _asked: ApiRequest, _names: Sequence[str], content: bytes) -> None:
-        try:
-            mode = msgspec.json.decode(content, type=views.Mode).mode
-        except msgspec.DecodeError as error:
-            raise StatusError(400, f"the content is no mode: {error}") from None
+        mode = _parsed(content, views.Mode).mode
         if mode not in [each.value for each in Mode]:
             raise StatusError(400, f"a mode is one of {', '.join(each.value for each in Mode)}")
         await self._control.set_mode(mode)
+
+    async def _keep_usage(self, _asked: ApiRequest, _names: Sequence[str], content: bytes) -> None:
+        await self._control.keep_usage(_parsed(content, views.UsageKept).kept)
 
     async def _wipe(self, _asked: ApiRequest, _names: Sequence[str], _content: bytes) -> None:
         if self._source.usage is not None:
@@ -259,7 +261,7 @@ _ROUTES: dict[tuple[str, ...], dict[str, _Handler]] = {
     ("connections",): {"GET": Api._connections, "DELETE": Api._close_all},
     ("connections", "*"): {"DELETE": Api._close},
     ("rules",): {"GET": Api._rules},
-    ("usage",): {"GET": Api._usage, "DELETE": Api._wipe},
+    ("usage",): {"GET": Api._usage, "PUT": Api._keep_usage, "DELETE": Api._wipe},
     ("log",): {"GET": Api._log},
     ("exits", "*", "link"): {"GET": Api._link},
     ("exits", "*", "use"): {"POST": Api._use},
@@ -267,6 +269,14 @@ _ROUTES: dict[tuple[str, ...], dict[str, _Handler]] = {
     ("entries",): {"POST": Api._new_entry},
     ("doctor",): {"POST": Api._doctor},
 }
+
+
+def _parsed(content: bytes, kind: type[_T]) -> _T:
+    """Raises StatusError (400)."""
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.DecodeError as error:
+        raise StatusError(400, f"the content is not understood: {error}") from None
 
 
 def json_answer(found: object, status: int = 200, extra: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import trio
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 log = telemetry.logger("app")
 
+_AT_START = ("dns.listen", "dns.resolvers", "dashboard.enabled", "dashboard.ui")
 #: How long the system's settings may take at the end; seconds.
 _GOODBYE = 2.0
 
@@ -57,7 +59,7 @@ async def serve_local_side(
             "utls is not installed: carriers work, but they look like Python and not like a browser from outside"
         )
     side = LocalSide(settings, config.rules, AddressBook.of_user())
-    side.at_start = {"dns": config.dns, "dashboard": config.dashboard}
+    side.when_read.append(partial(_say_what_waits, config))
     listeners = activation.listeners(start.sockets) or await listen(settings.listen, "local.listen")
     side.routing.own_ports = {listener.socket.getsockname()[1] for listener in listeners}
     side.routing.shared = not all(activation.is_loopback(listener.socket) for listener in listeners)
@@ -78,6 +80,14 @@ async def serve_local_side(
         task_status.started(listeners)
 
 
+def _say_what_waits(before: Config, now: Config) -> None:
+    """What is used at the start alone, beside the settings of the local side itself."""
+    for name in _AT_START:
+        read = attrgetter(name)
+        if read(now) != read(before):
+            log.warning("what changed in %s holds when `ropeway run` is started again", name)
+
+
 async def _dashboard(
     config: Config, path: Path, side: LocalSide, listeners: list[trio.SocketListener], nursery: trio.Nursery
 ) -> Mapping[bytes, Page]:
@@ -88,9 +98,10 @@ async def _dashboard(
         log.info("there is no dashboard, as other computers can reach the port")
         return {}
     seen = Observation(side.exits, side.connections)
-    seen.usage = Usage(UsageFile.of_user(), Meter(side.connections) if config.dashboard.usage else None, _app_names)
-    if seen.usage.kept:
-        nursery.start_soon(seen.usage.run)
+    usage = seen.usage = Usage(UsageFile.of_user(), Meter(side.connections), _app_names)
+    usage.keep(config.dashboard.usage)
+    side.when_read.append(lambda config: usage.keep(config.dashboard.usage))
+    nursery.start_soon(usage.run)
     await nursery.start(seen.run)
     ui = config.dashboard.ui
     if ui is not None and not await trio.Path(ui).is_dir():

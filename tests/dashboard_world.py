@@ -85,7 +85,9 @@ async def dashboard_world(
     side = LocalSide(config.local, config.rules)
     async with trio.open_nursery() as nursery:
         seen = Observation(side.exits, side.connections)
-        seen.usage = Usage(UsageFile(folder / "usage.sqlite"), Meter(side.connections), lambda: known_apps().of)
+        usage = seen.usage = Usage(UsageFile(folder / "usage.sqlite"), Meter(side.connections), lambda: known_apps().of)
+        usage.keep(config.dashboard.usage)
+        side.when_read.append(lambda config: usage.keep(config.dashboard.usage))
         await nursery.start(seen.run)
         dashboard = Dashboard(side, path, seen, ["127.0.0.1:1080"], nursery, ui=ui)
         site = OwnSite({}, own=dashboard.pages)

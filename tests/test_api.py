@@ -201,6 +201,24 @@ async def test_usage_by_day_and_app(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert (await world.ask("usage")).json == {"kept": True, "days": []}
 
 
+async def test_the_counting_of_usage_ends_and_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        opened(world, "g.whatsapp.net").traffic.up(8, trio.current_time())
+        before = (await world.ask("usage")).json
+        assert world.seen.usage is not None
+        await world.seen.usage.write()
+        assert (await world.ask("usage", "PUT", b'{"kept": false}')).status == 204
+        assert load(world.path).dashboard.usage is False
+        opened(world, "g.whatsapp.net").traffic.up(8, trio.current_time())
+        assert (await world.ask("usage")).json == before | {"kept": False}
+        assert (await world.ask("usage", "PUT", b'{"kept": true}')).status == 204
+        assert load(world.path).dashboard.usage is True
+        opened(world, "g.whatsapp.net").traffic.up(8, trio.current_time())
+        usage = (await world.ask("usage")).json
+        assert usage["kept"] is True
+        assert usage["days"][0]["apps"] == [{"app": "whatsapp", "up": 16, "down": 0, "connections": 2}]
+
+
 async def test_usage_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dashboard_world(tmp_path, monkeypatch) as world:
         (tmp_path / "usage.sqlite").mkdir()
@@ -260,20 +278,21 @@ async def test_the_mode_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[]", b'{"mode": 1}', b'{"mode": "other"}', b"\xff\xfe"])
-async def test_what_is_no_mode_is_refused(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_cannot_be_set_is_refused(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dashboard_world(tmp_path, monkeypatch) as world:
         before = world.path.read_bytes()
-        answer = await world.ask("mode", "PUT", content)
-        assert answer.status == 400
-        assert answer.error
+        for path in ("mode", "usage"):
+            answer = await world.ask(path, "PUT", content)
+            assert answer.status == 400
+            assert answer.error
         assert world.path.read_bytes() == before
 
 
 async def test_a_broken_configuration_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dashboard_world(tmp_path, monkeypatch) as world:
         world.path.write_text("[local")
-        for path, method in (("mode", "PUT"), ("exits/one/use", "POST"), ("exits/one/link", "GET")):
-            answer = await world.ask(path, method, b'{"mode": "all"}' if method == "PUT" else b"")
+        for path, method in (("mode", "PUT"), ("usage", "PUT"), ("exits/one/use", "POST"), ("exits/one/link", "GET")):
+            answer = await world.ask(path, method, b'{"mode": "all", "kept": true}' if method == "PUT" else b"")
             assert answer.status == 409
             assert "is not TOML" in answer.error
 

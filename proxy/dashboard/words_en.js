@@ -168,7 +168,11 @@ export const en = {
   'usage.wiped': 'What was kept of usage is gone.',
   'usage.sure': 'Wipe the usage of all days?',
   'usage.sureText': 'It is removed from this computer and cannot be brought back.',
-  'usage.off': 'Usage is not kept: it is switched off in the configuration.',
+  'usage.count': 'Count usage',
+  'usage.turnedon': 'Usage is counted from now on.',
+  'usage.turnedoff': 'Usage is not counted any more.',
+  'usage.off': 'Usage is not counted.',
+  'usage.offkept': 'Usage is not counted. What was kept before stays until it is wiped.',
   'usage.none': 'Nothing has been counted yet.',
   'usage.note': 'Only apps and days are kept, on this computer, and no destinations.',
 

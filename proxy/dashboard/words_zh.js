@@ -168,7 +168,11 @@ export const zh = {
   'usage.wiped': '用量记录已清除。',
   'usage.sure': '清除所有日期的用量？',
   'usage.sureText': '记录将从本机删除，无法恢复。',
-  'usage.off': '未保存用量：已在配置中关闭。',
+  'usage.count': '统计用量',
+  'usage.turnedon': '从现在起统计用量。',
+  'usage.turnedoff': '不再统计用量。',
+  'usage.off': '未统计用量。',
+  'usage.offkept': '未统计用量。之前的记录会保留，直到清除。',
   'usage.none': '还没有统计数据。',
   'usage.note': '只在本机保存应用和日期，不保存任何目的地。',
 

@@ -85,7 +85,7 @@ class Invented:
             {"at": self.started + 1000.0 * i, "level": level, "text": text} for i, (level, text) in enumerate(LINES)
         ]
         self.calls: list[str] = []
-        self.kept = True
+        self.counts = self.kept = True
         self.shown_rules = list(RULES)
         self._chance = random.Random(seed)
         self._names = list(names or ())
@@ -217,7 +217,7 @@ class Invented:
 
     def usage(self) -> Json:
         if not self.kept:
-            return {"kept": True, "days": []}
+            return {"kept": self.counts, "days": []}
         chance, today = random.Random(3), datetime.fromtimestamp(self.now, UTC).date()
         sizes = [
             ("youtube", 2.1e9),
@@ -235,4 +235,4 @@ class Invented:
                 down = int(size * (0.3 + chance.random()))
                 apps.append({"app": app, "up": down // 14, "down": down, "connections": chance.randrange(20, 900)})
             days.append({"day": (today - timedelta(days=i)).isoformat(), "apps": apps})
-        return {"kept": True, "days": days}
+        return {"kept": self.counts, "days": days}

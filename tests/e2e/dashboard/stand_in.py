@@ -170,6 +170,10 @@ def _set_mode(server: StandIn, content: dict[str, str]) -> None:
     server.invented.mode = content["mode"]
 
 
+def _count(server: StandIn, content: dict[str, bool]) -> None:
+    server.invented.counts = content["kept"]
+
+
 def _wipe(server: StandIn) -> None:
     server.invented.kept = False
 
@@ -194,6 +198,7 @@ _ROUTES: list[tuple[str, str, Callable[..., Any]]] = [
     ("DELETE", r"connections/(\d+)", lambda server, number: server.invented.end(int(number))),
     ("POST", "exits/(.+)/use", lambda server, name: server.invented.prefer(name)),
     ("PUT", "mode", _set_mode),
+    ("PUT", "usage", _count),
     ("DELETE", "usage", _wipe),
     ("POST", "doctor", _doctor),
 ]

@@ -313,6 +313,12 @@ def check_dialogs(browser: Browser, stand_in: StandIn) -> None:
     sees(browser, f"document.querySelector('.rules td.c-text')?.textContent === {json.dumps(HOSTILE)}")
     check_nothing_was_caught(browser, "log, rules")
     show(browser, "usage")
+    switch = "document.querySelector('.usage [role=switch]')"
+    for now in ("true", "false"):
+        sees(browser, f"{switch}?.ariaChecked === '{now}'")
+        click(browser, switch)
+    sees(browser, f"{switch}.ariaChecked === 'true'")
+    assert stand_in.invented.calls.count("PUT usage") == 2
     click(browser, "document.querySelector('.usage .danger')")
     check_is_accessible(browser, "a question")
     assert "DELETE usage" not in stand_in.invented.calls
