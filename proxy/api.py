@@ -16,13 +16,11 @@ from . import api_views as views
 from . import heap
 from .api_request import NO_CONNECTION, ApiRequest, find, id_of, read_content
 from .connections import MOST_OPEN, MOST_SHOWN
-from .entry_codes import EntryCodes
 from .errors import ConfigError, UsageError
 from .forward import answer_and_close
 from .history import STEP
 from .log_memory import MOST_LINES
 from .own_site import give
-from .peer_user import is_of_another_user
 from .protocol import own_answer
 from .protocol.http_proxy import StatusError
 from .router import MOST_COUNTED
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
     from .connections import Connections, ConnectionView
     from .control import Control
     from .dashboard_token import TokenFile
+    from .entrance import Entrance
     from .exits import Exits
     from .observation import Observation
     from .protocol.http_proxy import Connection
@@ -50,9 +49,14 @@ ROOT = "api", "v1"
 #: What is said without the token: that it is known here.
 PROOF = *ROOT, "proof"
 _LONGEST_NONCE = 100
-ENTRANCE = "/dashboard/enter/"
 #: Our choice: connections that are looked at in one go; each takes ten microseconds, and meanwhile nothing else goes on.
 SLICE = 128
+_ENTER = """<!doctype html>
+<html lang="en">
+<meta http-equiv="refresh" content="0; url={where}">
+<title>Ropeway</title>
+</html>
+"""
 _NO_CONTENT = own_answer.answer(204)
 #: What the doctor found, as `ropeway doctor --json` has it.
 Examine: TypeAlias = Callable[[], Awaitable[list[dict[str, str]]]]
@@ -137,12 +141,14 @@ class Source:
 class Api:
     """Answers requests for what is below `/api/v1/`."""
 
-    def __init__(self, source: Source, control: Control, token: TokenFile, examine: Examine) -> None:
+    def __init__(
+        self, source: Source, control: Control, token: TokenFile, entrance: Entrance, examine: Examine
+    ) -> None:
         self._source = source
         self._control = control
         self._token = token
         self._examine = examine
-        self._entries = EntryCodes()
+        self._entrance = entrance
         self._one = trio.CapacityLimiter(1)  # doctor at a time
 
     async def serve(
@@ -178,17 +184,15 @@ class Api:
     async def enter(
         self, request: h11.Request, _place: Address, stream: trio.abc.HalfCloseableStream, _http: Connection
     ) -> None:
-        """Hands the token to the browser that comes with a code for that, and to all others a page that has none. The code stays good where another
-        user of the computer was faster than the browser.
+        """Hands the token to the browser that is let in, and leads all others to the page, where they have none. A page leads the browser on, and no
+        redirect: where a file had led it here that would still be the one that asks (Fetch Metadata, W3C, section 2.4), and the dashboard is not for files.
         """
-        code = request.target.decode("ascii", "replace").removeprefix(ENTRANCE)
-        where = "/"
-        is_stranger = isinstance(stream, trio.SocketStream) and await trio.to_thread.run_sync(
-            is_of_another_user, stream.socket
-        )
-        if request.method == b"GET" and not is_stranger and self._entries.take(code, trio.current_time()):
+        if await self._entrance.admits(request, stream):
             where = f"/#token={await trio.to_thread.run_sync(self._token.read)}"
-        await answer_and_close(stream, own_answer.answer(302, extra=((b"Location", where.encode()),)))
+            answer = own_answer.answer(200, "text/html; charset=utf-8", _ENTER.format(where=where).encode())
+        else:
+            answer = own_answer.answer(302, extra=((b"Location", b"/"),))
+        await answer_and_close(stream, answer)
 
     # ---- reading
 
@@ -245,7 +249,7 @@ class Api:
             await self._source.usage.wipe()
 
     async def _new_entry(self, _asked: ApiRequest, _names: Sequence[str], _content: bytes) -> object:
-        return {"path": ENTRANCE + self._entries.make(trio.current_time())}
+        return {"path": self._entrance.open()}
 
     async def _doctor(self, _asked: ApiRequest, _names: Sequence[str], _content: bytes) -> object:
         async with self._one:

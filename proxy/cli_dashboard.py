@@ -44,7 +44,7 @@ def dashboard(new_token: NewTokenOption = False, print_it: PrintOption = False, 
     if print_it:
         print(f"http://{port}/#token={token}")
         return
-    if not webbrowser.open(f"http://{port}{_entrance(port, token)}"):
+    if not webbrowser.open(_address_for_browser(port, _entrance(port, token))):
         text = f"no browser could be started; `{command('dashboard --print', config)}` prints the address for one"
         raise ConfigError("", text)
     say(f"The dashboard at http://{port}/ was opened in the browser.")
@@ -84,6 +84,17 @@ def _entrance(port: Address, token: str) -> str:
     if not path.startswith("/"):
         raise ConfigError("", f"what listens at {port} lets no browser in; is it of another version?")
     return path
+
+
+def _address_for_browser(port: Address, entrance: str) -> str:
+    """What it is started with, which others can read: where nobody sees whether it is the user's browser that comes, a file. Raises ConfigError."""
+    from . import peer_user
+    from .entry_files import EntryFiles
+
+    address = f"http://{port}{entrance}"
+    if peer_user.is_known():
+        return address
+    return EntryFiles.of_user().write(address, entrance.rpartition("/")[2]).as_uri()
 
 
 def _ask(port: Address, method: str, path: str, token: str = "") -> dict[str, object]:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from . import entrance
+from .entrance import Entrance
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -61,6 +64,7 @@ class Dashboard:
         self._nursery = nursery
         self._ui = ui
         self._parts: _Parts | None = None
+        self.entrance = Entrance(nursery)
 
     @property
     def pages(self) -> Mapping[bytes, Page]:
@@ -68,7 +72,7 @@ class Dashboard:
         pages = {
             b"/": self._serve_file,
             b"/dashboard/": self._serve_file,
-            b"/dashboard/enter/": self._enter,
+            entrance.PREFIX.encode(): self._enter,
             b"/api/v1/": self._serve_api,
             b"/api/v1/live": self._serve_live,
         }
@@ -133,7 +137,7 @@ class Dashboard:
         clash = ClashSource(side.exits, lambda: side.routing.router, side.connections, self._seen.log, port)
         clash.version = source.version
         return _Parts(
-            Api(source, control, token, self._examine),
+            Api(source, control, token, self.entrance, self._examine),
             Live(source, token, self._nursery),
             ClashApi(clash, control, token, Feeds(clash)),
         )

@@ -30,10 +30,9 @@ from .usage_file import UsageFile
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from .own_site import Page
     from .session_stream import SessionStream
     from .settings import Config, DnsSettings, LocalSettings
     from .usage import AppOf
@@ -90,13 +89,13 @@ def _say_what_waits(before: Config, now: Config) -> None:
 
 async def _dashboard(
     config: Config, path: Path, side: LocalSide, listeners: list[trio.SocketListener], nursery: trio.Nursery
-) -> Mapping[bytes, Page]:
-    """Its pages, where it is wanted and nobody but this computer reaches the port."""
+) -> Dashboard | None:
+    """Where it is wanted and nobody but this computer reaches the port."""
     if not config.dashboard.enabled:
-        return {}
+        return None
     if side.routing.shared:
         log.info("there is no dashboard, as other computers can reach the port")
-        return {}
+        return None
     seen = Observation(side.exits, side.connections)
     usage = seen.usage = Usage(UsageFile.of_user(), Meter(side.connections), _app_names)
     usage.keep(config.dashboard.usage)
@@ -106,7 +105,7 @@ async def _dashboard(
     ui = config.dashboard.ui
     if ui is not None and not await trio.Path(ui).is_dir():
         log.warning("dashboard.ui: there is no folder %s, so there is nothing at /ui/", ui)
-    return Dashboard(side, path, seen, shown(listeners).split(", "), nursery, ui=ui).pages
+    return Dashboard(side, path, seen, shown(listeners).split(", "), nursery, ui=ui)
 
 
 def _app_names() -> AppOf:
@@ -148,12 +147,15 @@ async def serve_port(
     settings: LocalSettings,
     listeners: list[trio.SocketListener],
     side: LocalSide,
-    own_pages: Mapping[bytes, Page],
+    dashboard: Dashboard | None,
     *,
     task_status: trio.TaskStatus[object],
 ) -> None:
     hosts = frozenset(listener.socket.getsockname()[0] for listener in listeners)
-    pac = PacFile(lambda: side.routing.router.ruleset, secret=side.routing.shared)
+    pac = PacFile(lambda: side.routing.router.ruleset, secret=side.routing.shared).pages
+    site = OwnSite(pac, hosts=hosts)
+    if dashboard is not None:
+        site = OwnSite(pac, own=dashboard.pages, hosts=hosts, lets_in=dashboard.entrance.knows)
     await serve_local(
         listeners,
         side.routing.choose,
@@ -161,7 +163,7 @@ async def serve_port(
         associate=side.udp_relay.serve if settings.max_associations else None,
         max_connections=settings.max_connections,
         connections=side.connections,
-        own_site=OwnSite(pac.pages, own=own_pages, hosts=hosts).serve,
+        own_site=site.serve,
         task_status=task_status,
     )
 

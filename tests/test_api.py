@@ -315,16 +315,30 @@ async def test_a_browser_is_let_in_once(tmp_path: Path, monkeypatch: pytest.Monk
         path = (await world.ask("entries", "POST")).json["path"]
         assert world.token not in path
         host = f"Host: 127.0.0.1:{world.port}\r\n"
-        from_page = f"GET {path} HTTP/1.1\r\n{host}Sec-Fetch-Site: cross-site\r\n\r\n"
+        from_page = f"GET {path} HTTP/1.1\r\n{host}Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n\r\n"
         assert await world.send(from_page.encode()) == http_proxy.nameless_answer()
         request = f"GET {path} HTTP/1.1\r\n{host}Sec-Fetch-Site: none\r\n\r\n".encode()
         answer = await world.send(request)
-        assert answer.startswith(b"HTTP/1.1 302 ")
-        assert f"Location: /#token={world.token}\r\n".encode() in answer
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert f'content="0; url=/#token={world.token}">'.encode() in answer
         for again in (request, request.replace(b"/enter/", b"/enter/x")):
             answer = await world.send(again)
             assert b"Location: /\r\n" in answer
             assert world.token.encode() not in answer
+
+
+async def test_a_file_of_the_user_leads_there_and_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        good = (await world.ask("entries", "POST")).json["path"]
+        fields = f"Host: 127.0.0.1:{world.port}\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n\r\n"
+        for path in ("/", "/dashboard/main.js", "/dashboard/enter/", f"{good}x", f"/api/v1/state?{good}", "/proxy.pac"):
+            assert await world.send(f"GET {path} HTTP/1.1\r\n{fields}".encode()) == http_proxy.nameless_answer()
+        for host in ("evil.example", "192.0.2.1"):
+            request = f"GET {good} HTTP/1.1\r\n{fields.replace('127.0.0.1', host)}"
+            assert await world.send(request.encode()) == http_proxy.nameless_answer()
+        request = f"GET {good} HTTP/1.1\r\n{fields}"
+        assert world.token.encode() in await world.send(request.encode())
+        assert await world.send(request.encode()) == http_proxy.nameless_answer()
 
 
 async def test_another_user_of_the_computer_cannot_be_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +346,7 @@ async def test_another_user_of_the_computer_cannot_be_faster(tmp_path: Path, mon
         path = (await world.ask("entries", "POST")).json["path"]
         request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{world.port}\r\n\r\n".encode()
         with monkeypatch.context() as meanwhile:
-            meanwhile.setattr("proxy.api.is_of_another_user", lambda _socket: True)
+            meanwhile.setattr("proxy.entrance.is_of_another_user", lambda _socket: True)
             assert b"Location: /\r\n" in await world.send(request)
         assert world.token.encode() in await world.send(request)
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 import typer
 
-from proxy import cli_dashboard
+from proxy import cli_dashboard, peer_user
 from proxy.dashboard_token import TokenFile
+from proxy.entry_files import EntryFiles
 from proxy.errors import ConfigError
 from proxy.keys import UserKey
 from proxy.share import Link
@@ -74,6 +75,8 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         return True
 
     monkeypatch.setattr(webbrowser, "open", browse)
+    monkeypatch.setattr(peer_user, "is_known", lambda: True)
+    monkeypatch.setattr(EntryFiles, "of_user", lambda: EntryFiles(tmp_path / "state"))
     monkeypatch.setattr(TokenFile, "of_user", lambda: TokenFile(tmp_path / "state" / "token"))
     return given
 
@@ -101,6 +104,16 @@ def test_it_opens_the_page_with_the_secret(
     assert token not in opened[0]  # others can read what a browser is started with
     assert token not in Handler.asked  # and whoever it is that listens
     assert token not in "".join(capsys.readouterr())
+
+
+def test_where_the_system_does_not_tell_who_comes_a_file_has_the_code(
+    run: Callable[..., None], port: int, opened: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(peer_user, "is_known", lambda: False)
+    run(port)
+    (path,) = tmp_path.joinpath("state").glob("*.html")
+    assert opened == [path.as_uri()]
+    assert f"http://127.0.0.1:{port}/dashboard/enter/code" in path.read_text()
 
 
 def test_it_prints_the_address(
