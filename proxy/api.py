@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .app_names import AppNames
     from .connections import Connections, ConnectionView
     from .control import Control
-    from .dashboard_token import TokenFile
+    from .dashboard_token import RunTokens
     from .entrance import Entrance
     from .exits import Exits
     from .observation import Observation
@@ -142,11 +142,11 @@ class Api:
     """Answers requests for what is below `/api/v1/`."""
 
     def __init__(
-        self, source: Source, control: Control, token: TokenFile, entrance: Entrance, examine: Examine
+        self, source: Source, control: Control, tokens: RunTokens, entrance: Entrance, examine: Examine
     ) -> None:
         self._source = source
         self._control = control
-        self._token = token
+        self._tokens = tokens
         self._examine = examine
         self._entrance = entrance
         self._one = trio.CapacityLimiter(1)  # doctor at a time
@@ -171,8 +171,8 @@ class Api:
         asked = ApiRequest.of(request)
         if asked.path == PROOF and asked.method == "GET":
             nonce = asked.query.get("nonce", "")[:_LONGEST_NONCE]
-            return json_answer({"proof": await trio.to_thread.run_sync(self._token.proof, nonce)})
-        if not await trio.to_thread.run_sync(self._token.is_right, asked.token):
+            return json_answer({"proof": await trio.to_thread.run_sync(self._tokens.proof, nonce)})
+        if not await trio.to_thread.run_sync(self._tokens.is_right, asked.token):
             raise StatusError(
                 401, "the token is missing or wrong; `ropeway dashboard` opens the page with the right one"
             )
@@ -188,7 +188,7 @@ class Api:
         redirect: where a file had led it here that would still be the one that asks (Fetch Metadata, W3C, section 2.4), and the dashboard is not for files.
         """
         if await self._entrance.admits(request, stream):
-            where = f"/#token={await trio.to_thread.run_sync(self._token.read)}"
+            where = f"/#token={await trio.to_thread.run_sync(self._tokens.of_page)}"
             answer = own_answer.answer(200, "text/html; charset=utf-8", _ENTER.format(where=where).encode())
         else:
             answer = own_answer.answer(302, extra=((b"Location", b"/"),))
@@ -249,7 +249,8 @@ class Api:
             await self._source.usage.wipe()
 
     async def _new_entry(self, _asked: ApiRequest, _names: Sequence[str], _content: bytes) -> object:
-        return {"path": self._entrance.open()}
+        token = await trio.to_thread.run_sync(self._tokens.of_page)
+        return {"path": self._entrance.open(), "token": token}
 
     async def _doctor(self, _asked: ApiRequest, _names: Sequence[str], _content: bytes) -> object:
         async with self._one:

@@ -124,22 +124,23 @@ class Dashboard:
         from .clash_feeds import Feeds
         from .clash_source import ClashSource
         from .control import Control
-        from .dashboard_token import TokenFile
+        from .dashboard_token import RunTokens, TokenFile
         from .live import Live
 
         side = self._side
         source = Source(side.exits, lambda: side.routing.router, side.connections, self._seen, known_apps())
         source.usage = self._seen.usage
         source.listen, source.version = self._listen, _version()
-        token = TokenFile.of_user()
+        kept = TokenFile.of_user()
+        tokens = RunTokens(kept)
         control = Control(side, self._path)
         port = min(side.routing.own_ports, default=0)
         clash = ClashSource(side.exits, lambda: side.routing.router, side.connections, self._seen.log, port)
         clash.version = source.version
         return _Parts(
-            Api(source, control, token, self.entrance, self._examine),
-            Live(source, token, self._nursery),
-            ClashApi(clash, control, token, Feeds(clash)),
+            Api(source, control, tokens, self.entrance, self._examine),
+            Live(source, tokens, self._nursery),
+            ClashApi(clash, control, kept, Feeds(clash)),
         )
 
     async def _examine(self) -> list[dict[str, str]]:

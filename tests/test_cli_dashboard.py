@@ -42,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         right = self.headers["Authorization"] == f"Bearer {self.token}"
-        self._answer({"path": "/dashboard/enter/code"} if right else {"error": "no"})
+        self._answer({"path": "/dashboard/enter/code", "token": "of-the-page"} if right else {"error": "no"})
 
     def _answer(self, content: object) -> None:
         self.send_response(200)
@@ -121,13 +121,21 @@ def test_it_prints_the_address(
 ) -> None:
     run(port, "--print")
     old = TokenFile.of_user().read()
-    assert capsys.readouterr().out == f"http://127.0.0.1:{port}/#token={old}\n"
+    assert capsys.readouterr().out == f"http://127.0.0.1:{port}/#token=of-the-page\n"
     with pytest.raises(ConfigError, match="is no Ropeway of yours"):
         run(port, "--print", "--new-token")  # of which ours has a file and knows it
     new = Handler.token = TokenFile.of_user().read()
     assert new != old
     run(port, "--print")
-    assert new in capsys.readouterr().out
+    assert capsys.readouterr().out == f"http://127.0.0.1:{port}/#token=of-the-page\n"
+    assert opened == []
+
+
+def test_it_prints_the_secret_for_dashboards_of_others(
+    run: Callable[..., None], opened: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(unused_port(), "--secret")
+    assert capsys.readouterr().out == f"{TokenFile.of_user().read()}\n"
     assert opened == []
 
 

@@ -27,11 +27,12 @@ export const en = {
 
   'door.title': 'This page needs to be let in',
   'door.text': 'So that no other program or web page can look in here, the page needs a token. Open it from a terminal:',
-  'door.wrong': 'The token that this browser had is not accepted any more.',
+  'door.wrong': 'This page was opened before Ropeway was started again, or before the token was replaced.',
   'door.after': 'It opens the browser with the token. “ropeway dashboard --print” only prints the address.',
 
   'lost.text': 'Ropeway does not answer. What you see is from {time}. Trying again in {span}.',
   'lost.never': 'Ropeway does not answer. Trying again in {span}.',
+  'lost.over': 'Ropeway was started again: “ropeway dashboard” opens this page anew. What is shown is of {time}.',
   'lost.said': 'The connection to Ropeway is lost.',
   'back.said': 'Ropeway answers again.',
 

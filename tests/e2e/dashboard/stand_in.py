@@ -41,6 +41,7 @@ class StandIn(ThreadingHTTPServer):
         self.findings = FINDINGS if findings is None else findings
         self.interval = 1.0
         self.silent = threading.Event()
+        self.token = TOKEN
 
     @property
     def url(self) -> str:
@@ -85,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _api(self) -> None:
         content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if self.headers.get("Authorization") != f"Bearer {self.server.token}":
             self._say(HTTPStatus.UNAUTHORIZED, {"error": "the token is missing or wrong"})
             return
         path = unquote(self.path.partition("?")[0].removeprefix("/api/v1/"))
@@ -123,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.close_connection = True
-        if json.loads(self._read_message())["token"] != TOKEN:
+        if json.loads(self._read_message())["token"] != self.server.token:
             self._frame(0x88, (4401).to_bytes(2, "big"))
             return
         known: dict[int, str] = {}

@@ -282,7 +282,7 @@ def test_with_hostile_names_and_for_who_cannot_see_it(browser: Browser, stand_in
     assert "ropeway dashboard" in text(browser, ".door code")
     check_is_accessible(browser, "without a token")
     browser.load(f"{stand_in.url}#token=old")
-    sees(browser, "document.querySelector('.door .bad')?.textContent.includes('not accepted')")
+    sees(browser, "document.querySelector('.door .bad')?.textContent.includes('started again')")
     browser.load(f"{stand_in.url}?#token={TOKEN}")
     bring_axe(browser)
     check_would_find(browser)
@@ -304,6 +304,7 @@ def test_with_hostile_names_and_for_who_cannot_see_it(browser: Browser, stand_in
             check_nothing_was_caught(browser, view)
     check_dialogs(browser, stand_in)
     check_it_comes_back(browser, stand_in)
+    check_it_is_over(browser, stand_in)
 
 
 def bring_axe(browser: Browser) -> None:
@@ -363,3 +364,26 @@ def check_it_comes_back(browser: Browser, stand_in: StandIn) -> None:
     stand_in.silent.clear()
     sees(browser, "document.getElementById('lost').hidden")
     sees(browser, "document.getElementById('pill').classList.contains('up')")
+
+
+def check_it_is_over(browser: Browser, stand_in: StandIn) -> None:
+    """Another run takes another token: the page says so, and shows what it knew, also in the other language. Another tab that was let in is enough."""
+    shown = "document.querySelector('td.c-host bdi')?.textContent.length > 0"
+    show(browser, "connections")
+    sees(browser, shown)
+    stand_in.silent.set()
+    sees(browser, "!document.getElementById('lost').hidden")
+    stand_in.token = "of another run"
+    stand_in.silent.clear()
+    line = "document.querySelector('#lost p').textContent"
+    for language in ("en", "zh"):
+        choose(browser, "language", language)
+        sees(browser, f"{line}.includes('ropeway dashboard') && document.querySelector('#lost button').hidden")
+        sees(browser, shown)
+    check_is_accessible(browser, "over")
+    assert browser.run("localStorage.getItem('ropeway.token')") is None
+    show(browser, "usage")
+    stand_in.invented.calls.clear()
+    event = "new StorageEvent('storage', {key: 'ropeway.token', newValue: 'x'})"
+    browser.run(f"(localStorage.setItem('ropeway.token', {json.dumps(stand_in.token)}), dispatchEvent({event}))")
+    wait_until(lambda: "GET usage" in stand_in.invented.calls, "it goes on, with the token of another tab")
