@@ -58,8 +58,8 @@ _ENTER = """<!doctype html>
 </html>
 """
 _NO_CONTENT = own_answer.answer(204)
-#: What the doctor found, as `ropeway doctor --json` has it.
-Examine: TypeAlias = Callable[[], Awaitable[list[dict[str, str]]]]
+#: What the doctor found, as `ropeway doctor --json` has it, and what its texts are made of.
+Examine: TypeAlias = Callable[[], Awaitable[list[dict[str, object]]]]
 
 
 class Source:

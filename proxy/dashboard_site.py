@@ -143,7 +143,7 @@ class Dashboard:
             ClashApi(clash, control, kept, Feeds(clash)),
         )
 
-    async def _examine(self) -> list[dict[str, str]]:
+    async def _examine(self) -> list[dict[str, object]]:
         from .address_book import AddressBook
         from .cli_doctor import LOOKS
         from .doctor import Surroundings, examine
@@ -151,7 +151,7 @@ class Dashboard:
         findings: list[Finding] = []
         around = Surroundings(looks=LOOKS)
         await examine(self._path, AddressBook.of_user(), findings.append, around)
-        return [finding.plain() for finding in findings]
+        return [{**finding.plain(), "words": finding.words} for finding in findings]
 
 
 def _version() -> str:

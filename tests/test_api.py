@@ -15,7 +15,7 @@ from proxy.config import load
 from proxy.config_file import replace_file
 from proxy.connections import AppProtocol
 from proxy.dashboard_token import TokenFile
-from proxy.finding import Finding
+from proxy.finding import Finding, Text
 from proxy.protocol import http_proxy
 from proxy.rule_terms import Network
 from proxy.share import Link
@@ -299,12 +299,18 @@ async def test_a_broken_configuration_is_told(tmp_path: Path, monkeypatch: pytes
 
 async def test_the_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def examine(path: Path, book: object, tell: object, around: object) -> None:
-        tell(Finding.ok("port", "it listens"))  # type: ignore[operator]
+        tell(Finding.ok("port", Text("it listens at {place}", place="there")))  # type: ignore[operator]
 
     monkeypatch.setattr("proxy.doctor.examine", examine)
     async with dashboard_world(tmp_path, monkeypatch) as world:
         found = (await world.ask("doctor", "POST")).json
-        assert found == {"findings": [{"check": "port", "kind": "ok", "what": "it listens", "why": "", "mend": ""}]}
+        words = {
+            "what": {"pattern": "it listens at {place}", "values": {"place": "there"}},
+            "why": "",
+            "mend": "",
+        }
+        finding = {"check": "port", "kind": "ok", "what": "it listens at there", "why": "", "mend": "", "words": words}
+        assert found == {"findings": [finding]}
 
 
 # ---- how a browser gets the token
