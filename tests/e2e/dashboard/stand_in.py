@@ -35,7 +35,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 class StandIn(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, port: int, invented: Invented, *, findings: list[dict[str, str]] | None = None) -> None:
+    def __init__(self, port: int, invented: Invented, *, findings: list[dict[str, Any]] | None = None) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.invented = invented
         self.findings = FINDINGS if findings is None else findings

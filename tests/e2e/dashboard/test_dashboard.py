@@ -38,6 +38,8 @@ MANY = 5000
 DOWN, ESCAPE = "\ue015", "\ue00c"  # WebDriver, section 17.4.2
 #: What is there when a view has what it shows.
 CONTENT = ".bars .number, td.c-host bdi, .exit, td.c-text bdi, .plain-table, .lines li, .doctor .main"
+#: What the doctor of the stand-in says, also inside of another text.
+SAID = {"en": ("the clock agrees with", "on, at 127.0.0.1:1081"), "zh": ("时钟与出口一致", "指向 127.0.0.1:1081")}
 #: Names, rules and lines that are not what they seem. None may become more than text.
 HOSTILE = "<img src=x onerror=window.caught=1>"
 HOSTILE_NAMES = [HOSTILE, "<script>window.caught=1</script>", "\"'><b>bold</b>.example.com", "a" * 253]
@@ -302,6 +304,10 @@ def test_with_hostile_names_and_for_who_cannot_see_it(browser: Browser, stand_in
                 sees(browser, "document.querySelectorAll('.finding').length > 5")
             check_is_accessible(browser, f"{view}, {theme}, {language}")
             check_nothing_was_caught(browser, view)
+            if view == "doctor":
+                said = text(browser, ".findings")
+                assert {tag for tag, words in SAID.items() if any(each in said for each in words)} == {language}
+                assert all(each in said for each in SAID[language])
     check_dialogs(browser, stand_in)
     check_it_comes_back(browser, stand_in)
     check_it_is_over(browser, stand_in)
