@@ -180,7 +180,7 @@ class SystemProxy:
     def status(self, listens: Callable[[Address], bool]) -> list[str]:
         entries = self._memory.read()
         lines: list[str] = [self._state(each, entries.get(name), listens) for name, each in self._desktops.items()]
-        return lines or [Text("No GNOME, KDE, macOS or Windows was found here.")]
+        return lines or [Text("No GNOME, KDE, macOS or Windows was found here")]
 
     # ---- one desktop
 
