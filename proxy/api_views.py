@@ -154,6 +154,12 @@ class Mode(Struct, frozen=True):
     mode: str
 
 
+class UsageKept(Struct, frozen=True):
+    """What a change of whether usage is counted says."""
+
+    kept: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
     """Makes times of trio's clock those of everybody, in seconds since 1970."""

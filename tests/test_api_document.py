@@ -53,6 +53,7 @@ SHAPES: dict[type[Struct], str] = {
     api_views.Log: "lines",
     api_views.Error: "error",
     api_views.Mode: "mode",
+    api_views.UsageKept: "kept",
     live.Hello: "token",
 }
 

@@ -62,6 +62,7 @@ class Bench:
     def __init__(self) -> None:
         self.connections = Connections()
         self.meter = Meter(self.connections)
+        self.meter.start()
         self.file = Memory()
         self.day = DAY
         self.loaded = 0
@@ -115,6 +116,7 @@ async def test_connections_that_come_and_go_between_are_counted(bench: Bench) ->
 async def test_one_that_is_beyond_the_table_is_counted_when_it_closes() -> None:
     connections = Connections(most=0)
     meter = Meter(connections)
+    meter.start()
     connection = connections.opened(AppProtocol.SOCKS5, Address("a.example", 443), 0.0)
     moved(connection, 5, 7)
     assert await meter.take() == {}
@@ -197,14 +199,51 @@ async def test_what_was_wiped_is_gone_and_what_comes_after_counts(bench: Bench) 
     assert await bench.usage.days() == [DayUsage(DAY, (AppUsage("line", 0, 2, 0),))]
 
 
-async def test_without_a_meter_the_past_can_be_seen_and_wiped() -> None:
+async def test_where_nothing_is_counted_the_past_can_be_seen_and_wiped() -> None:
     file = Memory()
     file.written.append({(DAY, "line"): Amount(1, 1, 1)})
-    off = Usage(file)
+    off = Usage(file, Meter(Connections()))
     assert not off.kept
     assert await off.days() == [DayUsage(DAY, (AppUsage("line", 1, 1, 1),))]
     await off.wipe()
     assert await off.days() == []
+
+
+async def test_from_the_end_of_counting_on_nothing_is_counted_or_written(bench: Bench) -> None:
+    stays = bench.opened("a.example", 5, 7)
+    await bench.usage.write()
+    moved(stays, 1, 1)
+    bench.usage.add("line", 1, 1, 1)
+    bench.usage.keep(False)
+    assert not bench.usage.kept
+    moved(stays, 10, 10)
+    bench.opened("c.example", 10, 10).close(1.0)
+    await bench.usage.write()
+    assert bench.file.written == [{(DAY, "line"): Amount(5, 7, 1)}]
+    assert await bench.usage.days() == [DayUsage(DAY, (AppUsage("line", 5, 7, 1),))]
+
+
+async def test_what_is_open_when_counting_begins_counts_from_there(bench: Bench) -> None:
+    bench.usage.keep(False)
+    stays = bench.opened("a.example", 5, 7)
+    for _ in range(2):  # twice is the same as once
+        bench.usage.keep(True)
+        moved(stays, 1, 2)
+    bench.opened("c.example", 3, 0).close(1.0)
+    stays.close(1.0)
+    assert await bench.meter.take() == {("a.example",): Amount(2, 4, 0), ("c.example",): Amount(3, 0, 1)}
+
+
+async def test_what_ends_while_thousands_are_looked_at_is_forgotten(bench: Bench) -> None:
+    for _ in range(2000):
+        bench.opened("a.example", 1, 0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.usage.write)
+        await trio.lowlevel.checkpoint()
+        bench.usage.keep(False)
+    assert bench.file.written == []
+    assert bench.loaded == 0
+    assert not bench.meter._counted
 
 
 # ---- writing
@@ -241,10 +280,23 @@ async def test_what_cannot_be_written_waits_and_is_told_once(bench: Bench, caplo
     assert bench.file.written == [{(DAY, "line"): Amount(3, 0, 2)}]
 
 
+async def test_what_cannot_be_written_when_counting_ends_is_forgotten(bench: Bench) -> None:
+    bench.file.error = UsageError("the file is locked")
+    bench.usage.add("line", 1, 1, 1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.usage.write)
+        await trio.testing.wait_all_tasks_blocked()  # but for the thread
+        bench.usage.keep(False)
+    bench.file.error = None
+    bench.usage.keep(True)
+    await bench.usage.write()
+    assert bench.file.written == []
+
+
 async def test_a_real_file(bench: Bench, tmp_path: Path) -> None:
     path = tmp_path / "usage.sqlite"
     for size in (1, 2):
-        kept = Usage(UsageFile(path), today=lambda: DAY)
+        kept = Usage(UsageFile(path), Meter(Connections()), today=lambda: DAY)
         kept.add("line", size, size, 1)
         await kept.write()
     kept.add("line", 4, 4, 0)

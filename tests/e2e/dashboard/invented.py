@@ -8,6 +8,8 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
+from proxy.finding import Finding, Text
+
 Json: TypeAlias = dict[str, Any]
 
 LONG = 60.0
@@ -51,26 +53,24 @@ LINES = [
     ("error", "the list adverts.txt cannot be read: there is no such file"),
     ("info", "the list adverts.txt was read: 48211 entries"),
 ]
-FINDINGS: list[dict[str, str]] = [
-    {"check": "configuration", "kind": "ok", "what": "it has 2 exits and 6 rules", "why": "", "mend": ""},
-    {"check": "tunnel", "kind": "ok", "what": "connected to tokyo.example.com:443", "why": "", "mend": ""},
-    {"check": "clock", "kind": "ok", "what": "it agrees with the exit's to within a second", "why": "", "mend": ""},
-    {
-        "check": "name",
-        "kind": "note",
-        "what": "this network gives a false address for tokyo.example.com",
-        "why": "The exit is reached all the same, by the address that worked last.",
-        "mend": "",
-    },
-    {
-        "check": "system proxy",
-        "kind": "fault",
-        "what": "the desktop's settings lead to 127.0.0.1:1081, where nobody listens",
-        "why": "Apps that follow the settings cannot connect to anything.",
-        "mend": "Run `ropeway system-proxy on`.",
-    },
-    {"check": "round trip", "kind": "ok", "what": "84 ms", "why": "", "mend": ""},
-]
+_FOUND = [
+    Finding.ok("configuration", Text("{path}: mode {mode}, by way of {exits}", path="ropeway.toml", mode="home-direct", exits="tokyo.example.com:443")),
+    Finding.ok("tunnel", Text("Ropeway is connected: an answer from the exit took {n} ms", n=91)),
+    Finding.ok("clock", Text("the clock agrees with the exit's")),
+    Finding.note(
+        "name",
+        Text("{name} resolves to {found}, and was found at {old} before", name="tokyo.example.com", found="203.0.113.9", old="192.0.2.7"),
+        Text("the exit has moved, or this network lies about its name; the certificate tells which"),
+    ),
+    Finding.fault(
+        "system proxy",
+        Text("{states}", states=Text("{desktop}: on, at {place}", desktop="GNOME", place="127.0.0.1:1081")),
+        Text("programs that follow the system's settings reach nothing"),
+        Text("start Ropeway, or `ropeway system-proxy off` brings back what was set before"),
+    ),
+    Finding.ok("round trip", Text("{tcp} ms for TCP, {greeted} ms for the exit to answer", tcp=84, greeted=85)),
+]  # fmt: skip
+FINDINGS: list[Json] = [{**finding.plain(), "words": finding.words} for finding in _FOUND]
 #: No code that means anything, and looks like one.
 LINK = "ropeway://0123456789abcdef0123456789abcdef@tokyo.example.com:443"
 
@@ -87,7 +87,7 @@ class Invented:
             {"at": self.started + 1000.0 * i, "level": level, "text": text} for i, (level, text) in enumerate(LINES)
         ]
         self.calls: list[str] = []
-        self.kept = True
+        self.counts = self.kept = True
         self.shown_rules = list(RULES)
         self._chance = random.Random(seed)
         self._names = list(names or ())
@@ -219,7 +219,7 @@ class Invented:
 
     def usage(self) -> Json:
         if not self.kept:
-            return {"kept": True, "days": []}
+            return {"kept": self.counts, "days": []}
         chance, today = random.Random(3), datetime.fromtimestamp(self.now, UTC).date()
         sizes = [
             ("youtube", 2.1e9),
@@ -237,4 +237,4 @@ class Invented:
                 down = int(size * (0.3 + chance.random()))
                 apps.append({"app": app, "up": down // 14, "down": down, "connections": chance.randrange(20, 900)})
             days.append({"day": (today - timedelta(days=i)).isoformat(), "apps": apps})
-        return {"kept": True, "days": days}
+        return {"kept": self.counts, "days": days}
