@@ -8,7 +8,6 @@ Linux and root only, with coturn. Two hosts of the lab (tests/lab) are joined by
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 import statistics
@@ -18,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from figures import Figure, Goal, Plot, Result, Series, show
+from figures import Figure, Goal, Plot, Result, Series
 from latency import finished, start_load
 from load import Plan, percentile
 from network import open_network
+from options import CONGESTION, DURATION, show_measured, some_of
 from target import serving
 
 from tests.e2e.apps.call import EVERY
@@ -155,13 +155,7 @@ def measure(short: bool = False, *, only: tuple[str, ...] = (), seconds: float =
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("--only", nargs="*", default=[], choices=list(CASES))
-    parser.add_argument("--seconds", type=float, default=0)
-    parser.add_argument("--congestion", default="reno")
-    args = parser.parse_args()
-    show(measure(args.short, only=tuple(args.only), seconds=args.seconds, congestion=args.congestion))
+    show_measured(__doc__, measure, only=some_of(CASES), seconds=DURATION, congestion=CONGESTION)
 
 
 if __name__ == "__main__":

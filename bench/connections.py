@@ -5,12 +5,12 @@ python bench/connections.py [--short] [--runs N] [--seconds S]
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
 from contest import OURS, YAMUX, Found, compete
-from figures import Figure, Goal, Result, show
+from figures import Figure, Goal, Result
 from load import connects
+from options import DURATION, INTEGER, show_measured
 
 if TYPE_CHECKING:
     from load import Way
@@ -48,12 +48,7 @@ def measure(short: bool = False, *, runs: int = 0, seconds: float = 0) -> Result
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("--runs", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=0)
-    args = parser.parse_args()
-    show(measure(args.short, runs=args.runs, seconds=args.seconds))
+    show_measured(__doc__, measure, runs=INTEGER, seconds=DURATION)
 
 
 if __name__ == "__main__":

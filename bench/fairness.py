@@ -7,7 +7,6 @@ Linux and root only. The lab's link has 20 Mbit/s, 100 ms and a queue of 1 MB (t
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -18,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from figures import Figure, Goal, Plot, Result, Series, show
+from figures import Figure, Goal, Plot, Result, Series
 from network import ROOT, open_network
+from options import CONGESTION, show_measured, some_of
 from shares import Arrivals, least_and_most, share_within, time_to_share
 
 from tests.e2e.machine import Programs, free_port
@@ -224,12 +224,7 @@ def measure(short: bool = False, *, only: Sequence[str] = PLACES, congestion: st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("--only", nargs="*", default=list(PLACES), choices=PLACES)
-    parser.add_argument("--congestion", default="reno")
-    args = parser.parse_args()
-    show(measure(args.short, only=args.only, congestion=args.congestion))
+    show_measured(__doc__, measure, only=some_of(PLACES, PLACES), congestion=CONGESTION)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ of 1 MB; both hosts' kernels use a congestion control that goes by losses, as mo
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import math
@@ -24,9 +23,10 @@ from typing import TYPE_CHECKING
 
 import peer
 from contest import YAMUX, Found, compete
-from figures import Figure, Goal, Plot, Result, Series, show
+from figures import Figure, Goal, Plot, Result, Series
 from load import PATIENCE, Plan, Watched, Way, watch
 from network import ROOT, open_network
+from options import CONGESTION, DURATION, show_measured, some_of
 from target import serving
 
 from tests.lab.addresses import ABROAD
@@ -271,13 +271,7 @@ def measure(short: bool = False, *, only: tuple[str, ...] = (), seconds: float =
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("--only", nargs="*", default=[], choices=list(MEASURES))
-    parser.add_argument("--seconds", type=float, default=0)
-    parser.add_argument("--congestion", default="reno")
-    args = parser.parse_args()
-    show(measure(args.short, only=tuple(args.only), seconds=args.seconds, congestion=args.congestion))
+    show_measured(__doc__, measure, only=some_of(MEASURES), seconds=DURATION, congestion=CONGESTION)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Every case but the idle streams has a pair of its own, whose peak is that of its
 
 from __future__ import annotations
 
-import argparse
 import re
 import resource
 import signal
@@ -21,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bulk import SMALL_BUFFER, Proxy, Pump
-from figures import Figure, Goal, Plot, Result, Series, show
+from figures import Figure, Goal, Plot, Result, Series
 from network import ROOT
+from options import show_measured, some_of
 from target import receive
 
 from tests.e2e.machine import Programs, free_port
@@ -230,12 +230,8 @@ def measure(short: bool = False, *, only: Sequence[str] = (IDLE_STREAMS, *CASES)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true")
     names = (IDLE_STREAMS, *CASES)
-    parser.add_argument("--only", nargs="*", default=list(names), choices=names, metavar="NAME", help=", ".join(names))
-    args = parser.parse_args()
-    show(measure(args.short, only=args.only))
+    show_measured(__doc__, measure, only=some_of(names, names))
 
 
 if __name__ == "__main__":

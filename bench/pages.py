@@ -8,7 +8,6 @@ nothing at either end. `again` is a second load of the same names. `--waterfall`
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -16,8 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from figures import Figure, Goal, Plot, Result, Series, show
+from figures import Figure, Goal, Plot, Result, Series
 from network import ROOT, open_network
+from options import CONGESTION, INTEGER, show_measured
 from page_times import Loads, Times, arrivals, in_turn, load_seconds
 from peer import in_lab
 from webpage import Webpage
@@ -103,13 +103,7 @@ def measure(short: bool = False, *, loads: int = 0, congestion: str = "reno", wa
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("--loads", type=int, default=0)
-    parser.add_argument("--congestion", default="reno")
-    parser.add_argument("--waterfall", type=Path)
-    args = parser.parse_args()
-    show(measure(args.short, loads=args.loads, congestion=args.congestion, waterfall=args.waterfall))
+    show_measured(__doc__, measure, loads=INTEGER, congestion=CONGESTION, waterfall={"type": Path})
 
 
 if __name__ == "__main__":

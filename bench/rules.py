@@ -5,7 +5,6 @@ python bench/rules.py [--short] [--number N]
 
 from __future__ import annotations
 
-import argparse
 import gc
 import random
 import statistics
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
-from figures import Figure, Goal, Result, show
+from figures import Figure, Goal, Result
+from options import INTEGER, show_measured
 
 from proxy.address import Address
 from proxy.presets import load_presets
@@ -200,11 +200,7 @@ def measure(short: bool = False, *, number: int = 0) -> Result:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("--number", type=int, default=0)
-    args = parser.parse_args()
-    show(measure(args.short, number=args.number))
+    show_measured(__doc__, measure, number=INTEGER)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@ python bench/startup.py [--short] [--runs N]
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from figures import Figure, Goal, Result, show
+from figures import Figure, Goal, Result
+from options import INTEGER, show_measured
 from pair import configure, output, start, stop
 
 if TYPE_CHECKING:
@@ -68,11 +68,7 @@ def measure(short: bool = False, *, runs: int = 0) -> Result:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("--runs", type=int, default=0)
-    args = parser.parse_args()
-    show(measure(args.short, runs=args.runs))
+    show_measured(__doc__, measure, runs=INTEGER)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ Both processes of each pair count for the CPU time.
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
 from contest import OURS, YAMUX, Found, compete, cpu_seconds
-from figures import Figure, Goal, Plot, Result, Series, show
+from figures import Figure, Goal, Plot, Result, Series
 from load import download, half_close, rate, upload
+from options import INTEGER, show_measured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,12 +77,7 @@ def measure(short: bool = False, *, runs: int = 0, mb: int = 0) -> Result:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("--runs", type=int, default=0)
-    parser.add_argument("--mb", type=int, default=0)
-    args = parser.parse_args()
-    show(measure(args.short, runs=args.runs, mb=args.mb))
+    show_measured(__doc__, measure, runs=INTEGER, mb=INTEGER)
 
 
 if __name__ == "__main__":

@@ -124,6 +124,13 @@ def encoded_size(data: bytes) -> int | None:
     return None if len(data) < 2 else 4 + data[1]
 
 
+def embedded_ipv4(ip: IPAddress) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an address of IPv6 leads to: mapped (RFC 4291), 6to4 (RFC 3056) or behind a NAT64 with the well-known prefix (RFC 6052)."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return None
+    return ip.ipv4_mapped or ip.sixtofour or (ipaddress.IPv4Address(ip.packed[-4:]) if ip in _NAT64 else None)
+
+
 def is_public(ip: IPAddress) -> bool:
     """Whether an exit may connect to it: globally reachable unicast, also inside every form that embeds an IPv4 address.
 
@@ -131,12 +138,8 @@ def is_public(ip: IPAddress) -> bool:
     """
     if isinstance(ip, ipaddress.IPv4Address):
         return ip.is_global and not ip.is_multicast and not ip.is_reserved and ip not in _SPECIAL_IPV4
-    if ip.ipv4_mapped is not None:
-        return is_public(ip.ipv4_mapped)
-    if ip in _NAT64:
-        return is_public(ipaddress.IPv4Address(ip.packed[-4:]))
+    if (inner := embedded_ipv4(ip)) is not None:
+        return is_public(inner)
     if ip in _NAT64_LOCAL or ip in _SITE_LOCAL or ip in _IPV4_COMPATIBLE or ip not in _GLOBAL_UNICAST:
         return False
-    if ip.sixtofour is not None:
-        return is_public(ip.sixtofour)
     return ip.is_global and not any(ip in network for network in _SPECIAL_IPV6)

@@ -33,7 +33,9 @@ _Handler = TypeVar("_Handler")
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """`path` has what stands between the slashes, decoded. `token` is empty where there is none, or more than one."""
+    """`path` has what stands between the slashes, decoded. `token` is empty where there is none, or more than one. HEAD is told as GET: it asks for
+    the same answer, without the content.
+    """
 
     method: str
     path: tuple[str, ...]
@@ -51,7 +53,7 @@ class ApiRequest:
         except ValueError:
             raise StatusError(400, "the query has too many fields") from None
         return cls(
-            request.method.decode("ascii"),
+            "GET" if request.method == b"HEAD" else request.method.decode("ascii"),
             tuple(map(unquote, path.strip("/").split("/"))),
             fields,
             bearer[1].decode("ascii") if bearer else "",

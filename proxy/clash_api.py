@@ -1,6 +1,6 @@
 """What dashboards for Clash ask of the local port (docs/clash-api.md), over HTTP: a table of paths and methods, and what each does.
 
-As for the interface of our own dashboard, who asks is no page of others; the secret is the same token, which is judged before anything else is read.
+As for the interface of our own dashboard, who asks is no page of others; the secret is the token that is kept, which is judged before anything else is read.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MOST_TEST_TIME = 30_000
 #: How long a change of exits waits for the other one, so that who looks next sees it; seconds.
 _CHANGE_LIMIT = 3.0
 
-_UNAUTHORIZED = "Unauthorized: the secret is missing or wrong; `ropeway dashboard --print` has it"
+_UNAUTHORIZED = "Unauthorized: the secret is missing or wrong; `ropeway dashboard --secret` prints it"
 
 _T = TypeVar("_T")
 
@@ -63,10 +63,13 @@ class ClashApi:
                 token = _token_of(asked, request)
                 if not await self._is_right(token):
                     raise StatusError(401, _UNAUTHORIZED)
-                if asked.method == "GET" and self._feeds.has(asked.path):
+                if asked.method != "GET" or not self._feeds.has(asked.path):
+                    answer = await self._answer(asked, stream, http)
+                elif request.method == b"HEAD":
+                    answer = own_answer.endless(own_answer.JSON)
+                else:
                     await self._feeds.serve(asked, request, stream, http, partial(self._is_right, token))
                     return
-                answer = await self._answer(asked, stream, http)
             except HandshakeError as error:
                 answer = _refused(error.status, str(error), tuple(error.fields))
             except StatusError as error:
@@ -76,7 +79,7 @@ class ClashApi:
                 answer = _refused(404, str(error.args[0]))
             except ConfigError as error:
                 answer = _refused(400, str(error))
-            await give(stream, answer)
+            await give(stream, answer, head=request.method == b"HEAD")
 
     async def _is_right(self, token: str) -> bool:
         return await trio.to_thread.run_sync(self._token.is_right, token)

@@ -12,7 +12,8 @@ import trio
 
 from . import clash_views as views
 from .protocol import own_answer
-from .protocol.http_proxy import StatusError, wants_upgrade
+from .protocol.http_proxy import wants_upgrade
+from .watchers import MOST_WATCHERS, Watchers
 from .web_socket import PATIENCE, WebSocket
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ _INTERVAL, _LEAST, _MOST = 1000, 250, 60_000
 #: Lines of the log that one sees who comes: what is kept is more than a dashboard shows.
 _FIRST_LINES = 200
 _CHUNK = 4096
-MOST_WATCHERS = 16
 #: Messages between two looks at whether the secret is still the right one.
 _CHECKED_EVERY = 5
 
@@ -43,7 +43,7 @@ _Send: TypeAlias = Callable[[bytes], Awaitable[None]]
 class Feeds:
     def __init__(self, source: ClashSource) -> None:
         self._source = source
-        self._watching = 0
+        self._watchers = Watchers(MOST_WATCHERS)
 
     def has(self, path: tuple[str, ...]) -> bool:
         return path in _MAKERS
@@ -59,18 +59,13 @@ class Feeds:
         """Until the client has enough, or may not watch any more; closes the stream. Raises StatusError while nothing was answered, and
         BrokenResourceError.
         """
-        if self._watching >= MOST_WATCHERS:
-            raise StatusError(503, f"{MOST_WATCHERS} pages or programs are watching already")
         interval = max(_LEAST, asked.number("interval", _INTERVAL, _MOST)) / 1000
-        pump = _Pump(_MAKERS[asked.path](self._source, asked), interval, is_allowed)
-        self._watching += 1
-        try:
+        with self._watchers.place():
+            pump = _Pump(_MAKERS[asked.path](self._source, asked), interval, is_allowed)
             if wants_upgrade(request):
                 await _in_socket(await WebSocket.accept(request, stream, http), pump)
             else:
                 await _in_lines(stream, pump)
-        finally:
-            self._watching -= 1
 
 
 @dataclass(frozen=True, slots=True)

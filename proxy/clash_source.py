@@ -12,6 +12,7 @@ import trio
 from . import clash_views as views
 from . import heap, telemetry
 from .preference import Pattern as ExitName
+from .processes import Processes
 from .router import MOST_COUNTED
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class ClashSource:
     ) -> None:
         self.log = log
         self.version = ""
+        self.processes = Processes()
         self._exits = exits
         self._router = router
         self._connections = connections
@@ -109,6 +111,7 @@ class ClashSource:
 
     async def connections(self) -> bytes:
         """All that are open, as JSON. In slices, as there may be thousands."""
+        await self.processes.look(self._connections.all_open())
         leaves, terms, offset = self.leaves(), self.terms(), time.time() - trio.current_time()
         found: list[msgspec.Raw] = []
         for count, connection in enumerate(self._connections.all_open(), 1):

@@ -119,7 +119,7 @@ class Rules(Struct, frozen=True):
 
 
 class Metadata(Struct, frozen=True, rename=_camel_ip):
-    """Ports are texts. Which program it is, and from which port it came, is not looked at."""
+    """Ports are texts. From which port it came is not told."""
 
     network: str
     type: str
@@ -353,6 +353,8 @@ def connection_of(
             view.address.host if ip is None else "",
             "" if ip is None else str(ip),
             str(view.address.port),
+            process=view.process.rpartition("/")[2],
+            process_path=view.process,
         ),
     )
 

@@ -20,14 +20,18 @@ def route(destination: DestinationArgument, udp: UDPOption = False, config: Conf
     from .address import Address
     from .config import load
     from .presets import load_presets
+    from .routing import OWN_PORT, leads_to_port
     from .rule_files import RuleFiles
     from .rule_terms import Network
 
-    settings = load(config_path(config)).rules
+    settings = load(config_path(config))
     try:
         address = Address.parse(destination, 443)
     except ValueError as error:
         raise ConfigError("HOST[:PORT]", str(error)) from None
-    ruleset = RuleFiles(settings, load_presets()).read()
+    if not udp and leads_to_port(address, {settings.local.listen.port}):
+        print(f"{address} over TCP is blocked\nby {OWN_PORT}: what it answers is for who comes to it without the proxy")
+        return
+    ruleset = RuleFiles(settings.rules, load_presets()).read()
     for line in ruleset.explain(address, Network.UDP if udp else Network.TCP):
         print(line)

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import trio
 
-from .address import Address, IPAddress, is_public
+from .address import Address, IPAddress, embedded_ipv4, is_public
 from .errors import OpenError, Reason
 
 #: RFC 8305, section 5: how long an attempt is alone before the next one starts, in seconds.
@@ -38,7 +38,6 @@ MOST_ATTEMPTS = 16
 #: after about 300 s. The first question and two repeated ones are earlier than all of them, and who has vanished is known after 270 s.
 KEEP_ALIVE = {"TCP_KEEPIDLE": 120, "TCP_KEEPALIVE": 120, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 5}
 
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 #: Nobody's addresses (RFC 5737, RFC 3849): a system that binds to these binds to anything.
 _NOBODY = {4: ipaddress.ip_address("192.0.2.1"), 6: ipaddress.ip_address("2001:db8::1")}
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -129,10 +128,8 @@ def is_own(ip: IPAddress) -> bool:
 
     Raises OSError where there are no descriptors left, for then nothing is known.
     """
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ipaddress.IPv4Address(ip.packed[-4:]) if ip in _NAT64 else None)
-        if inner is not None:
-            return is_own(inner)
+    if (inner := embedded_ipv4(ip)) is not None:
+        return is_own(inner)
     # The kernel sends from the destination's address when that is its own, except to a second address in one network (it sends from
     # the first). Such an address can be bound to; which means nothing on a system set up to bind to addresses that it does not have.
     return source_towards(ip) == ip or (_binds(ip) and not _binds(_NOBODY[ip.version]))

@@ -1,7 +1,7 @@
 """HTTP on the local port: CONNECT, and requests with a whole URL passed on to many sites over one connection of the app.
 
 The way of one request: the head is read (http_proxy judges it), a stream to its site is opened or kept from the request
-before, and then an `_Exchange` carries the request up and the answer down at the same time. So an answer that comes early
+before, and then an `Exchange` carries the request up and the answer down at the same time. So an answer that comes early
 is not held up by a long request, and a client that waits for "100 Continue" gets it.
 
 What ends how: before an answer has begun, a StatusError becomes an answer of ours that says why. After that, all that can
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import h11
@@ -19,8 +20,10 @@ import trio
 
 from .connections import AppProtocol
 from .errors import OpenError
-from .opener import GIVEN_UP, carry
-from .protocol import http_proxy
+from .exchange import CHUNK, Client, ClientGoneError, Exchange, Site, SiteGoneError, open_fault
+from .opener import carry
+from .protocol import fault_answer, http_proxy
+from .protocol.heads import Head, weight
 from .protocol.http_proxy import StatusError
 from .relay import abort
 
@@ -28,35 +31,16 @@ if TYPE_CHECKING:
     from .address import Address
     from .connections import Connection
     from .opener import Opener
+    from .protocol.heads import Heads
     from .protocol.socks import Credentials
 
 #: Answers a request for the port itself and closes the stream, or returns False.
 ServeOwnSite: TypeAlias = Callable[[h11.Request, trio.abc.HalfCloseableStream, http_proxy.Connection], Awaitable[bool]]
 
-CHUNK = 65536
 #: How long a connection may wait for its next request: longer than sites keep theirs (nginx 75 s), so that they decide.
 IDLE_LIMIT = 120.0
 #: RFC 1928, section 6, gives 10 s to close after a failure; an app that reads needs one round trip on loopback.
 LINGER = 5.0
-#: Requests sent ahead of an answer are rare; what is beyond this waits in the socket.
-READ_AHEAD = 65536
-#: A client that has shut down its side may still read, or may be gone: TCP tells only when something is sent to it.
-HALF_CLOSED_LIMIT = 60.0
-
-
-class _ClientGoneError(Exception):
-    """Nobody is left to be answered."""
-
-
-class _SiteGoneError(StatusError):
-    """The stream to the site ended where an answer, or more of it, was due."""
-
-    def __init__(self, why: str = "") -> None:
-        super().__init__(502, "the site closed the connection without a whole answer" + (why and f": {why}"))
-
-
-def _open_fault(error: OpenError) -> StatusError:
-    return StatusError(http_proxy.STATUS[error.reason], str(error))
 
 
 async def answer_and_close(stream: trio.abc.HalfCloseableStream, answer: bytes) -> None:
@@ -74,261 +58,122 @@ async def answer_and_close(stream: trio.abc.HalfCloseableStream, answer: bytes) 
 
 async def serve_http(
     stream: trio.abc.HalfCloseableStream,
-    data: bytes,
+    http: http_proxy.Connection,
     opener: Opener,
     credentials: Credentials | None,
     *,
     deadline: float,
+    heads: Heads,
     own_site: ServeOwnSite | None = None,
 ) -> None:
-    """Serves an app that speaks HTTP and has sent `data`, until one of the two closes. Closes the stream.
+    """Serves an app that speaks HTTP, until one of the two closes. `http` has what it has sent already. Closes the stream.
 
-    The head of the first request has to be complete at `deadline`. `own_site` is asked for requests that are for the port itself.
+    The head of the first request has to be complete at `deadline`. What apps have sent of requests is counted in `heads`. `own_site` is asked for
+    requests that are for the port itself.
     """
-    app = _App(_Client(stream, http_proxy.Connection(h11.SERVER, data)), opener, credentials, own_site)
-    await app.serve(deadline)
+    client = Client(stream, http, Head(heads))
+    try:
+        await _App(client, opener, credentials, own_site).serve(deadline)
+    finally:
+        client.forget()
     await stream.aclose()
 
 
-class _Side:
-    """A stream and the HTTP on it."""
+class _Shape:
+    """What is known of how the client wants to be answered."""
 
-    broken: type[Exception]  # raised where the stream breaks
-
-    def __init__(self, stream: trio.abc.HalfCloseableStream, http: http_proxy.Connection) -> None:
-        self.stream = stream
-        self.http = http
-        self.sent = 0  # bytes
-
-    def _fault(self, error: trio.BrokenResourceError) -> Exception:
-        """What to tell: the exit's own reason, where it never connected and nobody had waited for that."""
-        cause = error.__cause__
-        return (
-            _open_fault(cause) if isinstance(cause, OpenError) else self.broken(getattr(self.stream, "reset_text", ""))
-        )
-
-    async def receive(self) -> int:
-        try:
-            data = await self.stream.receive_some(CHUNK)
-        except trio.BrokenResourceError as exc:
-            raise self._fault(exc) from exc
-        self.http.receive_data(bytes(data))
-        return len(data)
-
-    async def send_all(self, data: bytes) -> None:
-        try:
-            await self.stream.send_all(data)
-        except trio.BrokenResourceError as exc:
-            raise self._fault(exc) from exc
-        self.sent += len(data)
-
-    async def next_event(self) -> http_proxy.Event:
-        while (event := self.http.next_event()) is h11.NEED_DATA:
-            await self.receive()
-        return event
-
-
-class _Client(_Side):
-    broken = _ClientGoneError
-
-
-class _Site(_Side):
-    broken = _SiteGoneError
-
-    def __init__(self, connection: Connection, stream: trio.abc.HalfCloseableStream) -> None:
-        super().__init__(stream, http_proxy.Connection(h11.CLIENT))
-        self.connection = connection
-
-    async def receive(self) -> int:
-        if size := await super().receive():
-            self.connection.traffic.down(size, trio.current_time())
-        return size
-
-    async def send_all(self, data: bytes) -> None:
-        self.connection.traffic.up(len(data), trio.current_time())
-        await super().send_all(data)
-
-    async def close(self) -> None:
-        """For one that is idle: it gets a clean end."""
-        self.connection.close(trio.current_time())
-        with suppress(trio.BrokenResourceError):
-            await self.stream.aclose()
-
-    async def abort(self) -> None:
-        """For one that may have a part of a request: it must not take it for all."""
-        self.connection.close(trio.current_time(), getattr(self.stream, "reset_text", "") or GIVEN_UP)
-        await abort(self.stream)
-
-
-async def _pump(source: _Side, sink: _Side, head: bytes) -> None:
-    """Sends the head and the source's body as it comes in, one send for each receive.
-
-    Trailer fields are left out, as RFC 9110, section 6.5.1, allows: nobody has asked for them, since TE is not passed on.
-    """
-    pieces = [head]
-    while True:
-        event = source.http.next_event()
-        if isinstance(event, h11.Data):
-            pieces.append(sink.http.send(event))
-        elif isinstance(event, h11.EndOfMessage):
-            pieces.append(sink.http.send(h11.EndOfMessage()))
-            return await sink.send_all(b"".join(pieces))
-        else:
-            await sink.send_all(b"".join(pieces))
-            pieces.clear()
-            await source.receive()
-
-
-class _Exchange:
-    """One request on its way up, and its answer on its way down."""
-
-    def __init__(self, client: _Client, site: _Site, request: h11.Request, target: http_proxy.Forward) -> None:
-        self.answered = False  # the client has a part of the final answer
-        self.switched = False  # both sides speak another protocol from here on
-        self._client = client
-        self._site = site
-        self._request = request
-        self._target = target
-        self._fault: Exception | None = None
-
-    async def run(self) -> None:
-        """Raises StatusError or _ClientGoneError; then neither side can be used any more, but for an answer of ours."""
-        async with trio.open_nursery() as nursery:
-            self._site.connection.ends_with(nursery.cancel_scope)
-            nursery.start_soon(self._guard, self._pass_request, nursery.cancel_scope)
-            await self._guard(self._pass_answer, nursery.cancel_scope)
-            nursery.cancel_scope.cancel()
-        if self._fault is None and self._site.connection.ending:
-            raise _SiteGoneError(self._site.connection.ending)
-        if self._fault is not None:
-            raise self._fault
-
-    async def _guard(self, step: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
-        """The first fault ends both directions, and leaves the nursery as itself and not as a group."""
-        try:
-            await step()
-        except (StatusError, _ClientGoneError) as exc:
-            self._fault = self._fault or exc
-            scope.cancel()
-
-    async def _pass_request(self) -> None:
-        head = self._site.http.send(http_proxy.forwarded_request(self._request, self._target))
-        try:
-            await _pump(self._client, self._site, head)
-        except _SiteGoneError:
-            return  # perhaps after it had answered: that is for _pass_answer to find out
-        await self._watch_client()
-
-    async def _watch_client(self) -> None:
-        """Notices a client that goes away while it waits. What it sends ahead stays for the next request."""
-        room = READ_AHEAD
-        while room > 0 and not self._client.http.closed:
-            room -= await self._client.receive()
-        while self._client.http.closed:
-            sent = self._client.sent
-            await trio.sleep(HALF_CLOSED_LIMIT)
-            if self._client.sent == sent:
-                raise _ClientGoneError
-
-    async def _pass_answer(self) -> None:
-        event = await self._site.next_event()
-        while isinstance(event, h11.InformationalResponse):
-            await self._pass_information(event)
-            if self.switched:
-                return
-            event = await self._site.next_event()
-        if not isinstance(event, h11.Response):
-            raise _SiteGoneError
-        # With a request that is still coming in, it is not known whether the client will finish it: end with this answer.
-        response = http_proxy.forwarded_response(event, close=not self._client.http.complete)
-        self.answered = True
-        await _pump(self._site, self._client, self._client.http.send(response))
-
-    async def _pass_information(self, response: h11.InformationalResponse) -> None:
-        switched = response.status_code == 101
-        if switched and not self._client.http.complete:
-            raise StatusError(502, "the site's answer switches protocols within the request")
-        if self._request.http_version == b"1.1":  # RFC 9110, section 15.2: HTTP/1.0 does not know them
-            await self._client.send_all(self._client.http.send(http_proxy.forwarded_information(response)))
-        self.switched = switched
+    head = page = False
 
 
 class _App:
     """One connection of an app, request after request. Keeps the stream to the last request's site for the next one."""
 
     def __init__(
-        self, client: _Client, opener: Opener, credentials: Credentials | None, own_site: ServeOwnSite | None
+        self, client: Client, opener: Opener, credentials: Credentials | None, own_site: ServeOwnSite | None
     ) -> None:
         self._client = client
         self._opener = opener
         self._credentials = credentials
         self._own_site = own_site
-        self._site: _Site | None = None
+        self._site: Site | None = None
 
     async def serve(self, deadline: float) -> None:
         try:
             while await self._serve_one(deadline):
                 deadline = trio.current_time() + IDLE_LIMIT
             await self._close_site()
-        except _ClientGoneError:
+        except ClientGoneError:
             pass
         finally:
             await self._abort_site()
 
     async def _serve_one(self, deadline: float) -> bool:
         """One request. Returns whether there may be another."""
-        head = page = False
+        shape = _Shape()
         try:
-            request = await self._next_request(deadline)
-            if request is None:
-                return False
-            head, page = request.method == b"HEAD", http_proxy.accepts_page(request)
-            target = http_proxy.parse_target(request)
-            if target is None:
-                await self._show_own(request)
-                return False
-            self._authorize(request)
-            if isinstance(target, http_proxy.Connect):
-                await self._connect(target.address)
-                return False
-            return await self._forward(request, target)
+            step = await self._next_step(deadline, shape)
+            return step is not None and await step()
         except StatusError as exc:
-            await self._end(http_proxy.fault_answer(exc, head=head, page=page))
-            return False
+            answer = fault_answer.fault_answer(exc, head=shape.head, page=shape.page)
+        await self._end(answer)  # here, as the error has all that was read in its traceback
+        return False
 
-    async def _show_own(self, request: h11.Request) -> None:
+    async def _next_step(self, deadline: float, shape: _Shape) -> Callable[[], Awaitable[bool]] | None:
+        """What the next request asks for, which returns whether there may be another; None where there is no request. The request itself is no part
+        of it where it is not needed any more: a connection may be open for days.
+        """
+        with self._client.giving_way():
+            request = await self._next_request(deadline)
+        if request is None:
+            return None
+        shape.head, shape.page = request.method == b"HEAD", fault_answer.accepts_page(request)
+        target = http_proxy.parse_target(request)
+        if target is None:
+            return partial(self._show_own, request)
+        self._authorize(request)
+        if isinstance(target, http_proxy.Connect):
+            self._client.count()
+            return partial(self._connect, target.address)
+        self._client.count(weight(request))
+        return partial(self._forward, [request], target)
+
+    async def _show_own(self, request: h11.Request) -> bool:
         await self._close_site()
         client = self._client
+        client.count()
         if self._own_site is None or not await self._own_site(request, client.stream, client.http):
-            await self._end(http_proxy.nameless_answer())
+            await self._end(fault_answer.nameless_answer())
+        return False
 
     async def _end(self, answer: bytes) -> None:
+        self._client.forget()
         await self._abort_site()
         await answer_and_close(self._client.stream, answer)
 
     async def _next_request(self, deadline: float) -> h11.Request | None:
         with trio.move_on_at(deadline):
+            self._client.count()
             if self._site is not None and not self._client.http.trailing_data:
                 await self._wait_beside(self._site)
             event = await self._client.next_event()
             return event if isinstance(event, h11.Request) else None
         return None
 
-    async def _wait_beside(self, site: _Site) -> None:
+    async def _wait_beside(self, site: Site) -> None:
         """Waits for the client's next bytes, and meanwhile for the site's close, so that no request goes to a dead stream."""
         async with trio.open_nursery() as nursery:
             site.connection.ends_with(nursery.cancel_scope)
             nursery.start_soon(self._watch_site, site)
             try:
                 await self._client.receive()
-            except _ClientGoneError:
+            except ClientGoneError:
                 self._client.http.receive_data(b"")
             nursery.cancel_scope.cancel()
         if site.connection.ending:
             await self._close_site()
 
-    async def _watch_site(self, site: _Site) -> None:
-        with suppress(_SiteGoneError):
+    async def _watch_site(self, site: Site) -> None:
+        with suppress(SiteGoneError):
             await site.receive()
         # The end, or an answer that nobody asked for: it is of no use either way.
         await self._close_site()
@@ -342,32 +187,38 @@ class _App:
 
     async def _open(self, protocol: AppProtocol, address: Address) -> tuple[Connection, trio.abc.HalfCloseableStream]:
         try:
-            return await self._opener.open(protocol, address)
+            return await self._opener.open(protocol, address, self._client.stream)
         except OpenError as exc:
-            raise _open_fault(exc) from exc
+            raise open_fault(exc) from exc
 
-    async def _connect(self, address: Address) -> None:
+    async def _connect(self, address: Address) -> bool:
         await self._carry(*await self._open(AppProtocol.CONNECT, address), http_proxy.CONNECTED)
+        return False
 
     async def _carry(self, connection: Connection, tunnel: trio.abc.HalfCloseableStream, reply: bytes) -> None:
+        early = self._client.http.trailing_data
+        self._client.forget()
         with suppress(trio.BrokenResourceError):
-            await carry(self._client.stream, connection, tunnel, reply, self._client.http.trailing_data)
+            await carry(self._client.stream, connection, tunnel, reply, early)
 
-    async def _forward(self, request: h11.Request, target: http_proxy.Forward) -> bool:
+    async def _forward(self, requests: list[h11.Request], target: http_proxy.Forward) -> bool:
+        """Takes the request out of the list: it is not kept until the answer has come."""
         kept = self._site is not None and self._site.connection.address == target.address
-        if self._site is None or not kept:
-            await self._close_site()
-            self._site = _Site(*await self._open(AppProtocol.HTTP, target.address))
-        site = self._site
-        exchange = _Exchange(self._client, site, request, target)
+        with self._client.giving_way():
+            site = await self._site_of(target)
+        informs = requests[0].http_version == b"1.1"
+        head = site.http.send(http_proxy.forwarded_request(requests.pop(), target))
+        exchange = Exchange(self._client, site, [head], informs=informs)
+        del head
         try:
-            await exchange.run()
+            with self._client.giving_way():
+                await exchange.run()
         except StatusError as exc:
             await self._abort_site()
             if exchange.answered:
                 await abort(self._client.stream)
                 return False
-            if kept and isinstance(exc, _SiteGoneError):
+            if kept and isinstance(exc, SiteGoneError):
                 # The site closed while the request was under way. The client's connection was a kept one too, and when it
                 # closes without an answer, the client knows best whether the request may be sent again.
                 return False
@@ -378,7 +229,14 @@ class _App:
             return False
         return await self._finish(site)
 
-    async def _finish(self, site: _Site) -> bool:
+    async def _site_of(self, target: http_proxy.Forward) -> Site:
+        """The one of the request before, or another."""
+        if self._site is None or self._site.connection.address != target.address:
+            await self._close_site()
+            self._site = Site(*await self._open(AppProtocol.HTTP, target.address))
+        return self._site
+
+    async def _finish(self, site: Site) -> bool:
         """After a whole answer: keep what can be kept. Returns whether the client's connection can."""
         if not self._client.http.complete:
             await self._abort_site()

@@ -6,8 +6,10 @@ It needs nothing but a way to open a stream to an address, and one to serve apps
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+import h11
 import trio
 
 from .acceptor import Acceptor
@@ -15,7 +17,8 @@ from .connections import AppProtocol, Connection, Connections
 from .errors import OpenError
 from .forward import answer_and_close, serve_http
 from .opener import Choose, Opener, carry
-from .protocol import socks
+from .protocol import http_proxy, socks
+from .protocol.heads import Heads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,21 +48,38 @@ async def serve_local(
     max_connections: int = MAX_CONNECTIONS,
     connections: Connections | None = None,
     own_site: ServeOwnSite | None = None,
+    heads: Heads | None = None,
     task_status: trio.TaskStatus[Sequence[Listener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves until it is cancelled, and then closes the listeners and every connection.
 
     `choose` says which way each connection goes; anything but an OpenError that goes wrong with a connection ends that connection and is logged.
     `own_site` answers requests for the port itself, beside the page that says what it is. Without `associate`, UDP ASSOCIATE is a command that is not supported.
-    Beyond `max_connections` at once, new ones wait in the queue of the kernel. What is open stands in `connections`.
+    Beyond `max_connections` at once, new ones wait in the queue of the kernel. What is open stands in `connections`, and what apps have sent of
+    requests that are not whole is counted in `heads`.
     Raises OSError where a listener fails.
     """
-    port = _Port(Opener(choose, connections or Connections()), credentials, associate, own_site)
+    serve = partial(serve_http, heads=heads or Heads(), own_site=own_site)
+    port = _Port(Opener(choose, connections or Connections()), credentials, associate, serve)
     await Acceptor(port.serve, max_connections).run(listeners, task_status=task_status)
 
 
 #: The entry in the table, the stream of the tunnel, the reply to the app, and what the app has sent already.
 _Joined: TypeAlias = tuple[Connection, trio.abc.HalfCloseableStream, bytes, bytes]
+
+
+class _ServeHTTP(Protocol):
+    """`serve_http` with all that is the same for all connections."""
+
+    async def __call__(
+        self,
+        stream: trio.abc.HalfCloseableStream,
+        http: http_proxy.Connection,
+        opener: Opener,
+        credentials: Credentials | None,
+        *,
+        deadline: float,
+    ) -> None: ...
 
 
 class _Port:
@@ -68,12 +88,12 @@ class _Port:
         opener: Opener,
         credentials: Credentials | None,
         associate: ServeAssociation | None,
-        own_site: ServeOwnSite | None,
+        serve_http: _ServeHTTP,
     ) -> None:
         self._opener = opener
         self._credentials = credentials
         self._associate = associate
-        self._own_site = own_site
+        self._serve_http = serve_http
 
     async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
         # What it took to get there is forgotten by then: a connection may be idle for days, and there may be thousands.
@@ -90,9 +110,9 @@ class _Port:
         if limit.cancelled_caught or not data:
             return None
         if not data.startswith(_SOCKS):
-            await serve_http(
-                stream, data, self._opener, self._credentials, deadline=limit.deadline, own_site=self._own_site
-            )
+            http = http_proxy.Connection(h11.SERVER, data)
+            del data  # or it is there as long as the connection
+            await self._serve_http(stream, http, self._opener, self._credentials, deadline=limit.deadline)
             return None
         return None if handshake is None else await self._open(stream, _PROTOCOLS[data[:1]], handshake)
 
@@ -119,7 +139,7 @@ class _Port:
             await self._associate(stream, handshake)
             return None
         try:
-            connection, tunnel = await self._opener.open(protocol, handshake.request.address)
+            connection, tunnel = await self._opener.open(protocol, handshake.request.address, stream)
         except OpenError as exc:
             await answer_and_close(stream, handshake.failed(exc.reason))
             return None

@@ -10,24 +10,28 @@ import trio
 from msgspec import Struct
 
 from .api import error_answer
-from .forward import answer_and_close
 from .live_feed import PARTS, Feed, TooLateError
-from .web_socket import HandshakeError, WebSocket
+from .own_site import give
+from .protocol.http_proxy import StatusError
+from .watchers import MOST_WATCHERS, Lobby, Watchers
+from .web_socket import CLOSE_LIMIT, MESSAGE_LIMIT, HandshakeError, WebSocket
 
 if TYPE_CHECKING:
     import h11
 
     from .address import Address
     from .api import Source
-    from .dashboard_token import TokenFile
+    from .dashboard_token import RunTokens
     from .protocol.http_proxy import Connection
 
 # Our choices.
-MOST_WATCHERS = 16
-FIRST_LIMIT = 5.0  # seconds for the message that has the token
+FIRST_LIMIT = 2.0  # seconds until the message has come that has the token: it comes from this computer
+FIRST_MESSAGE = 1024  # bytes
 _CHECKED_EVERY = 5  # ticks: the token may be another one by now
 #: Codes for the close, of those that are free for programs (RFC 6455, section 7.4.2).
 NOT_UNDERSTOOD, WRONG_TOKEN, TOO_SLOW = 4400, 4401, 4408
+#: "Try again later", in IANA's registry of codes for the close.
+FULL = 1013
 
 _Message = TypeVar("_Message", bound=Struct)
 
@@ -65,40 +69,57 @@ class _Watcher:
 class Live:
     """Feeds run in the nursery."""
 
-    def __init__(self, source: Source, token: TokenFile, nursery: trio.Nursery) -> None:
+    def __init__(self, source: Source, tokens: RunTokens, nursery: trio.Nursery) -> None:
         self._feed = Feed(source)
-        self._token = token
+        self._tokens = tokens
         self._nursery = nursery
         self._running = False
-        self._open = 0
+        self._unknown = Lobby(MOST_WATCHERS, FIRST_LIMIT)
+        self._leaving = Lobby(MOST_WATCHERS, CLOSE_LIMIT)
+        self._watchers = Watchers(MOST_WATCHERS)
 
     async def serve(
         self, request: h11.Request, _place: Address, stream: trio.abc.HalfCloseableStream, http: Connection
     ) -> None:
-        if self._open >= MOST_WATCHERS:
-            await answer_and_close(stream, error_answer(503, f"there are {MOST_WATCHERS} WebSockets already"))
-            return
-        self._open += 1
         try:
-            socket = await WebSocket.accept(request, stream, http)
-            code, reason = await self._watch(socket)
-            await socket.aclose(code, reason)
+            socket, hello = await self._greet(request, stream, http)
+            if socket is not None:
+                code, reason = await self._admit(socket, hello)
+                with self._leaving.place():
+                    await socket.aclose(code, reason)
         except HandshakeError as error:
-            await answer_and_close(stream, error_answer(error.status, str(error), error.fields))
+            answer = error_answer(error.status, str(error), error.fields)
+            await give(stream, answer, head=request.method == b"HEAD")
         except trio.BrokenResourceError:
             pass
         finally:
-            self._open -= 1
+            await trio.aclose_forcefully(stream)
 
-    async def _watch(self, socket: WebSocket) -> tuple[int, str]:
-        """Why it is closed."""
-        hello: Hello | None = None
-        with trio.move_on_after(FIRST_LIMIT):
+    async def _greet(
+        self, request: h11.Request, stream: trio.abc.HalfCloseableStream, http: Connection
+    ) -> tuple[WebSocket | None, Hello | None]:
+        """What somebody says who may be anybody, if there is time and room for it."""
+        socket = hello = None
+        with self._unknown.place():
+            socket = await WebSocket.accept(request, stream, http, message_limit=FIRST_MESSAGE)
             hello = _parsed(await socket.receive(), Hello)
+        return socket, hello
+
+    async def _admit(self, socket: WebSocket, hello: Hello | None) -> tuple[int, str]:
+        """Why it is closed."""
         if hello is None:
             return NOT_UNDERSTOOD, "the first message has the token and what to watch"
         if not await self._is_right(hello.token):
             return WRONG_TOKEN, "the token is wrong"
+        socket.message_limit = MESSAGE_LIMIT
+        try:
+            with self._watchers.place():
+                return await self._watch(socket, hello)
+        except StatusError as error:
+            return FULL, str(error)
+
+    async def _watch(self, socket: WebSocket, hello: Hello) -> tuple[int, str]:
+        """Why it is over."""
         watcher = _Watcher(self._feed)
         ends: list[tuple[int, str]] = []
         try:
@@ -147,7 +168,7 @@ class Live:
             self._running = False
 
     async def _is_right(self, token: str) -> bool:
-        return await trio.to_thread.run_sync(self._token.is_right, token)
+        return await trio.to_thread.run_sync(self._tokens.is_right, token)
 
 
 def _parsed(text: str | None, kind: type[_Message]) -> _Message | None:

@@ -18,7 +18,7 @@ from .log_memory import MOST_LINES
 from .telemetry import described, logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from .api import Source
     from .connections import Connection
@@ -82,18 +82,24 @@ class Feed:
         """Returns when nobody watches any more; what it has got is given back then."""
         while self.watched.total():
             again = trio.current_time() + PERIOD
-            try:
-                await self._look()
-            except Exception as exc:  # it shows what goes on, and never ends the program
-                log.error("the dashboard does not show what goes on: %s", described(exc), exc_info=exc)
+            await self._guarded(self._look)
             self.tick += 1
             self._made.clear()
             self.ticked.set()
             self.ticked = trio.Event()
+            if self.watched[CONNECTIONS]:
+                await self._guarded(self._source.look_for_processes)  # for the next one: nobody waits for that
             await trio.sleep_until(again)
         self._entries.clear()
         self._gone.clear()
         self._made.clear()
+
+    async def _guarded(self, look: Callable[[], Awaitable[None]]) -> None:
+        """It shows what goes on, and never ends the program."""
+        try:
+            await look()
+        except Exception as exc:
+            log.error("the dashboard does not show what goes on: %s", described(exc), exc_info=exc)
 
     def message(self, known: Mapping[str, int]) -> str:
         """What is new by part, of those that were `seen`, for who knows each up to this tick; 0 is nothing. Raises TooLateError."""
@@ -161,6 +167,7 @@ def _mark(connection: Connection, now: float) -> _Mark:
     return (
         connection.state,
         connection.route,
+        connection.process or "",
         traffic.bytes_up,
         traffic.bytes_down,
         traffic.ended,

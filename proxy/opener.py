@@ -48,9 +48,12 @@ class Opener:
         self._choose = choose
         self._connections = connections
 
-    async def open(self, protocol: AppProtocol, address: Address) -> tuple[Connection, trio.abc.HalfCloseableStream]:
+    async def open(
+        self, protocol: AppProtocol, address: Address, app: trio.abc.HalfCloseableStream | None = None
+    ) -> tuple[Connection, trio.abc.HalfCloseableStream]:
         """The stream, and its entry, which whoever asked is to close. Raises OpenError."""
         connection = self._connections.opened(protocol, address, trio.current_time())
+        connection.app = app
         try:
             stream = await self._open(connection)
         except OpenError as exc:

@@ -16,7 +16,7 @@ import trio
 from . import pac
 from .address import Address
 from .forward import answer_and_close
-from .protocol import http_proxy, own_answer
+from .protocol import fault_answer, http_proxy, own_answer
 from .rules import Kind
 
 if TYPE_CHECKING:
@@ -34,12 +34,14 @@ _NOBODY: dict[bytes, Page] = {}
 #: Our choice; seconds. 6 MB take as long at 1 Mbit/s.
 _GIVE_LIMIT = 60.0
 _PAC_PATH = b"/proxy.pac"
+#: PAC files that are kept, each of 1 MB at most: loopback has three names.
+_MOST_KEPT = 4
 
 
 class OwnSite:
     """`hosts` are the addresses at which the port listens; loopback always counts. Pages are by path, without what follows a "?"; a path that ends
     with "/" stands for all that begin with it, but for "/" itself. `pages` are for nothing but the user, and `own` also for the pages of this very
-    port. All others are answered False for: as if there was nothing.
+    port. All others are answered False for, as if there was nothing, but for requests that `lets_in` takes for the user's, which are as the port's own.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class OwnSite:
         *,
         own: Mapping[bytes, Page] = _NOBODY,
         hosts: frozenset[str] = frozenset(),
+        lets_in: Callable[[h11.Request], bool] = lambda _: False,
     ) -> None:
         self._pages = dict(pages)
         self._own = dict(own)
+        self._lets_in = lets_in
         self._hosts = hosts | {"127.0.0.1", "::1", "localhost"}
 
     async def serve(
@@ -58,7 +62,7 @@ class OwnSite:
     ) -> bool:
         """Returns whether there was an answer; the stream is closed then."""
         place = self._place(request)
-        if place is None or not _is_of_own(request, place):
+        if place is None or not (_is_of_own(request, place) or self._lets_in(request)):
             return False
         path = request.target.partition(b"?")[0]
         if (page := _found(self._own, path)) is not None:
@@ -83,8 +87,10 @@ class OwnSite:
         return place if place.host in self._hosts else None
 
 
-async def give(stream: trio.abc.HalfCloseableStream, answer: bytes) -> None:
-    """As `answer_and_close`, with time for some MB that go on to a browser elsewhere."""
+async def give(stream: trio.abc.HalfCloseableStream, answer: bytes, *, head: bool = False) -> None:
+    """As `answer_and_close`, with time for some MB that go on to a browser elsewhere. `head`: to HEAD, so without the content."""
+    if head:
+        answer = own_answer.without_content(answer)
     with trio.move_on_after(_GIVE_LIMIT), suppress(trio.BrokenResourceError):
         await stream.send_all(answer)
     await answer_and_close(stream, b"")
@@ -125,7 +131,8 @@ class PacFile:
     def __init__(self, ruleset: Callable[[], Ruleset], *, secret: bool = False) -> None:
         self._ruleset = ruleset
         self._secret = secret
-        self._made: tuple[Ruleset, Address, str] | None = None
+        self._made_of: Ruleset | None = None
+        self._made: dict[Address, str] = {}  # by what the port was called, the latest last
         self._turn = trio.CapacityLimiter(1)
 
     @property
@@ -140,7 +147,7 @@ class PacFile:
         _http: http_proxy.Connection,
     ) -> None:
         if request.method not in (b"GET", b"HEAD"):
-            await answer_and_close(stream, http_proxy.error_answer(405, "this can be read, and nothing else"))
+            await answer_and_close(stream, fault_answer.error_answer(405, "this can be read, and nothing else"))
             return
         text = await self._text(place)
         answer = own_answer.answer(
@@ -149,13 +156,27 @@ class PacFile:
         await answer_and_close(stream, answer)
 
     async def _text(self, place: Address) -> str:
-        """In a thread, as a hundred thousand names take most of a second, and once for each ruleset."""
+        """In a thread, as a hundred thousand names take most of a second, and once for each ruleset and name of the port."""
         ruleset = self._ruleset()
-        made = self._made
-        if made is None or made[0] is not ruleset or made[1] != place:
-            text = await trio.to_thread.run_sync(self._make, ruleset, place, limiter=self._turn)
-            made = self._made = (ruleset, place, text)
-        return made[2]
+        text = self._kept(ruleset, place)
+        if text is None:
+            async with self._turn:  # who waited for another's file may find it made
+                text = self._kept(ruleset, place)
+                if text is None:
+                    text = await trio.to_thread.run_sync(self._make, ruleset, place)
+                    self._keep(ruleset, place, text)
+        return text
+
+    def _kept(self, ruleset: Ruleset, place: Address) -> str | None:
+        return self._made.get(place) if self._made_of is ruleset else None
+
+    def _keep(self, ruleset: Ruleset, place: Address, text: str) -> None:
+        if self._made_of is not ruleset:
+            self._made.clear()
+            self._made_of = ruleset
+        elif len(self._made) >= _MOST_KEPT:
+            del self._made[next(iter(self._made))]
+        self._made[place] = text
 
     def _make(self, ruleset: Ruleset, place: Address) -> str:
         if self._secret:

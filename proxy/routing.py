@@ -19,7 +19,7 @@ from .rules import Kind
 from .udp import UDP, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from .address import Address, IPAddress
     from .association import Association
@@ -63,7 +63,7 @@ class Routing:
         """The way of a connection. None leads to this program's own port, whatever the rules say and whoever would connect: what it answers there is
         for who comes to it without the proxy, and an exit may stand on this very computer.
         """
-        if address.port in self.own_ports and _leads_here(address):
+        if leads_to_port(address, self.own_ports):
             return _TO_ITSELF
         return self.router.choose_stream(address)
 
@@ -87,7 +87,14 @@ async def _refuse(_address: Address) -> trio.abc.HalfCloseableStream:
     raise OpenError(Reason.FORBIDDEN, "the proxy's own port is not for what comes through the proxy")
 
 
-_TO_ITSELF = Chosen(Kind.BLOCK.value, "the proxy's own port", _refuse)
+#: What stands in the place of a rule for what would go to the port itself.
+OWN_PORT = "the proxy's own port"
+_TO_ITSELF = Chosen(Kind.BLOCK.value, OWN_PORT, _refuse)
+
+
+def leads_to_port(address: Address, ports: Collection[int]) -> bool:
+    """Whether it is one of these ports of this computer, as far as the address says it."""
+    return address.port in ports and _leads_here(address)
 
 
 def _leads_here(address: Address) -> bool:

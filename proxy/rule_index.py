@@ -93,8 +93,9 @@ class Index:
         """The number of the first term that holds."""
         best = len(self._numbers)
         if query.ip is not None:
-            for bucket in self._networks[query.ip.version].find(query.number):
-                best = self._better(bucket, best, query)
+            for ip in query.ips:
+                for bucket in self._networks[ip.version].find(int(ip)):
+                    best = self._better(bucket, best, query)
         elif query.name:
             best = self._by_name(query, best)
         if self._ports:
@@ -125,10 +126,10 @@ class Index:
         return best
 
     def _by_country(self, query: Query, best: int) -> int:
-        assert query.ip is not None
         for country_of, table in self._countries.items():
-            if table.least < best and (found := table.get(country_of(query.ip))) is not None:
-                best = self._better(found, best, query)
+            for ip in query.ips:
+                if table.least < best and (found := table.get(country_of(ip))) is not None:
+                    best = self._better(found, best, query)
         return best
 
     def _better(self, bucket: Bucket, best: int, query: Query) -> int:

@@ -10,10 +10,9 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Protocol, TypeAlias
 
-from .address import Address, IPAddress
+from .address import Address, IPAddress, embedded_ipv4
 from .rule_expression import Expression
 
 IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -58,13 +57,14 @@ class Term(Protocol):
 @dataclass(frozen=True)
 class Query:
     """A destination as the terms see it: `name` is lower-case without dots at its end and empty for an address; `ip` is never an IPv4 address in
-    the form of IPv6.
+    the form of IPv6. `inner` is the IPv4 address that an address of IPv6 leads to, as by 6to4 or NAT64: what holds for it holds for both.
     """
 
     name: str
     ip: IPAddress | None
     port: int
     network: Network
+    inner: ipaddress.IPv4Address | None = None
 
     @classmethod
     def of(cls, address: Address, network: Network) -> Query:
@@ -74,13 +74,17 @@ class Query:
             ip = ip_of(name) or _number_of(name)
         if ip is None:
             return cls(name, None, address.port, network)
+        inner = embedded_ipv4(ip)
         if ip.version == 6 and ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        return cls("", ip, address.port, network)
+            ip, inner = ip.ipv4_mapped, None
+        return cls("", ip, address.port, network, inner)
 
-    @cached_property
-    def number(self) -> int:
-        return int(self.ip) if self.ip is not None else 0
+    @property
+    def ips(self) -> tuple[IPAddress, ...]:
+        """All by which it is judged."""
+        if self.ip is None:
+            return ()
+        return (self.ip,) if self.inner is None else (self.ip, self.inner)
 
 
 def ip_of(name: str) -> IPAddress | None:
@@ -170,7 +174,7 @@ class Within:
     network: IPNetwork
 
     def holds(self, query: Query) -> bool:
-        return query.ip is not None and query.ip.version == self.network.version and query.ip in self.network
+        return any(ip.version == self.network.version and ip in self.network for ip in query.ips)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,7 @@ class Country:
     country_of: CountryOf
 
     def holds(self, query: Query) -> bool:
-        return query.ip is not None and self.country_of(query.ip) == self.code
+        return any(self.country_of(ip) == self.code for ip in query.ips)
 
 
 @dataclass(frozen=True, slots=True)

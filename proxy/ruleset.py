@@ -192,6 +192,8 @@ class Ruleset:
             )
         elif str(query.ip) != address.host:
             lines.append(f"it is judged as {query.ip}")
+        elif query.inner is not None:
+            lines.append(f"it leads to {query.inner}, and is judged as that as well")
         return lines
 
 

@@ -8,10 +8,8 @@ down --a carrier is made, and the welcome says so--> up --it breaks, is dead--> 
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
@@ -24,25 +22,21 @@ from .known_good import KnownGood
 from .openings import Openings
 from .protocol.datagrams import AGE
 from .protocol.event import Code
-from .protocol.handshake import AFTER_WELCOME, NO_TOKEN, Wanted
+from .protocol.handshake import NO_TOKEN, Wanted
 from .protocol.mux import EARLY, Mux
 from .session import Session
-from .telemetry import logger
+from .succession import USUAL_ROTATION, Attempts, Succession, Welcomed
 from .tunnel_news import TunnelNews
 
 if TYPE_CHECKING:
     from .address import Address
-    from .carrier import Carrier
     from .keys import UserKey
     from .protocol.budget import Budget
     from .protocol.liveness import Measured
     from .session_association import SessionAssociation
     from .session_stream import SessionStream
-    from .tls import TLSStream
+    from .succession import Rotation
     from .ways import Opened
-
-log = logger("tunnel")
-
 
 #: Makes a TLS connection to the exit, within bounds of its own. Raises CarrierError.
 OpenCarrier: TypeAlias = Callable[[], Awaitable["Opened"]]
@@ -51,37 +45,7 @@ OpenCarrier: TypeAlias = Callable[[], Awaitable["Opened"]]
 STEADY = 0.5  # a carrier that lived as long was no failed attempt: the next one comes at once; after one that moved anything, soon
 GOODBYE = 1.0  # what the exit is told at the end may not hold up a stop for longer
 WAITING_TIME = 600.0  # streams wait for the exit as long as it waits for them
-FINISH_TIMEOUT = 5.0  # for a carrier that was handed over to come to its end (docs/protocol.md, section 7)
-RETRY = 1.0  # before a suspect carrier is raced once more
-#: Attempts in a row that changes of the network cut short; the next one has its time, or a network that never rests leads nowhere.
-MOST_CUT_SHORT = 3
-RETRY_ROTATION = 60.0  # before a carrier that works is replaced, where the last attempt failed
 MAX_STREAMS = 8192  # as many as the local port takes connections
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """When a carrier that works is replaced: after a random number of seconds and of bytes, of which these are the bounds."""
-
-    least_age: float = 600.0
-    most_age: float = 2400.0
-    least_volume: float = 1e9
-    most_volume: float = 4e9
-
-    def age(self) -> float:
-        return random.uniform(self.least_age, self.most_age)  # noqa: S311  (it is no secret)
-
-    def volume(self) -> float:
-        return random.uniform(self.least_volume, self.most_volume)  # noqa: S311
-
-
-@dataclass(frozen=True, slots=True)
-class _Welcomed:
-    """A carrier that the session is on, and what came behind the welcome."""
-
-    stream: TLSStream
-    first: bytes
-    took_over: bool
 
 
 class Tunnel:
@@ -96,7 +60,7 @@ class Tunnel:
         *,
         connect_wait: float,
         waiting_time: float = WAITING_TIME,
-        rotation: Rotation = Rotation(),
+        rotation: Rotation = USUAL_ROTATION,
         datagram_age: float = AGE,
         budget: Budget | None = None,
     ) -> None:
@@ -111,10 +75,8 @@ class Tunnel:
         self._token = NO_TOKEN
         self._down_since = -math.inf
         self._backoff = Backoff()
-        self._attempt = trio.CancelScope()  # around an attempt to connect
-        self._cut_short = 0  # attempts in a row
         self.news = TunnelNews(trio.current_time())
-        self._moving = False  # whether another carrier is about to take over
+        self._attempts = Attempts(self.news)
         self._shield = trio.CancelScope(shield=True)  # around what the goodbye needs
         self._stopping = False
         self._stopped = trio.Event()
@@ -205,8 +167,7 @@ class Tunnel:
         """Looks at the carrier at once, or tries at once to make one."""
         self._session.network_changed()
         self._backoff.reset()
-        if self._cut_short < MOST_CUT_SHORT:
-            self._attempt.cancel()  # it went out on the network that was
+        self._attempts.network_changed()
 
     # ---- its life
 
@@ -223,7 +184,7 @@ class Tunnel:
 
     async def _say_goodbye(self) -> None:
         self._stopping = True
-        self._attempt.cancel()
+        self._attempts.cancel()
         if self.up.is_set():
             self._session.go_away(Code.CLOSED, "the local side was stopped")
             await self._stopped.wait()
@@ -231,7 +192,7 @@ class Tunnel:
     async def _keep_up(self) -> None:
         with self._shield:
             self._down_since = trio.current_time()
-            welcomed: _Welcomed | None = None
+            welcomed: Welcomed | None = None
             while not self._stopping:
                 if welcomed is None:
                     welcomed = await self._try_to_connect()
@@ -241,11 +202,11 @@ class Tunnel:
                 await trio.aclose_forcefully(welcomed.stream)
         self._stopped.set()
 
-    async def _try_to_connect(self) -> _Welcomed | None:
+    async def _try_to_connect(self) -> Welcomed | None:
         """One attempt, and where it fails the pause before the next one."""
         began = trio.current_time()
         try:
-            with self._attempting():
+            with self._attempts.one():
                 return await self._connect()
         except ForgottenError as exc:
             self.news.trouble(str(exc))
@@ -256,34 +217,24 @@ class Tunnel:
             await self._backoff.pause(began, demand=self._in_demand)
         return None
 
-    @contextmanager
-    def _attempting(self) -> Iterator[None]:
-        """Around what `_attempt` cancels."""
-        scope = self._attempt = trio.CancelScope()
-        try:
-            with scope, self.news.attempting():
-                yield
-        finally:
-            self._cut_short = self._cut_short + 1 if scope.cancelled_caught else 0
-
-    async def _run_carrier(self, welcomed: _Welcomed) -> _Welcomed | None:
+    async def _run_carrier(self, welcomed: Welcomed) -> Welcomed | None:
         """Until it ends; returns the one that took over."""
         self.news.connected(trio.current_time(), anew=not welcomed.took_over)
         self._openings.went_up()
         made, before = trio.current_time(), self._session.mux.progress
-        successor: list[_Welcomed] = []
+        succession = Succession(self._session, self._token, self._greet, self._attempts)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._replace, successor)
+            nursery.start_soon(succession.run, self._rotation.age())
             why = await self._session.run_carrier(welcomed.stream, welcomed.first, volume=self._rotation.volume())
             self._openings.went_down()
             self._down_since = trio.current_time()
             self.news.disconnected(self._down_since)
             if why == DEAD:
                 self._tell_loss(why)  # before the race is decided
-            if not self._moving:
+            if not succession.moving:
                 nursery.cancel_scope.cancel()
-        if successor:
-            return successor[0]
+        if succession.successor is not None:
+            return succession.successor
         self._tell_loss(why)
         if self._session.mux.over is not None:
             self._start_over(why)
@@ -319,7 +270,7 @@ class Tunnel:
         opened = await self._open_carrier()
         return Greeting(opened.stream, opened.binding, self._key, opened.round_trip)
 
-    async def _connect(self) -> _Welcomed:
+    async def _connect(self) -> Welcomed:
         """A carrier that has proved itself, with its session resumed or new. Raises CarrierError."""
         greeting = await self._greet()
         mux, now = self._session.mux, trio.current_time()
@@ -338,62 +289,4 @@ class Tunnel:
             await greeting.close()
             raise ForgottenError(FORGOTTEN) from exc
         self._token = welcome.token
-        return _Welcomed(greeting.carrier, rest, took_over=False)
-
-    async def _replace(self, successor: list[_Welcomed]) -> None:
-        """Waits until the carrier is suspect or worn or old, and then puts another one in its place."""
-        if (carrier := self._session.carrier) is None:
-            return  # it is gone already
-        deadline = trio.current_time() + self._rotation.age()
-        while not carrier.gone.is_set():
-            with trio.move_on_at(deadline):
-                await carrier.uneasy.wait()
-            self._moving = True
-            try:
-                with self._attempting():
-                    successor.append(await self._take_over(carrier))
-                    return
-            except CarrierError as exc:
-                log.debug("the carrier was not replaced: %s", exc)
-            finally:
-                self._moving = False
-                self._session.mux.stay()
-                self._session.wake_writer()
-            if not carrier.suspect:
-                deadline = trio.current_time() + RETRY_ROTATION
-                carrier.spare()
-            elif not self._attempt.cancel_called:
-                with trio.move_on_after(RETRY) as self._attempt:
-                    await carrier.gone.wait()
-
-    async def _take_over(self, carrier: Carrier) -> _Welcomed:
-        """Raises CarrierError; the old carrier goes on then, or is gone where there is no way back to it."""
-        was_suspect = carrier.suspect
-        greeting = await self._greet()
-        lost = carrier.suspect or carrier.gone.is_set()
-        if was_suspect and not lost:
-            await greeting.close()
-            raise CarrierError("the old one answers again")
-        try:
-            return await self._move(carrier, greeting, Wanted.RESUME if lost else Wanted.HAND_OVER)
-        except BaseException:
-            if carrier.finishing:
-                carrier.give_up()  # nothing more may be sent on it
-            await greeting.close()
-            raise
-
-    async def _move(self, carrier: Carrier, greeting: Greeting, wanted: Wanted) -> _Welcomed:
-        mux = self._session.mux
-        hello = greeting.hello(wanted, self._token, mux.moving(), AFTER_WELCOME)
-        if wanted is Wanted.RESUME:
-            welcome, rest = await greeting.exchange(hello)
-        else:
-            welcome, rest = await greeting.exchange(hello, sent=carrier.finish, patience=FINISH_TIMEOUT)
-            with trio.move_on_after(FINISH_TIMEOUT):
-                await carrier.gone.wait()
-        await self._session.detach()
-        try:
-            mux.moved(welcome.received, welcome.sending, trio.current_time())
-        except RemoteProtocolError as exc:
-            raise CarrierError(f"it cannot go on there: {exc}") from exc
-        return _Welcomed(greeting.carrier, rest, took_over=True)
+        return Welcomed(greeting.carrier, rest, took_over=False)

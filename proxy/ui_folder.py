@@ -68,7 +68,7 @@ class UiFolder:
         self, request: h11.Request, _place: Address, stream: trio.abc.HalfCloseableStream, _http: Connection
     ) -> None:
         async with self._limiter:
-            await give(stream, await self._answer(request))
+            await give(stream, await self._answer(request), head=request.method == b"HEAD")
 
     async def _answer(self, request: h11.Request) -> bytes:
         if request.method not in (b"GET", b"HEAD"):
@@ -82,7 +82,7 @@ class UiFolder:
                 404, "text/plain; charset=utf-8", b"There is no such file in the folder of dashboard.ui.\n"
             )
         kind, content = found
-        return own_answer.answer(200, kind, content, policy=POLICY, head=request.method == b"HEAD")
+        return own_answer.answer(200, kind, content, policy=POLICY)
 
     def _read(self, name: bytes) -> tuple[str, bytes] | None:
         """What it is, and what is in it; None where there is no such file, or it is none of this folder's."""

@@ -43,7 +43,10 @@ class HandshakeError(StatusError):
 class WebSocket:
     """Somebody has to be in `receive` all the time: that answers pings, and notices a peer that is gone. Other tasks may `send` meanwhile, and end it."""
 
-    def __init__(self, protocol: wsproto.WSConnection, stream: trio.abc.HalfCloseableStream) -> None:
+    def __init__(
+        self, protocol: wsproto.WSConnection, stream: trio.abc.HalfCloseableStream, message_limit: int = MESSAGE_LIMIT
+    ) -> None:
+        self.message_limit = message_limit  # bytes that a message may have which comes in
         self._protocol = protocol
         self._stream = stream
         self._turn = trio.StrictFIFOLock()  # a frame is written whole before the next begins
@@ -56,14 +59,19 @@ class WebSocket:
 
     @classmethod
     async def accept(
-        cls, request: h11.Request, stream: trio.abc.HalfCloseableStream, http: http_proxy.Connection
+        cls,
+        request: h11.Request,
+        stream: trio.abc.HalfCloseableStream,
+        http: http_proxy.Connection,
+        *,
+        message_limit: int = MESSAGE_LIMIT,
     ) -> WebSocket:
         """Raises HandshakeError; the stream is as before then. Raises trio.BrokenResourceError where the client is gone."""
         protocol = _handshake(request)
         while not http.complete:
             if http.next_event() in (h11.NEED_DATA, h11.PAUSED):
                 raise HandshakeError(400, "a request for a WebSocket has no content")
-        socket = cls(protocol, stream)
+        socket = cls(protocol, stream, message_limit)
         await socket._write(AcceptConnection())
         if early := http.trailing_data:
             protocol.receive_data(early)
@@ -135,8 +143,8 @@ class WebSocket:
             return None
         text = str(event.data)
         self._size += len(text.encode())
-        if self._size > MESSAGE_LIMIT:
-            await self._fail(CloseReason.MESSAGE_TOO_BIG, f"a message may have {MESSAGE_LIMIT // 1024} KB")
+        if self._size > self.message_limit:
+            await self._fail(CloseReason.MESSAGE_TOO_BIG, f"a message may have {self.message_limit // 1024} KB")
             return None
         if text:
             self._parts.append(text)

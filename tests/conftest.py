@@ -144,3 +144,11 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     parts = {name: lambda *arguments, name=name: calls.append((name, *arguments)) for name in names}
     monkeypatch.setattr(proxy, "app", SimpleNamespace(**parts), raising=False)
     return calls
+
+
+@pytest.fixture
+def no_bug(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """It would be logged as an error."""
+    caplog.set_level(logging.DEBUG, "ropeway")
+    yield
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.address import Address, encoded_size, is_public
+from proxy.address import Address, embedded_ipv4, encoded_size, is_public
 
 NAME_CHARACTERS = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "[]/?#@\\:%")
 IPS = ["192.0.2.7", "0.0.0.0", "255.255.255.255", "2001:db8::1", "::", "::ffff:192.0.2.7"]
@@ -399,3 +399,22 @@ def test_nothing_is_public_that_is_private(ip: ipaddress.IPv4Address | ipaddress
 def test_not_public_whatever_the_version_of_python(text: str) -> None:
     """RFC 6890, IETF protocol assignments, and RFC 9637, documentation."""
     assert not is_public(ipaddress.ip_address(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "inner"),
+    [
+        ("192.0.2.1", None),
+        ("2001:db8::1", None),
+        ("::192.0.2.1", None),  # deprecated, and leads nowhere
+        ("64:ff9b:1::192.0.2.1", None),  # of a network's own, with a prefix that only it knows
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("64:ff9b::192.0.2.1", "192.0.2.1"),
+        ("64:ff9b::192.0.2.1%3", "192.0.2.1"),
+        ("2002:c000:201:5::1", "192.0.2.1"),
+        ("2002::1", "0.0.0.0"),
+    ],
+)
+def test_an_ipv4_address_inside_another(text: str, inner: str | None) -> None:
+    found = embedded_ipv4(ipaddress.ip_address(text))
+    assert found == (None if inner is None else ipaddress.ip_address(inner))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,9 +16,11 @@ from proxy.api import _ROUTES, ROOT
 from proxy.config import load
 from proxy.config_file import replace_file
 from proxy.connections import AppProtocol
+from proxy.conversation import Conversation
 from proxy.dashboard_token import TokenFile
-from proxy.finding import Finding
-from proxy.protocol import http_proxy
+from proxy.finding import Finding, Text
+from proxy.peer_process import program_of
+from proxy.protocol import fault_answer
 from proxy.rule_terms import Network
 from proxy.share import Link
 from tests.dashboard_world import ONE, dashboard_world
@@ -57,6 +61,23 @@ async def test_nothing_is_said_without_the_token(token: str, tmp_path: Path, mon
         assert connection.ending == ""
 
 
+async def test_head_is_answered_as_get_without_the_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        for path, token in (
+            ("rules", None),
+            ("usage", None),
+            ("nowhere", None),
+            ("exits/x/use", None),
+            ("rules", "wrong"),
+        ):
+            whole = await world.ask(path, token=token)
+            head = await world.ask(path, "HEAD", token=token)
+            assert (head.head, head.body) == (whole.head, b"")
+            assert b"Content-Length: %d" % len(whole.body) in head.head
+        live = await world.ask("live", "HEAD")
+        assert (live.status, live.body) == (426, b"")
+
+
 async def test_the_token_is_judged_before_the_content_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dashboard_world(tmp_path, monkeypatch) as world:
         request = "PUT /api/v1/mode HTTP/1.1\r\nHost: localhost:1\r\nContent-Length: 1000000\r\n\r\n"
@@ -85,10 +106,10 @@ async def test_a_page_of_others_gets_nothing_even_with_the_token(
         for method, path in [("OPTIONS", "state"), *ALL]:
             head = f"{method} /api/v1/{path} HTTP/1.1\r\nHost: 127.0.0.1:{world.port}\r\n{fields}\r\n"
             request = f"{head}Authorization: Bearer {world.token}\r\n\r\n"
-            assert await world.send(request.encode()) == http_proxy.nameless_answer()
+            assert await world.send(request.encode()) == fault_answer.nameless_answer()
         head = f"GET /api/v1/state HTTP/1.1\r\nHost: evil.example:{world.port}\r\n"
         request = f"{head}Authorization: Bearer {world.token}\r\n\r\n"
-        assert await world.send(request.encode()) == http_proxy.nameless_answer()
+        assert await world.send(request.encode()) == fault_answer.nameless_answer()
 
 
 # ---- reading
@@ -142,6 +163,23 @@ async def test_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert [each["host"] for each in found["open"]] == ["g.whatsapp.net", "host299.example"]
         assert found["open_count"] == 301
         assert (await world.ask("connections?most=x")).status == 400
+
+
+async def test_a_call_is_of_the_app_whose_servers_it_has_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        choice = world.side.routing.router.choose(Address("g.whatsapp.net", 3478))
+        assert choice is not None
+        call = Conversation(world.side.connections, trio.CancelScope())
+        entry = call.entry(Address("g.whatsapp.net", 3478), choice)
+        entry.sent(Address("192.0.2.7", 50_000), choice, 1000, trio.current_time())
+        (found,) = (await world.ask("connections")).json["open"]
+        assert (found["app"], found["protocol"], found["host"], found["port"]) == (
+            "whatsapp",
+            "udp",
+            "192.0.2.7",
+            50_000,
+        )
+        assert (found["up"], found["route"], found["waiting_since"]) == (1000, "tunnel", None)
 
 
 async def test_rules_and_their_hits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,6 +239,24 @@ async def test_usage_by_day_and_app(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert (await world.ask("usage")).json == {"kept": True, "days": []}
 
 
+async def test_the_counting_of_usage_ends_and_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        opened(world, "g.whatsapp.net").traffic.up(8, trio.current_time())
+        before = (await world.ask("usage")).json
+        assert world.seen.usage is not None
+        await world.seen.usage.write()
+        assert (await world.ask("usage", "PUT", b'{"kept": false}')).status == 204
+        assert load(world.path).dashboard.usage is False
+        opened(world, "g.whatsapp.net").traffic.up(8, trio.current_time())
+        assert (await world.ask("usage")).json == before | {"kept": False}
+        assert (await world.ask("usage", "PUT", b'{"kept": true}')).status == 204
+        assert load(world.path).dashboard.usage is True
+        opened(world, "g.whatsapp.net").traffic.up(8, trio.current_time())
+        usage = (await world.ask("usage")).json
+        assert usage["kept"] is True
+        assert usage["days"][0]["apps"] == [{"app": "whatsapp", "up": 16, "down": 0, "connections": 2}]
+
+
 async def test_usage_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dashboard_world(tmp_path, monkeypatch) as world:
         (tmp_path / "usage.sqlite").mkdir()
@@ -217,6 +273,24 @@ async def test_a_program_that_keeps_no_usage(tmp_path: Path, monkeypatch: pytest
 
 
 # ---- changing
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say it")
+async def test_whose_connections_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        dashboard_world(tmp_path, monkeypatch) as world,
+        await trio.open_tcp_stream("127.0.0.1", world.port) as over_socks,
+        await trio.open_tcp_stream("127.0.0.1", world.port) as over_http,
+    ):
+        await over_socks.send_all(b"\x05\x01\x00\x05\x01\x00\x01\xc0\x00\x02\x01\x01\xbb")
+        await over_http.send_all(b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        while world.side.connections.open_count < 2:  # noqa: ASYNC110
+            await trio.sleep(0.001)
+        opened(world, "of-nobody.example")
+        found = (await world.ask("connections")).json["open"]
+        itself = program_of(os.getpid()).rpartition("/")[2]
+        processes = {each["host"]: each["process"] for each in found}
+        assert processes == {"192.0.2.1": itself, "a.example": itself, "of-nobody.example": ""}
 
 
 async def test_connections_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,32 +334,39 @@ async def test_the_mode_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[]", b'{"mode": 1}', b'{"mode": "other"}', b"\xff\xfe"])
-async def test_what_is_no_mode_is_refused(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_cannot_be_set_is_refused(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dashboard_world(tmp_path, monkeypatch) as world:
         before = world.path.read_bytes()
-        answer = await world.ask("mode", "PUT", content)
-        assert answer.status == 400
-        assert answer.error
+        for path in ("mode", "usage"):
+            answer = await world.ask(path, "PUT", content)
+            assert answer.status == 400
+            assert answer.error
         assert world.path.read_bytes() == before
 
 
 async def test_a_broken_configuration_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dashboard_world(tmp_path, monkeypatch) as world:
         world.path.write_text("[local")
-        for path, method in (("mode", "PUT"), ("exits/one/use", "POST"), ("exits/one/link", "GET")):
-            answer = await world.ask(path, method, b'{"mode": "all"}' if method == "PUT" else b"")
+        for path, method in (("mode", "PUT"), ("usage", "PUT"), ("exits/one/use", "POST"), ("exits/one/link", "GET")):
+            answer = await world.ask(path, method, b'{"mode": "all", "kept": true}' if method == "PUT" else b"")
             assert answer.status == 409
             assert "is not TOML" in answer.error
 
 
 async def test_the_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def examine(path: Path, book: object, tell: object, around: object) -> None:
-        tell(Finding.ok("port", "it listens"))  # type: ignore[operator]
+        tell(Finding.ok("port", Text("it listens at {place}", place="there")))  # type: ignore[operator]
 
     monkeypatch.setattr("proxy.doctor.examine", examine)
     async with dashboard_world(tmp_path, monkeypatch) as world:
         found = (await world.ask("doctor", "POST")).json
-        assert found == {"findings": [{"check": "port", "kind": "ok", "what": "it listens", "why": "", "mend": ""}]}
+        words = {
+            "what": {"pattern": "it listens at {place}", "values": {"place": "there"}},
+            "why": "",
+            "mend": "",
+        }
+        finding = {"check": "port", "kind": "ok", "what": "it listens at there", "why": "", "mend": "", "words": words}
+        assert found == {"findings": [finding]}
 
 
 # ---- how a browser gets the token
@@ -293,19 +374,36 @@ async def test_the_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 async def test_a_browser_is_let_in_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dashboard_world(tmp_path, monkeypatch) as world:
-        path = (await world.ask("entries", "POST")).json["path"]
-        assert world.token not in path
+        entry = (await world.ask("entries", "POST")).json
+        path, token = entry["path"], entry["token"]
+        assert token not in path
         host = f"Host: 127.0.0.1:{world.port}\r\n"
-        from_page = f"GET {path} HTTP/1.1\r\n{host}Sec-Fetch-Site: cross-site\r\n\r\n"
-        assert await world.send(from_page.encode()) == http_proxy.nameless_answer()
+        from_page = f"GET {path} HTTP/1.1\r\n{host}Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n\r\n"
+        assert await world.send(from_page.encode()) == fault_answer.nameless_answer()
         request = f"GET {path} HTTP/1.1\r\n{host}Sec-Fetch-Site: none\r\n\r\n".encode()
         answer = await world.send(request)
-        assert answer.startswith(b"HTTP/1.1 302 ")
-        assert f"Location: /#token={world.token}\r\n".encode() in answer
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert f'content="0; url=/#token={token}">'.encode() in answer
+        assert world.token.encode() not in answer
         for again in (request, request.replace(b"/enter/", b"/enter/x")):
             answer = await world.send(again)
             assert b"Location: /\r\n" in answer
-            assert world.token.encode() not in answer
+            assert token.encode() not in answer
+        assert (await world.ask("state", token=token)).status == 200
+
+
+async def test_a_file_of_the_user_leads_there_and_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        good = (await world.ask("entries", "POST")).json["path"]
+        fields = f"Host: 127.0.0.1:{world.port}\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n\r\n"
+        for path in ("/", "/dashboard/main.js", "/dashboard/enter/", f"{good}x", f"/api/v1/state?{good}", "/proxy.pac"):
+            assert await world.send(f"GET {path} HTTP/1.1\r\n{fields}".encode()) == fault_answer.nameless_answer()
+        for host in ("evil.example", "192.0.2.1"):
+            request = f"GET {good} HTTP/1.1\r\n{fields.replace('127.0.0.1', host)}"
+            assert await world.send(request.encode()) == fault_answer.nameless_answer()
+        request = f"GET {good} HTTP/1.1\r\n{fields}"
+        assert b"/#token=" in await world.send(request.encode())
+        assert await world.send(request.encode()) == fault_answer.nameless_answer()
 
 
 async def test_another_user_of_the_computer_cannot_be_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,9 +411,9 @@ async def test_another_user_of_the_computer_cannot_be_faster(tmp_path: Path, mon
         path = (await world.ask("entries", "POST")).json["path"]
         request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{world.port}\r\n\r\n".encode()
         with monkeypatch.context() as meanwhile:
-            meanwhile.setattr("proxy.api.is_of_another_user", lambda _socket: True)
+            meanwhile.setattr("proxy.entrance.is_of_another_user", lambda _socket: True)
             assert b"Location: /\r\n" in await world.send(request)
-        assert world.token.encode() in await world.send(request)
+        assert b"/#token=" in await world.send(request)
 
 
 async def test_the_token_is_proved_without_being_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

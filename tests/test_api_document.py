@@ -23,6 +23,7 @@ from proxy import (
     log_memory,
     router,
     rules,
+    watchers,
     web_socket,
 )
 
@@ -52,6 +53,7 @@ SHAPES: dict[type[Struct], str] = {
     api_views.Log: "lines",
     api_views.Error: "error",
     api_views.Mode: "mode",
+    api_views.UsageKept: "kept",
     live.Hello: "token",
 }
 
@@ -75,7 +77,7 @@ def test_every_path_is_there() -> None:
     [
         f"at most {api_request.MOST_CONTENT // 1024} KB of content",
         f"within {api_request.READ_LIMIT:g} s (408)",
-        f"at most {live.MOST_WATCHERS} WebSockets",
+        f"at most {watchers.MOST_WATCHERS} WebSockets",
         f"within {live.FIRST_LIMIT:g} s",
         f"at most {connections.MOST_OPEN:,}",
         f"`closed` has the last {connections.MOST_CLOSED}",
@@ -87,6 +89,8 @@ def test_every_path_is_there() -> None:
         f"closes with code {live.WRONG_TOKEN}",
         f"with {live.NOT_UNDERSTOOD}",
         f"with {live.TOO_SLOW}",
+        f"with {live.FULL}",
+        f"of at most {live.FIRST_MESSAGE // 1024} KB",
         f"At most {api._LONGEST_NONCE} characters".replace("At most", "at most"),
     ],
 )
@@ -102,3 +106,5 @@ def test_the_rest() -> None:
     assert live_feed.PARTS == ("state", "connections", "log")
     assert {each.value for each in rules.Mode} >= {"all", "home-direct"}
     assert {each.value for each in connections.State} == {"opening", "open", "half-closed", "closed"}
+    for each in connections.AppProtocol:
+        assert f"`{each.value}`" in TEXT

@@ -118,6 +118,17 @@ async def test_without_the_secret_nothing_is_said(server: Identity, tmp_path: Pa
         assert (await here.ask("/version")).status == 200
 
 
+async def test_head_is_answered_as_get_without_the_content(server: Identity, tmp_path: Path) -> None:
+    async with port(server, tmp_path) as here:
+        for target, token in (("/version", ""), ("/proxies/nowhere", ""), ("/version", "wrong")):
+            whole = await here.ask(target, token=token)
+            head = await here.ask(target, method="HEAD", token=token)
+            assert (head.status, head.fields, head.content) == (whole.status, whole.fields, b"")
+            assert head.fields["Content-Length"] == str(len(whole.content))
+        feed = await here.ask("/traffic", method="HEAD")  # which would go on
+        assert (feed.status, feed.content) == (200, b"")
+
+
 async def test_no_page_of_others_is_answered(server: Identity, tmp_path: Path) -> None:
     """With the secret or without: it looks as if there were nothing."""
     async with port(server, tmp_path) as here:

@@ -121,6 +121,7 @@ async def test_a_connection(server: Identity, autojump_clock: MockClock) -> None
         connection.reached("one")
         connection.traffic.up(10, trio.current_time())
         connection.traffic.down(200, trio.current_time())
+        connection.process = "/usr/lib/browser/browser"
         (found,) = await listed(there.source)
         start = found.pop("start")
         assert isinstance(start, str)
@@ -141,8 +142,8 @@ async def test_a_connection(server: Identity, autojump_clock: MockClock) -> None
                 "sourceIP": "",
                 "sourcePort": "",
                 "dnsMode": "normal",
-                "process": "",
-                "processPath": "",
+                "process": "browser",
+                "processPath": "/usr/lib/browser/browser",
                 "remoteDestination": "",
                 "sniffHost": "",
             },
@@ -151,6 +152,17 @@ async def test_a_connection(server: Identity, autojump_clock: MockClock) -> None
         assert (whole["uploadTotal"], whole["downloadTotal"]) == (10, 200)
         connection.close(trio.current_time())
         assert await listed(there.source) == []
+
+
+async def test_a_call_is_of_another_network(server: Identity, autojump_clock: MockClock) -> None:
+    async with shown(server) as there:
+        call = there.opened("198.51.100.1", protocol=AppProtocol.UDP)
+        call.reached("one")
+        (found,) = await listed(there.source)
+        metadata = found["metadata"]
+        assert isinstance(metadata, dict)
+        assert (metadata["network"], metadata["type"], metadata["destinationIP"]) == ("udp", "Socks5", "198.51.100.1")
+        assert found["chains"] == ["one", "Ropeway"]
 
 
 async def test_chains_say_by_which_exit_each_goes(server: Identity, autojump_clock: MockClock) -> None:

@@ -48,6 +48,20 @@ def test_which_way_and_by_which_rule(
     assert why in done.out.splitlines()[1]
 
 
+@pytest.mark.parametrize("where", ["127.0.0.1", "localhost", "[::1]", "127.9.9.9", "[::ffff:127.0.0.1]"])
+def test_the_proxys_own_port_is_closed_to_what_goes_through_it(
+    ropeway: Callable[..., Done], rules: Path, where: str
+) -> None:
+    done = ropeway("route", f"{where}:1080", "--config", rules)
+    assert (done.code, done.err) == (0, "")
+    assert "1080 over TCP is blocked" in done.out.splitlines()[0]
+    assert "by the proxy's own port" in done.out.splitlines()[1]
+    assert "is blocked" not in ropeway("route", f"{where}:1081", "--config", rules).out
+    assert "is blocked" not in ropeway("route", f"{where}:1080", "--udp", "--config", rules).out
+    rules.write_text(rules.read_text() + '[local]\nlisten = "127.0.0.1:1081"\n')
+    assert "is blocked" in ropeway("route", f"{where}:1081", "--config", rules).out
+
+
 def test_a_list_that_is_not_there_is_named(ropeway: Callable[..., Done], rules: Path) -> None:
     (rules.parent / "mine.txt").unlink()
     assert "mine.txt" in ropeway("route", "example.com", "--config", rules).failure

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.dashboard_page import PREFIX, serve_file
 from proxy.own_site import OwnSite
-from proxy.protocol import http_proxy, own_answer
+from proxy.protocol import fault_answer, own_answer
 from tests.test_own_site import asked, get
 
 if TYPE_CHECKING:
@@ -80,4 +80,4 @@ async def test_nothing_else_is_given_out(path: str) -> None:
     ],
 )
 async def test_pages_of_others_see_no_difference(path: bytes, fields: list[bytes]) -> None:
-    assert await asked(SITE, get(*fields, target=path)) == http_proxy.nameless_answer()
+    assert await asked(SITE, get(*fields, target=path)) == fault_answer.nameless_answer()

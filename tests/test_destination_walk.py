@@ -14,7 +14,7 @@ import trustme
 from proxy.address import Address
 from proxy.destination_walk import DestinationWalk, Step
 from proxy.errors import REASON_TEXT, Reason
-from proxy.protocol import http_proxy
+from proxy.protocol import fault_answer, http_proxy
 from proxy.rules import RuleSettings
 from proxy.ruleset import Ruleset
 from tests.planted import LOOPBACK, answering, say, unused_port
@@ -79,7 +79,7 @@ async def test_another_program_has_the_port(said: bytes) -> None:
 
 
 async def test_it_wants_a_password() -> None:
-    async with answering(partial(say, http_proxy.error_answer(407, "x"))) as port:
+    async with answering(partial(say, fault_answer.error_answer(407, "x"))) as port:
         _, steps = await walk(port)
     assert (steps[-1].name, "password" in steps[-1].text) == ("port", True)
 
@@ -102,7 +102,7 @@ async def test_it_wants_a_password() -> None:
 )
 async def test_where_it_ends(reason: Reason, text: str, ends: str) -> None:
     text = text or REASON_TEXT[reason]
-    answer = http_proxy.error_answer(http_proxy.STATUS[reason], text)
+    answer = fault_answer.error_answer(http_proxy.STATUS[reason], text)
     async with answering(partial(say, answer)) as port:
         _, steps = await walk(port)
     assert [step.name for step in steps] == ["rule", "port", ends]

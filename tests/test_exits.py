@@ -414,8 +414,10 @@ async def test_associations_go_by_the_exit_that_a_rule_names(server: Identity, a
     async with (
         places(server, 2) as (one, two),
         running(one.route(), two.route()) as exits,
-        await exits.by(ExitName("two", 443)).associate(),
+        await exits.by(ExitName("two", 443)).associate() as association,
+        await exits.associate() as other,
     ):
+        assert (association.exit, other.exit) == (two.name, one.name)
         assert (one.attempts, two.attempts) == (1, 1)
         assert len(exits.tunnels) == 2
 

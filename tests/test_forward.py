@@ -6,17 +6,20 @@ import base64
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+import h11
 import pytest
 import trio
 from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
-from proxy import connections, forward
+from proxy import connections, exchange, forward
 from proxy.address import Address
 from proxy.connections import Connections
 from proxy.errors import OpenError, Reason
 from proxy.idleness import IDLE_TEXT
 from proxy.opener import Opener, always
-from proxy.protocol import http_proxy
+from proxy.protocol import fault_answer, http_proxy
+from proxy.protocol.budget import Budget
+from proxy.protocol.heads import Head, Heads
 from proxy.protocol.socks import Credentials
 from proxy.relay import abort
 from tests.ends import two_ends
@@ -36,6 +39,10 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 def get(url: bytes, *fields: bytes, method: bytes = b"GET", version: bytes = b"1.1") -> bytes:
     return b"\r\n".join([b"%s %s HTTP/%s" % (method, url, version), b"Host: x", *fields, b"", b""])
+
+
+def http() -> http_proxy.Connection:
+    return http_proxy.Connection(h11.SERVER)
 
 
 class Peer:
@@ -77,7 +84,11 @@ class World:
     """The app's end of a connection, and the sites behind it."""
 
     def __init__(
-        self, nursery: trio.Nursery, credentials: Credentials | None = None, pair: Pair = memory_stream_pair
+        self,
+        nursery: trio.Nursery,
+        credentials: Credentials | None = None,
+        pair: Pair = memory_stream_pair,
+        heads: Heads | None = None,
     ) -> None:
         app, self.local = pair()
         self.app = Peer(app)
@@ -85,16 +96,21 @@ class World:
         self.refusal: OpenError | None = None
         self.finished = trio.Event()
         self.connections = Connections()
+        self.heads = heads or Heads()
+        self.gate = trio.Event()
+        self.gate.set()
         self._sites, self._waiting = trio.open_memory_channel[Peer](100)
         nursery.start_soon(self._serve, credentials)
 
     async def _serve(self, credentials: Credentials | None) -> None:
         opener = Opener(always(self.open), self.connections)
-        await forward.serve_http(self.local, b"", opener, credentials, deadline=trio.current_time() + 30)
+        await forward.serve_http(
+            self.local, http(), opener, credentials, deadline=trio.current_time() + 30, heads=self.heads
+        )
         self.finished.set()
 
     async def open(self, address: Address) -> trio.abc.HalfCloseableStream:
-        await trio.lowlevel.checkpoint()
+        await self.gate.wait()
         if self.refusal is not None:
             raise self.refusal
         ours, theirs = memory_stream_pair()
@@ -346,7 +362,12 @@ async def test_a_body_that_ends_with_a_reset_does_not_look_like_a_whole_one() ->
     async def serve() -> None:
         stream = await app_listener.accept()
         await forward.serve_http(
-            stream, b"", Opener(always(open_stream), Connections()), None, deadline=trio.current_time() + 30
+            stream,
+            http(),
+            Opener(always(open_stream), Connections()),
+            None,
+            deadline=trio.current_time() + 30,
+            heads=Heads(),
         )
 
     async with trio.open_nursery() as nursery, site_listener, app_listener:
@@ -450,14 +471,14 @@ async def test_a_reason_that_comes_after_the_stream_was_opened_is_told_too(
 ) -> None:
     """The tunnel does not wait for a destination that has connected lately."""
 
-    class Refused(forward._Site):
+    class Refused(exchange.Site):
         async def send_all(self, data: bytes) -> None:
             await trio.lowlevel.checkpoint()
             error = trio.BrokenResourceError("reset")
             error.__cause__ = OpenError(reason, "because of that")
             raise self._fault(error)
 
-    monkeypatch.setattr(forward, "_Site", Refused)
+    monkeypatch.setattr(forward, "Site", Refused)
     await world.app.send(get(b"http://a/"))
     answer = await world.app.rest()
     assert answer.startswith(b"HTTP/1.1 %d " % STATUS.get(reason, 502))
@@ -597,7 +618,7 @@ async def test_a_client_that_has_gone_is_given_up_while_the_site_is_silent(
     await world.app.stream.aclose()
     start = trio.current_time()
     assert await site.rest() == b""
-    assert trio.current_time() - start == pytest.approx(forward.HALF_CLOSED_LIMIT)
+    assert trio.current_time() - start == pytest.approx(exchange.HALF_CLOSED_LIMIT)
 
 
 async def test_a_client_that_has_only_shut_down_its_side_gets_all_of_a_slow_answer(
@@ -608,7 +629,7 @@ async def test_a_client_that_has_only_shut_down_its_side_gets_all_of_a_slow_answ
     site = await world.site()
     await site.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
     for byte in b"hello":
-        await trio.sleep(forward.HALF_CLOSED_LIMIT * 0.75)
+        await trio.sleep(exchange.HALF_CLOSED_LIMIT * 0.75)
         await site.send(bytes([byte]))
     assert (await world.app.rest()).endswith(b"hello")
 
@@ -628,7 +649,7 @@ async def test_a_client_cannot_send_ahead_without_bound(nursery: trio.Nursery, a
     await world.app.send(get(b"http://a/"))
     site = await world.site()
     await site.until(END)
-    await world.app.send(b"x" * forward.READ_AHEAD)
+    await world.app.send(b"x" * exchange.READ_AHEAD)
     with trio.move_on_after(1) as limit:
         await world.app.send(b"x")
     assert limit.cancelled_caught
@@ -769,7 +790,7 @@ async def test_an_app_reads_why_the_exit_has_reset_the_stream_to_its_site(autoju
 
         async def serve() -> None:
             opener = Opener(always(open_stream), Connections())
-            await forward.serve_http(local, b"", opener, None, deadline=trio.current_time() + 30)
+            await forward.serve_http(local, http(), opener, None, deadline=trio.current_time() + 30, heads=Heads())
 
         ends.nursery.start_soon(serve)
         await app.send_all(get(b"http://a/"))
@@ -781,3 +802,97 @@ async def test_an_app_reads_why_the_exit_has_reset_the_stream_to_its_site(autoju
         answer = await Peer(app).rest()
         assert answer.startswith(b"HTTP/1.1 502 ")
         assert IDLE_TEXT.encode() in answer
+
+
+# ---- many that hold much, and are not passed on
+
+
+@pytest.fixture
+async def crowded(nursery: trio.Nursery) -> AsyncIterator[World]:
+    """All heads together may have 10,000 bytes."""
+    world = World(nursery, heads=Heads(Budget(160_000)))
+    yield world
+    nursery.cancel_scope.cancel()
+
+
+PADDING = b"X: " + b"x" * 9_990
+
+
+async def test_a_head_that_is_too_much_is_told_to_come_later(crowded: World) -> None:
+    await crowded.app.send(get(b"http://a/", b"Accept: text/html")[:-2] + PADDING)
+    answer = await crowded.app.rest()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"try again in a moment" in answer
+    assert (crowded.opened, crowded.heads.held) == ([], 0)
+
+
+async def test_a_page_that_asks_for_too_much_does_not_learn_what_is_here(crowded: World) -> None:
+    await crowded.app.send(b"GET / HTTP/1.1\r\nHost: evil.example\r\n" + PADDING)
+    assert await crowded.app.rest() == fault_answer.nameless_answer(503)
+
+
+async def test_what_is_passed_on_is_held_no_more(crowded: World) -> None:
+    padding = b"X: " + b"x" * 6000
+    await crowded.app.send(get(b"http://a/", padding))
+    site = await crowded.site()
+    await site.until(END)
+    assert crowded.heads.held == 0
+    await site.send(OK)
+    await crowded.app.until(b"ok")
+    await crowded.app.send(get(b"http://a/", padding, b"Content-Length: 3", method=b"PUT"))
+    await site.until(END)
+    await crowded.app.send(b"abc")
+    await site.until(b"abc")
+    assert crowded.heads.held == 0
+    await site.send(OK)
+    await crowded.app.until(b"ok")
+    await crowded.app.send(get(b"a:443", padding, method=b"CONNECT"))
+    assert await crowded.app.until(END) == http_proxy.CONNECTED
+    assert crowded.heads.held == 0
+
+
+async def test_a_request_that_waits_for_its_site_is_held(nursery: trio.Nursery) -> None:
+    world = World(nursery, heads=Heads(Budget(160_000)))
+    world.gate = trio.Event()
+    await world.app.send(get(b"http://a/", b"X: " + b"x" * 6000))
+    await wait_all_tasks_blocked()
+    assert 6000 < world.heads.held < 7000
+    Head(world.heads).count(5000, trio.current_time() + 1)
+    assert (await world.app.rest()).startswith(b"HTTP/1.1 503 ")
+    assert world.connections.open_count == 0
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_who_sends_much_ahead_of_the_answer_goes(answered: bool, crowded: World) -> None:
+    await crowded.app.send(get(b"http://a/"))
+    site = await crowded.site()
+    await site.until(END)
+    if answered:
+        await site.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart")
+        await crowded.app.until(b"part")
+    await crowded.app.send(b"x" * 6000)
+    await wait_all_tasks_blocked()
+    assert crowded.heads.held == 6000
+    Head(crowded.heads).count(5000, trio.current_time() + 1)
+    if answered:
+        assert await crowded.app.rest() == b""
+    else:
+        assert (await crowded.app.rest()).startswith(b"HTTP/1.1 503 ")
+        await crowded.app.stream.aclose()
+    await crowded.finished.wait()
+    assert crowded.heads.held == 5000
+
+
+async def test_short_requests_go_on_beside_those_that_hold_much(crowded: World) -> None:
+    crowd = [Head(crowded.heads) for _ in range(20)]
+    for number, head in enumerate(crowd):
+        head.count(2000, trio.current_time() - 10)
+        assert crowded.heads.held <= 10_000
+        await crowded.app.send(get(b"http://a/%d" % number))
+        if not number:
+            site = await crowded.site()
+        await site.until(END)
+        await site.send(OK)
+        assert await crowded.app.until(b"ok") == OK
+    assert any(head.crowded_out for head in crowd)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 import wsproto
 from trio.testing import wait_all_tasks_blocked
-from wsproto.events import AcceptConnection, CloseConnection, RejectConnection, Request, TextMessage
+from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
 
 from proxy import live, live_feed
 from proxy.address import Address
 from proxy.connections import AppProtocol
 from proxy.dashboard_token import TokenFile
-from proxy.protocol import http_proxy
+from proxy.protocol import fault_answer
+from proxy.watchers import MOST_WATCHERS
 from tests.dashboard_world import dashboard_world
 
 if TYPE_CHECKING:
@@ -188,15 +189,45 @@ async def test_another_token_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
 async def test_there_are_so_many_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "MOST_WATCHERS", 1)
     async with dashboard_world(tmp_path, monkeypatch) as world:
-        async with client_of(world), await trio.open_tcp_stream("127.0.0.1", world.port) as stream:
-            refused = await Client(stream).begin(f"127.0.0.1:{world.port}")
-            assert isinstance(refused, RejectConnection)
-            assert refused.status_code == 503
+        async with client_of(world) as first:
+            await first.say(token=world.token, watch=["state"])
+            await first.hear()
+            async with client_of(world) as second:
+                await second.say(token=world.token, watch=["state"])
+                assert await second.hear() == 1013
+        told: Any = 1013
         with trio.fail_after(10):
-            while True:  # until it has noticed that the first one is gone
-                async with await trio.open_tcp_stream("127.0.0.1", world.port) as stream:
-                    if isinstance(await Client(stream).begin(f"127.0.0.1:{world.port}"), AcceptConnection):
-                        break
+            while told == 1013:  # until it has noticed that the first one is gone
+                async with client_of(world) as third:
+                    await third.say(token=world.token, watch=["state"])
+                    told = await third.hear()
+        assert told.keys() == {"state"}
+
+
+async def test_who_has_the_token_gets_in_however_many_have_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "FIRST_LIMIT", 60)  # they would stay
+    async with dashboard_world(tmp_path, monkeypatch) as world, AsyncExitStack() as others:
+        for _ in range(2 * MOST_WATCHERS):
+            await others.enter_async_context(client_of(world))
+        async with client_of(world) as client:
+            await client.say(token=world.token, watch=["state"])
+            assert (await client.hear()).keys() == {"state"}
+            for _ in range(2 * MOST_WATCHERS):  # who is in stays
+                await others.enter_async_context(client_of(world))
+            await client.say(watch=["log"])
+            while (told := await client.hear()).keys() != {"log"}:
+                assert told.keys() == {"state"}
+
+
+async def test_who_has_not_shown_the_token_has_little_to_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        async with client_of(world) as client:
+            await client.say(token=world.token, watch=["x" * live.FIRST_MESSAGE])
+            assert await client.hear() == 1009  # RFC 6455, section 7.4.1: too big
+        async with client_of(world) as client:
+            await client.say(token=world.token, watch=[])
+            await client.say(watch=["state", "x" * live.FIRST_MESSAGE])
+            assert (await client.hear()).keys() == {"state"}
 
 
 OTHERS: Sequence[tuple[str, list[tuple[bytes, bytes]]]] = [
@@ -220,7 +251,7 @@ async def test_a_page_of_others_cannot_tell_that_there_is_one(
             key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
             head = f"GET {path} HTTP/1.1\r\nHost: {host.format(port=world.port)}\r\n"
             answers.append(await world.send(f"{head}{given}{upgrade}{key}\r\n".encode()))
-        assert answers == [http_proxy.nameless_answer()] * 2
+        assert answers == [fault_answer.nameless_answer()] * 2
 
 
 async def test_our_own_page_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from proxy import live_feed
 from proxy.address import Address
 from proxy.api import SLICE
-from proxy.connections import LONG, MOST_CLOSED, AppProtocol, Connection, Connections, ConnectionView
+from proxy.connections import LONG, MOST_CLOSED, TUNNEL, AppProtocol, Connection, Connections, ConnectionView
+from proxy.conversation import Conversation
 from proxy.live_feed import CONNECTIONS, LOG, MEASURED_EVERY, PERIOD, STATE, Feed, TooLateError
 from proxy.log_memory import LogMemory
 
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
     from proxy.api_views import Clock
 
 
+@dataclass(frozen=True)
+class Choice:
+    route: str
+    rule: str = ""
+
+
 class Source:
     """As that of the interface, and its state is a number."""
 
@@ -35,6 +43,7 @@ class Source:
         self.log = LogMemory()
         self.asked = self.measured = 0
         self.fails = False
+        self.process = ""
 
     def state(self) -> dict[str, int]:
         if self.fails:
@@ -45,11 +54,27 @@ class Source:
     def measure(self) -> None:
         self.measured += 1
 
+    async def look_for_processes(self) -> None:
+        for connection in self.connections.all_open():
+            if connection.process is None:
+                connection.process = self.process
+        await trio.lowlevel.checkpoint()
+
     def connection(self, view: ConnectionView, clock: Clock) -> msgspec.Raw:
         import msgspec
 
         return msgspec.Raw(
-            json.dumps({"id": view.id, "up": view.bytes_up, "state": view.state, "long": view.long}).encode()
+            json.dumps(
+                {
+                    "id": view.id,
+                    "up": view.bytes_up,
+                    "state": view.state,
+                    "long": view.long,
+                    "host": view.address.host,
+                    "protocol": view.protocol,
+                    "process": view.process,
+                }
+            ).encode()
         )
 
     def open(self, number: int = 1) -> list[Connection]:
@@ -124,6 +149,20 @@ async def test_who_watches_is_told_what_is_new(autojump_clock: MockClock, nurser
     feed.watched.clear()
 
 
+async def test_whose_connection_it_is_is_told_when_it_is_known(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = Source()
+    source.process = "/usr/bin/browser"
+    watching = Watching(feed_of(source), CONNECTIONS)
+    (connection,) = source.open()
+    nursery.start_soon(watching.feed.run)
+    for process in ("", "/usr/bin/browser"):
+        told = (await watching.next())["connections"]["open"]
+        assert [(each["id"], each["process"]) for each in told] == [(connection.id, process)]
+    assert (await watching.next())["connections"]["open"] == []
+
+
 async def test_all_that_changes_is_told(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     source = Source()
     feed = feed_of(source)
@@ -145,6 +184,22 @@ async def test_all_that_changes_is_told(autojump_clock: MockClock, nursery: trio
     await trio.sleep(LONG)
     watching.take()
     assert watching.open[connection.id]["long"]
+    feed.watched.clear()
+
+
+async def test_a_call_that_goes_elsewhere_is_told(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    source = Source()
+    feed = feed_of(source)
+    choice = Choice(TUNNEL)
+    relay, peer = Address("198.51.100.1", 3478), Address("192.0.2.7", 50_000)
+    entry = Conversation(source.connections, trio.CancelScope()).entry(relay, choice)
+    watching = Watching(feed, CONNECTIONS)
+    nursery.start_soon(feed.run)
+    await watching.next()
+    assert (watching.open[1]["host"], watching.open[1]["protocol"]) == (relay.host, "udp")
+    entry.sent(peer, choice, 1000, trio.current_time())
+    await watching.next()
+    assert (watching.open[1]["host"], watching.open[1]["up"]) == (peer.host, 1000)
     feed.watched.clear()
 
 

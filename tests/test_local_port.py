@@ -9,7 +9,7 @@ import trio
 
 from proxy.address import Address
 from proxy.local_port import connect
-from proxy.protocol import http_proxy
+from proxy.protocol import fault_answer, http_proxy
 from proxy.protocol.socks import Credentials
 from tests.planted import LOOPBACK, answering, say, unused_port
 
@@ -26,8 +26,8 @@ async def ask(port: int, credentials: Credentials | None = None) -> tuple[int, s
 @pytest.mark.parametrize(
     ("said", "status", "text", "ours"),
     [
-        (http_proxy.error_answer(503, "the tunnel is down"), 503, "the tunnel is down", True),
-        (http_proxy.error_answer(407, "wants a password"), 407, "wants a password", False),
+        (fault_answer.error_answer(503, "the tunnel is down"), 503, "the tunnel is down", True),
+        (fault_answer.error_answer(407, "wants a password"), 407, "wants a password", False),
         (b"HTTP/1.1 403 Forbidden\r\n\r\nno", 403, "", False),
         (b"SSH-2.0-OpenSSH\r\n", 0, "", False),
         (b"", 0, "", False),

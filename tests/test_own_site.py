@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import h11
 import pytest
@@ -18,9 +18,9 @@ from proxy.forward import answer_and_close
 from proxy.listener import serve_local
 from proxy.opener import always
 from proxy.own_site import OwnSite, PacFile, give
-from proxy.protocol import http_proxy, own_answer
+from proxy.protocol import fault_answer, http_proxy, own_answer
 from proxy.rule_terms import AnyOf
-from proxy.rules import RuleSettings
+from proxy.rules import Kind, RuleSettings
 from proxy.ruleset import Ruleset
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 #: What everybody gets who is not to know what is here, and what the user gets where there is nothing.
-USUAL = http_proxy.nameless_answer()
+USUAL = fault_answer.nameless_answer()
 UNKNOWN = own_answer.own_page()
 
 
@@ -143,17 +143,42 @@ async def test_the_rules_of_now(tmp_path: Path) -> None:
     assert b"first" not in answer
 
 
-async def test_it_is_made_once(ruleset: Ruleset, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
+Made: TypeAlias = tuple[object, Kind, Address]
 
-    def pac_text(*arguments: object) -> str:
-        made.append(arguments)
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Made]:
+    """What files were made of."""
+    made: list[Made] = []
+
+    def pac_text(terms: object, default: Kind, place: Address) -> str:
+        made.append((terms, default, place))
         return "text"
 
     monkeypatch.setattr(pac, "pac_text", pac_text)
+    return made
+
+
+async def test_it_is_made_once_for_each_name(ruleset: Ruleset, made: list[Made]) -> None:
     site = site_of(ruleset)
     for _ in range(3):
-        await asked(site, get(HERE))
+        for name in (b"127.0.0.1", b"localhost", b"[::1]"):
+            await asked(site, get(b"Host: %s:1080" % name))
+    assert [str(place) for _, _, place in made] == ["127.0.0.1:1080", "localhost:1080", "[::1]:1080"]
+
+
+async def test_of_many_names_the_last_few_are_kept(ruleset: Ruleset, made: list[Made]) -> None:
+    site = site_of(ruleset)
+    for port in (*range(1, 7), 6, 3, 2, 6):
+        await asked(site, get(b"Host: localhost:%d" % port))
+    assert [place.port for _, _, place in made] == [1, 2, 3, 4, 5, 6, 2]
+
+
+async def test_who_come_at_once_have_it_made_once(ruleset: Ruleset, made: list[Made]) -> None:
+    site = site_of(ruleset)
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(asked, site, get(HERE))
     assert len(made) == 1
 
 
@@ -253,7 +278,7 @@ async def test_pages_of_others_cannot_tell_what_is_here(fields: list[bytes]) -> 
 async def test_a_head_that_is_too_long_says_no_more() -> None:
     """A page can send one: to any name, in any way."""
     answer = await asked(OWN, get(HERE, b"Cookie: " + b"x" * 40_000))
-    assert answer == http_proxy.nameless_answer(431)
+    assert answer == fault_answer.nameless_answer(431)
     # One that is for a site tells the app what is wrong.
     assert b"Ropeway: " in await asked(OWN, get(HERE, b"Cookie: " + b"x" * 40_000, target=b"http://site.example/"))
 
@@ -271,7 +296,7 @@ async def test_a_head_that_is_too_long_says_no_more() -> None:
 async def test_a_head_that_is_no_http_says_no_more(method: bytes, field: bytes, status: int) -> None:
     """A page may choose the method, and what is in a field as far as it is no end of a line (Fetch, "header value")."""
     answer = await asked(OWN, get(b"Host: made.example:1080", field, method=method))
-    assert answer == http_proxy.nameless_answer(status)
+    assert answer == fault_answer.nameless_answer(status)
 
 
 async def test_a_folder_is_not_its_own_page() -> None:

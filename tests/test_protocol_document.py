@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy import exit as exit_role
-from proxy import greeting, served_session, tunnel
+from proxy import greeting, served_session, succession, tunnel
 from proxy.errors import Reason
 from proxy.protocol import datagrams, frame, handshake, liveness, mux, outbox, stream
 from proxy.protocol.event import Code
@@ -217,7 +217,7 @@ def test_acknowledgement_and_time() -> None:
     assert integer(r"a part of a frame for (\d+) s", 7) == liveness.SIGN
     assert integer(r"idle for (\d+) s", 7) == liveness.IDLE
     assert integer(r"\(at the exit (\d+) s\)", 7) == liveness.IDLE_AT_EXIT
-    assert integer(r"does not end within (\d+) s", 7) == tunnel.FINISH_TIMEOUT == served_session.FINISH_TIMEOUT
+    assert integer(r"does not end within (\d+) s", 7) == succession.FINISH_TIMEOUT == served_session.FINISH_TIMEOUT
     assert integer(r"\((\d+) ms here\)", 5) == datagrams.AGE * 1000
     assert integer(r"\((\d+) minutes here\)", 7) * 60 == tunnel.WAITING_TIME == exit_role.Limits().waiting_time
 

@@ -40,8 +40,22 @@ def other_country_of(ip: object) -> str:
 # Few of each kind, so that they meet.
 LABELS = st.sampled_from(["a", "bb", "video", "videos", "example"])
 NAMES = st.lists(LABELS, min_size=1, max_size=3).map(".".join)
-PLACES = st.sampled_from(["10.0.0.1", "10.0.0.2", "10.1.0.1", "192.168.0.1", "::1", "2001:db8::1", "::ffff:10.0.0.1"])
-NETWORKS = st.sampled_from(["10.0.0.0/8", "10.0.0.0/24", "10.0.0.1", "0.0.0.0/0", "2001:db8::/32", "::/0", "::1"])
+PLACES = st.sampled_from(
+    [
+        "10.0.0.1",
+        "10.0.0.2",
+        "10.1.0.1",
+        "192.168.0.1",
+        "::1",
+        "2001:db8::1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::10.0.0.1",
+        "2002:a00:2::1",
+    ]
+)
+NETWORKS = st.sampled_from(
+    ["10.0.0.0/8", "10.0.0.0/24", "10.0.0.1", "0.0.0.0/0", "2001:db8::/32", "::/0", "::1", "2002::/16", "64:ff9b::/96"]
+)
 PORTS = st.integers(1, 6) | st.sampled_from([65535, 1024, 1023])
 EXPRESSIONS = st.sampled_from(
     ["^video", "video$", r"\.example$", "b+", "v.deo", "(a|bb)", "example.*example", "videos?"]

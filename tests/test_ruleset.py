@@ -70,6 +70,11 @@ HOME_DIRECT = [
     ("1.2.4.8", "direct", "mode home-direct: geoip:cn"),
     ("[::ffff:1.2.4.8]", "direct", "mode home-direct: geoip:cn"),
     ("[240e::1]", "direct", "mode home-direct: geoip:cn"),
+    ("[64:ff9b::1.2.4.8]", "direct", "mode home-direct: geoip:cn"),
+    ("[64:ff9b::8.8.8.8]", "tunnel", "default"),
+    ("[2002:102:408::1]", "direct", "mode home-direct: geoip:cn"),
+    ("[64:ff9b::10.0.0.1]", "direct", "mode home-direct: private or local"),
+    ("[64:ff9b::203.0.113.1]", "tunnel", "mode home-direct: app abroad"),
     *[
         (where, "direct", "mode home-direct: private or local")
         for where in (
@@ -212,6 +217,15 @@ def test_a_decision_says_which_rule_without_what_it_says() -> None:
                 "[::ffff:a00:1]:80 over UDP goes direct, without the tunnel",
                 "by mode home-direct: private or local",
                 "it is judged as 10.0.0.1",
+            ],
+        ),
+        (
+            "[64:ff9b::10.0.0.1]:80",
+            Network.TCP,
+            [
+                "[64:ff9b::a00:1]:80 over TCP goes direct, without the tunnel",
+                "by mode home-direct: private or local",
+                "it leads to 10.0.0.1, and is judged as that as well",
             ],
         ),
         ("192.0.2.1:1", Network.TCP, ["192.0.2.1:1 over TCP is blocked", "by rule 1: block port:1"]),

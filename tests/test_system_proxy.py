@@ -303,7 +303,7 @@ def test_no_desktop(path: Path) -> None:
     proxy = SystemProxy([], Memory(path))
     with pytest.raises(DesktopError, match="no GNOME, KDE, macOS or Windows"):
         proxy.turn_on(PLACE)
-    assert proxy.status(nobody) == ["No GNOME, KDE, macOS or Windows was found here."]
+    assert proxy.status(nobody) == ["No GNOME, KDE, macOS or Windows was found here"]
 
 
 BROKEN = [

@@ -500,6 +500,11 @@ async def test_the_website_agrees_to_what_it_speaks(ours: Identity, offered: lis
     assert one._tls.selected_alpn_protocol() == other._tls.selected_alpn_protocol() == agreed
 
 
+async def test_the_exit_takes_the_cipher_that_a_browser_likes_best(ours: Identity) -> None:
+    _, exit_side = await over_cable(local_context(roots=False), ours, Cable())
+    assert exit_side._tls.cipher()[0] == "TLS_AES_128_GCM_SHA256"
+
+
 # ---- the certificate
 
 

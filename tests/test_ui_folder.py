@@ -60,6 +60,9 @@ async def test_the_page_and_its_files(folder: Path) -> None:
     head, content = await ask(folder, b"/ui/", method=b"HEAD")
     assert b"Content-Length: 15" in head
     assert content == b""
+    whole, missing = await ask(folder, b"/ui/nowhere")
+    assert missing
+    assert await ask(folder, b"/ui/nowhere", method=b"HEAD") == (whole, b"")
 
 
 async def test_what_it_names_is_beside_the_page(folder: Path) -> None:

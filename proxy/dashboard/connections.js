@@ -26,6 +26,17 @@ export function place(entry) {
   return `${entry.host}:${entry.port}`;
 }
 
+/** For what is not TCP. */
+export function networkMark() {
+  return el('span', { class: 'mark' });
+}
+
+export function showNetwork(mark, entry) {
+  const udp = entry.protocol === 'udp';
+  setText(mark, udp ? t('connections.udp') : '');
+  setAttribute(mark, 'title', udp ? t('connections.udptitle') : '');
+}
+
 export class ConnectionsView {
   #context;
   #kept;
@@ -45,7 +56,7 @@ export class ConnectionsView {
       label: t('connections.table'),
       sort: { name: 'age', falling: false },
       changed: () => this.#again(),
-      kind: (item) => (item.group ? 'group' : `${item.state} ${item.app ? '' : 'noapp'}`),
+      kind: (item) => (item.group ? 'group' : `${item.state} ${item.app || item.process ? '' : 'noapp'}`),
     });
     panel.append(this.#tools(), this.#count, this.#table.element);
   }
@@ -124,7 +135,7 @@ export class ConnectionsView {
     const label = (name) => t(`connections.${name}`);
     return [
       { name: 'host', label: label('host'), order: (a, b) => text(a.host, b.host), make: (cell) => this.#makeHost(cell), update: (cell, item) => this.#showHost(cell, item) },
-      { name: 'app', label: label('app'), order: (a, b) => text(appName(a.app), appName(b.app)), text: (item) => (item.group ? number(item.count) : item.app ? appName(item.app) : '') },
+      { name: 'app', label: label('app'), order: (a, b) => text(appName(a.app), appName(b.app)), text: (item) => (item.group ? number(item.count) : item.app ? appName(item.app) : item.process) },
       { name: 'rule', label: label('rule'), order: (a, b) => text(a.rule, b.rule), make: makeRule, update: showRule },
       size('down'),
       size('up'),
@@ -136,7 +147,7 @@ export class ConnectionsView {
   }
 
   #makeHost(cell) {
-    const link = el('button', { type: 'button', class: 'link' }, el('bdi'));
+    const link = el('button', { type: 'button', class: 'link' }, networkMark(), el('bdi'));
     link.addEventListener('click', () => this.#chosen(cell.item));
     link.prepend(icon('chevron'));
     cell.append(link);
@@ -145,6 +156,7 @@ export class ConnectionsView {
   #showHost(cell, item) {
     cell.item = item;
     const link = cell.firstChild;
+    showNetwork(link.children[1], item);
     setText(link.lastChild, item.group ? appName(item.app) : place(item));
     if (item.group) {
       setAttribute(link, 'aria-label', `${appName(item.app)}: ${t('connections.count', { n: item.count })}`);
@@ -240,6 +252,7 @@ function showEnd(cell, item) {
 function facts(entry, now) {
   const all = [
     [t('connections.app'), appName(entry.app)],
+    [t('details.process'), entry.process || t('details.unknown')],
     [t('connections.route'), word('route', entry.route)],
     [t('connections.rule'), entry.rule || t('connections.defaultrule')],
     [t('details.protocol'), entry.protocol.toUpperCase()],

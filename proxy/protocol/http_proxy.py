@@ -1,4 +1,4 @@
-"""The pure parts of an HTTP/1.1 proxy: strict messages on h11, targets, header fields, answers (RFC 9110, RFC 9112).
+"""The pure parts of an HTTP/1.1 proxy: strict messages on h11, targets, header fields (RFC 9110, RFC 9112).
 
 h11 forgives what a proxy must not, because the next server may read it in another way: lines that end with LF alone, folded
 lines, Content-Length given twice or beside Transfer-Encoding. So `Connection` judges every head before h11 sees it.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import http
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,7 +16,6 @@ import h11
 
 from proxy.address import Address
 from proxy.errors import Reason
-from proxy.protocol.error_page import POLICY, error_page, wants_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,6 +87,21 @@ class Connection:
     def trailing_data(self) -> bytes:
         """What came in behind the last message: the next one, or another protocol."""
         return self._h11.trailing_data[0] + bytes(self._buffer)
+
+    @property
+    def in_body(self) -> bool:
+        """Whether what comes in next is content, which is passed on as it comes."""
+        return not self._at_head and not self.complete
+
+    @property
+    def held(self) -> int:
+        """How many bytes wait here for the rest of a head, or for the end of the message before."""
+        return 0 if self.in_body else len(self._buffer) + len(self._h11.trailing_data[0])
+
+    def drop(self) -> None:
+        """Nothing that came in is of use any more."""
+        self._buffer.clear()
+        self._h11 = h11.Connection(self._our_role)
 
     def receive_data(self, data: bytes) -> None:
         """b"" says that the peer sends nothing more."""
@@ -185,8 +198,12 @@ class Connection:
 
     def _fault(self, text: str, status: int = 400) -> StatusError:
         if self._our_role is h11.SERVER:
-            return (NamelessError if self._for_itself else StatusError)(status, f"the request {text}")
+            return self.refusal(status, f"the request {text}")
         return StatusError(502, f"the site's answer {text}")
+
+    def refusal(self, status: int, text: str) -> StatusError:
+        """To who sends the request that is being read."""
+        return (NamelessError if self._for_itself else StatusError)(status, text)
 
 
 # Requests ---------------------------------------------------------------------------------------------------------
@@ -342,54 +359,3 @@ def forwarded_response(response: h11.Response, *, close: bool) -> h11.Response:
     if close:
         headers.append((b"Connection", b"close"))
     return h11.Response(status_code=response.status_code, reason=response.reason, headers=headers)
-
-
-# Answers of our own -----------------------------------------------------------------------------------------------
-
-
-def _answer(status: int, content_type: str, content: str, extra: Fields, *, head: bool) -> bytes:
-    body = content.encode()
-    fields: Fields = [
-        (b"Content-Type", f"{content_type}; charset=utf-8".encode()),
-        (b"Content-Length", str(len(body)).encode()),
-        (b"X-Content-Type-Options", b"nosniff"),
-        (b"Connection", b"close"),
-        *extra,
-    ]
-    line = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\n".encode()
-    return line + b"".join(b"%s: %s\r\n" % item for item in fields) + _CRLF + (b"" if head else body)
-
-
-def error_answer(status: int, text: str, *, head: bool = False, page: bool = False) -> bytes:
-    """A whole answer that says why, after which the connection closes. `head`: to HEAD, so without the body. `page`: to a browser that wants a
-    page; for all others it is plain text.
-    """
-    extra: Fields = [(b"Proxy-Authenticate", b'Basic realm="Ropeway", charset="UTF-8"')] if status == 407 else []
-    extra.append((b"Cache-Control", b"no-store"))  # it is not the site's, and may be over in a moment
-    if page:
-        extra += [(b"Content-Security-Policy", POLICY), (b"Referrer-Policy", b"no-referrer")]
-        return _answer(status, "text/html", error_page(status, text), extra, head=head)
-    content = f"{status} {http.HTTPStatus(status).phrase}\n\nRopeway: {text}\n"
-    return _answer(status, "text/plain", content, extra, head=head)
-
-
-def fault_answer(fault: StatusError, *, head: bool, page: bool) -> bytes:
-    """What the client is told of the fault; as `error_answer`."""
-    if isinstance(fault, NamelessError):
-        return nameless_answer(fault.status)
-    return error_answer(fault.status, str(fault), head=head, page=page)
-
-
-def nameless_answer(status: int = 400) -> bytes:
-    """To who asks the port for something and is not to learn what it is: byte for byte what any server says that is written in Go (net/http), as
-    many a proxy is. A web page may read it, by a name that its author makes lead here.
-    """
-    words = f"{status} {http.HTTPStatus(status).phrase}"
-    return f"HTTP/1.1 {words}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{words}".encode()
-
-
-def accepts_page(request: h11.Request) -> bool:
-    """Whether it comes from a browser that wants to show what it is answered: no CONNECT, whose answers are shown nowhere."""
-    return request.method != b"CONNECT" and any(
-        wants_page(value) for name, value in request.headers if name == b"accept"
-    )

@@ -48,6 +48,12 @@ def answer(
     return _head(status, fields) + (b"" if head else content)
 
 
+def without_content(answer: bytes) -> bytes:
+    """The same answer to HEAD: its fields say what GET would get (RFC 9110, section 9.3.2)."""
+    head, end, _ = answer.partition(b"\r\n\r\n")
+    return head + end
+
+
 def endless(content_type: str) -> bytes:
     """The head of an answer whose content goes on until the connection closes (RFC 9112, section 6.3)."""
     return _head(200, [(b"Content-Security-Policy", NOTHING), (b"Content-Type", content_type.encode())])

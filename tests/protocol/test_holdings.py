@@ -249,7 +249,7 @@ def test_a_window_shrinks_while_memory_is_short_and_grows_again_after_it() -> No
     for _ in range(20):
         size = half.open_credit
         half.feed(bytes(size)) if size else None
-        half.read(BIG)
+        half.read_pieces(BIG)
         now += 10
         credit = half.credit_due(now, 0.1, budget)
         assert half.open_credit + half._used == half.window
@@ -259,7 +259,7 @@ def test_a_window_shrinks_while_memory_is_short_and_grows_again_after_it() -> No
     budget.change(BIG)
     for _ in range(20):
         half.feed(bytes(half.open_credit))
-        half.read(BIG)
+        half.read_pieces(BIG)
         half.credit_due(now, 0.1, budget)
     assert half.window == MAX_WINDOW
 

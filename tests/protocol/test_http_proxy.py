@@ -471,60 +471,9 @@ def test_every_reason_has_a_status(reason: Reason) -> None:
     assert http_proxy.STATUS[reason] in (403, 502, 503, 504)
 
 
-@pytest.mark.parametrize("status", [400, 403, 407, 431, 502, 503, 504, 505])
-def test_error_answers_are_whole_and_say_why(status: int) -> None:
-    connection = waiting_for_an_answer()
-    found = events(connection, [http_proxy.error_answer(status, "the reason <b>")])
-    response, body, end = found
-    assert isinstance(response, h11.Response)
-    assert isinstance(body, h11.Data)
-    assert isinstance(end, h11.EndOfMessage)
-    assert response.status_code == status
-    assert b"the reason <b>" in body.data
-    fields = dict(response.headers)
-    assert fields[b"content-type"].startswith(b"text/plain")
-    assert fields[b"connection"] == b"close"
-    assert (b"proxy-authenticate" in fields) == (status == 407)
-
-
-def test_answers_to_head_have_no_body() -> None:
-    answer = http_proxy.error_answer(502, "x", head=True)
-    assert answer.endswith(b"\r\n\r\n")
-    assert b"Content-Length: 0" not in answer
-
-
-def test_what_others_get_says_nothing_of_us() -> None:
-    for status, words in ((400, b"400 Bad Request"), (431, b"431 Request Header Fields Too Large")):
-        response, body, *_ = events(waiting_for_an_answer(), [http_proxy.nameless_answer(status), b""])
-        assert isinstance(response, h11.Response)
-        assert isinstance(body, h11.Data)
-        assert (response.status_code, bytes(body.data)) == (status, words)
-        assert b"opeway" not in http_proxy.nameless_answer(status)
-
-
 def test_the_answer_to_connect_has_no_framing() -> None:
     connection = Connection(h11.CLIENT)
     connection.send(h11.Request(method=b"CONNECT", target=b"a:443", headers=[(b"Host", b"a")]))
     response = events(connection, [http_proxy.CONNECTED])[0]
     assert isinstance(response, h11.Response)
     assert not list(response.headers)
-
-
-def test_a_browser_gets_a_page_that_nothing_can_be_put_into() -> None:
-    answer = http_proxy.error_answer(502, "the reason <b>", page=True)
-    response, body, _ = events(waiting_for_an_answer(), [answer])
-    assert isinstance(response, h11.Response)
-    assert isinstance(body, h11.Data)
-    fields = dict(response.headers)
-    assert fields[b"content-type"] == b"text/html; charset=utf-8"
-    assert b"default-src 'none'" in fields[b"content-security-policy"]
-    assert (fields[b"cache-control"], fields[b"x-content-type-options"]) == (b"no-store", b"nosniff")
-    assert b"The reason &lt;b&gt;." in body.data
-
-
-@pytest.mark.parametrize(("method", "page"), [(b"GET", True), (b"POST", True), (b"CONNECT", False)])
-def test_a_tunnel_that_fails_shows_no_page(method: bytes, page: bool) -> None:
-    target = b"a:443" if method == b"CONNECT" else b"http://a/"
-    fields = [(b"Host", b"a"), (b"Accept", b"text/html")]
-    assert http_proxy.accepts_page(h11.Request(method=method, target=target, headers=fields)) is page
-    assert not http_proxy.accepts_page(h11.Request(method=method, target=target, headers=fields[:1]))

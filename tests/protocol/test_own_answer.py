@@ -55,3 +55,16 @@ def test_an_answer_that_goes_on_ends_with_the_connection() -> None:
     assert b"".join(bytes(event.data) for event in rest if isinstance(event, h11.Data)) == b'{}\n{"a":1}\n'
     assert isinstance(rest[-1], h11.EndOfMessage)
     assert not {b"content-length", b"transfer-encoding"} & set(dict(response.headers))
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"x\r\n\r\ny" * 1000])
+def test_an_answer_to_head_is_the_same_without_the_content(content: bytes) -> None:
+    whole = own_answer.answer(200, own_answer.JSON, content)
+    head = own_answer.without_content(whole)
+    assert whole == head + content
+    response, end = events(waiting_for_an_answer(b"HEAD"), [head])
+    assert isinstance(response, h11.Response)
+    assert dict(response.headers)[b"content-length"] == b"%d" % len(content)
+    assert isinstance(end, h11.EndOfMessage)
+    nothing = own_answer.answer(204)
+    assert own_answer.without_content(nothing) == nothing
