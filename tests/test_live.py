@@ -215,8 +215,8 @@ async def test_who_has_the_token_gets_in_however_many_have_not(tmp_path: Path, m
             for _ in range(2 * MOST_WATCHERS):  # who is in stays
                 await others.enter_async_context(client_of(world))
             await client.say(watch=["log"])
-            while (told := await client.hear()).keys() != {"log"}:
-                assert told.keys() == {"state"}
+            while "log" not in (told := await client.hear()):
+                assert isinstance(told, dict)
 
 
 async def test_who_has_not_shown_the_token_has_little_to_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
