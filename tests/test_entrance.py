@@ -108,32 +108,41 @@ async def test_its_file_goes_with_it(nursery: trio.Nursery, files: EntryFiles) -
 
 
 async def test_files_that_nobody_used_are_swept_by_one_task(
-    files: EntryFiles, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+    files: EntryFiles, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    swept: list[trio.Event] = [trio.Event() for _ in range(3)]
-    left = [True, False, False]
-    count = iter(range(3))
+    """The clock jumps to where the task sleeps to, and to nothing else: while a thread works there is nothing to jump to."""
+    left = iter([True, False, False])
+    began = trio.current_time()
+    swept: list[float] = []
 
     def sweep(_files: EntryFiles) -> bool:
-        number = next(count)
-        trio.from_thread.run_sync(swept[number].set)
-        return left[number]
+        swept.append(trio.from_thread.run_sync(trio.current_time) - began)
+        return next(left)
 
     monkeypatch.setattr(EntryFiles, "sweep", sweep)
-    with trio.fail_after(1e6):
-        async with trio.open_nursery() as nursery:
-            entrance = Entrance(nursery)
-            for _ in range(MOST * 2):
-                entrance.open()
-            assert len(nursery.child_tasks) == 1
-            for event in swept[:2]:
-                await trio.testing.wait_all_tasks_blocked()
-                mock_clock.jump(LIFE)
-                await event.wait()
-        # Nothing was left, and the task has ended; another code has another one.
-        async with trio.open_nursery() as nursery:
-            entrance._nursery = nursery
+    async with trio.open_nursery() as nursery:
+        entrance = Entrance(nursery)
+        for _ in range(MOST * 2):
             entrance.open()
-            await trio.testing.wait_all_tasks_blocked()
-            mock_clock.jump(LIFE)
-            await swept[2].wait()
+        assert len(nursery.child_tasks) == 1
+    assert swept == pytest.approx([LIFE, 2 * LIFE])  # then nothing was left, and the task has ended
+
+
+async def test_after_that_another_code_is_seen_to_as_well(
+    files: EntryFiles, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept: list[bool] = []
+
+    def sweep(_files: EntryFiles) -> bool:
+        swept.append(True)
+        return False
+
+    monkeypatch.setattr(EntryFiles, "sweep", sweep)
+    async with trio.open_nursery() as nursery:
+        entrance = Entrance(nursery)
+        for count in (1, 2):
+            entrance.open()
+            await trio.sleep(LIFE * 1.5)
+            while nursery.child_tasks:  # until its thread is done
+                await trio.lowlevel.checkpoint()
+            assert len(swept) == count
