@@ -14,6 +14,7 @@ from proxy.entry_codes import LIFE, MOST
 from proxy.entry_files import EntryFiles
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 #: What Chromium and Firefox say where a file of the user leads them here.
@@ -110,39 +111,29 @@ async def test_its_file_goes_with_it(nursery: trio.Nursery, files: EntryFiles) -
 async def test_files_that_nobody_used_are_swept_by_one_task(
     files: EntryFiles, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock jumps to where the task sleeps to, and to nothing else: while a thread works there is nothing to jump to."""
-    left = iter([True, False, False])
-    began = trio.current_time()
+    left = [True, False, False]
     swept: list[float] = []
 
     def sweep(_files: EntryFiles) -> bool:
-        swept.append(trio.from_thread.run_sync(trio.current_time) - began)
-        return next(left)
+        swept.append(trio.current_time())
+        return left[len(swept) - 1]
+
+    async def at_once(function: Callable[[], bool]) -> bool:
+        """In no thread: the clock would not wait for it."""
+        await trio.lowlevel.checkpoint()
+        return function()
 
     monkeypatch.setattr(EntryFiles, "sweep", sweep)
+    monkeypatch.setattr(trio.to_thread, "run_sync", at_once)
     async with trio.open_nursery() as nursery:
         entrance = Entrance(nursery)
+        start = trio.current_time()
         for _ in range(MOST * 2):
             entrance.open()
         assert len(nursery.child_tasks) == 1
-    assert swept == pytest.approx([LIFE, 2 * LIFE])  # then nothing was left, and the task has ended
-
-
-async def test_after_that_another_code_is_seen_to_as_well(
-    files: EntryFiles, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    swept: list[bool] = []
-
-    def sweep(_files: EntryFiles) -> bool:
-        swept.append(True)
-        return False
-
-    monkeypatch.setattr(EntryFiles, "sweep", sweep)
+    assert swept == [start + LIFE, start + 2 * LIFE]
+    # Nothing was left, and the task has ended; another code has another one.
     async with trio.open_nursery() as nursery:
-        entrance = Entrance(nursery)
-        for count in (1, 2):
-            entrance.open()
-            await trio.sleep(LIFE * 1.5)
-            while nursery.child_tasks:  # until its thread is done
-                await trio.lowlevel.checkpoint()
-            assert len(swept) == count
+        entrance._nursery = nursery
+        entrance.open()
+    assert swept[2:] == [start + 3 * LIFE]
