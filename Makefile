@@ -8,7 +8,7 @@ test:
 
 # Without the end-to-end tests.
 fast:
-	scripts/test -m 'not e2e'
+	scripts/test -n auto --dist worksteal -m 'not e2e'
 
 format:
 	.venv/bin/python -m ruff check --fix .

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent.parent / "docs" / "measured"
 #: Modules of this folder that have `measure(short)`, in this order. Each is imported when its turn comes: one that this
 #: machine has no packages for does not stop the others.
-PROGRAMS = ("startup", "throughput", "connections", "latency", "calls", "fairness", "memory", "pages")
+PROGRAMS = ("startup", "throughput", "connections", "latency", "calls", "flood", "fairness", "memory", "pages")
 
 
 @dataclass

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 import trio
@@ -16,13 +16,11 @@ from . import api_views as views
 from . import heap
 from .api_request import NO_CONNECTION, ApiRequest, find, id_of, read_content
 from .connections import MOST_OPEN, MOST_SHOWN
-from .entry_codes import EntryCodes
 from .errors import ConfigError, UsageError
 from .forward import answer_and_close
 from .history import STEP
 from .log_memory import MOST_LINES
 from .own_site import give
-from .peer_user import is_of_another_user
 from .processes import Processes
 from .protocol import own_answer
 from .protocol.http_proxy import StatusError
@@ -38,23 +36,31 @@ if TYPE_CHECKING:
     from .app_names import AppNames
     from .connections import Connections, ConnectionView
     from .control import Control
-    from .dashboard_token import TokenFile
+    from .dashboard_token import RunTokens
+    from .entrance import Entrance
     from .exits import Exits
     from .observation import Observation
     from .protocol.http_proxy import Connection
     from .router import Router
     from .usage import Usage
 
+_T = TypeVar("_T")
+
 ROOT = "api", "v1"
 #: What is said without the token: that it is known here.
 PROOF = *ROOT, "proof"
 _LONGEST_NONCE = 100
-ENTRANCE = "/dashboard/enter/"
 #: Our choice: connections that are looked at in one go; each takes ten microseconds, and meanwhile nothing else goes on.
 SLICE = 128
+_ENTER = """<!doctype html>
+<html lang="en">
+<meta http-equiv="refresh" content="0; url={where}">
+<title>Ropeway</title>
+</html>
+"""
 _NO_CONTENT = own_answer.answer(204)
-#: What the doctor found, as `ropeway doctor --json` has it.
-Examine: TypeAlias = Callable[[], Awaitable[list[dict[str, str]]]]
+#: What the doctor found, as `ropeway doctor --json` has it, and what its texts are made of.
+Examine: TypeAlias = Callable[[], Awaitable[list[dict[str, object]]]]
 
 
 class Source:
@@ -141,12 +147,14 @@ class Source:
 class Api:
     """Answers requests for what is below `/api/v1/`."""
 
-    def __init__(self, source: Source, control: Control, token: TokenFile, examine: Examine) -> None:
+    def __init__(
+        self, source: Source, control: Control, tokens: RunTokens, entrance: Entrance, examine: Examine
+    ) -> None:
         self._source = source
         self._control = control
-        self._token = token
+        self._tokens = tokens
         self._examine = examine
-        self._entries = EntryCodes()
+        self._entrance = entrance
         self._one = trio.CapacityLimiter(1)  # doctor at a time
 
     async def serve(
@@ -169,8 +177,8 @@ class Api:
         asked = ApiRequest.of(request)
         if asked.path == PROOF and asked.method == "GET":
             nonce = asked.query.get("nonce", "")[:_LONGEST_NONCE]
-            return json_answer({"proof": await trio.to_thread.run_sync(self._token.proof, nonce)})
-        if not await trio.to_thread.run_sync(self._token.is_right, asked.token):
+            return json_answer({"proof": await trio.to_thread.run_sync(self._tokens.proof, nonce)})
+        if not await trio.to_thread.run_sync(self._tokens.is_right, asked.token):
             raise StatusError(
                 401, "the token is missing or wrong; `ropeway dashboard` opens the page with the right one"
             )
@@ -182,17 +190,15 @@ class Api:
     async def enter(
         self, request: h11.Request, _place: Address, stream: trio.abc.HalfCloseableStream, _http: Connection
     ) -> None:
-        """Hands the token to the browser that comes with a code for that, and to all others a page that has none. The code stays good where another
-        user of the computer was faster than the browser.
+        """Hands the token to the browser that is let in, and leads all others to the page, where they have none. A page leads the browser on, and no
+        redirect: where a file had led it here that would still be the one that asks (Fetch Metadata, W3C, section 2.4), and the dashboard is not for files.
         """
-        code = request.target.decode("ascii", "replace").removeprefix(ENTRANCE)
-        where = "/"
-        is_stranger = isinstance(stream, trio.SocketStream) and await trio.to_thread.run_sync(
-            is_of_another_user, stream.socket
-        )
-        if request.method == b"GET" and not is_stranger and self._entries.take(code, trio.current_time()):
-            where = f"/#token={await trio.to_thread.run_sync(self._token.read)}"
-        await answer_and_close(stream, own_answer.answer(302, extra=((b"Location", where.encode()),)))
+        if await self._entrance.admits(request, stream):
+            where = f"/#token={await trio.to_thread.run_sync(self._tokens.of_page)}"
+            answer = own_answer.answer(200, "text/html; charset=utf-8", _ENTER.format(where=where).encode())
+        else:
+            answer = own_answer.answer(302, extra=((b"Location", b"/"),))
+        await answer_and_close(stream, answer)
 
     # ---- reading
 
@@ -236,20 +242,21 @@ class Api:
         await self._control.use_exit(names[0])
 
     async def _set_mode(self, _asked: ApiRequest, _names: Sequence[str], content: bytes) -> None:
-        try:
-            mode = msgspec.json.decode(content, type=views.Mode).mode
-        except msgspec.DecodeError as error:
-            raise StatusError(400, f"the content is no mode: {error}") from None
+        mode = _parsed(content, views.Mode).mode
         if mode not in [each.value for each in Mode]:
             raise StatusError(400, f"a mode is one of {', '.join(each.value for each in Mode)}")
         await self._control.set_mode(mode)
+
+    async def _keep_usage(self, _asked: ApiRequest, _names: Sequence[str], content: bytes) -> None:
+        await self._control.keep_usage(_parsed(content, views.UsageKept).kept)
 
     async def _wipe(self, _asked: ApiRequest, _names: Sequence[str], _content: bytes) -> None:
         if self._source.usage is not None:
             await self._source.usage.wipe()
 
     async def _new_entry(self, _asked: ApiRequest, _names: Sequence[str], _content: bytes) -> object:
-        return {"path": ENTRANCE + self._entries.make(trio.current_time())}
+        token = await trio.to_thread.run_sync(self._tokens.of_page)
+        return {"path": self._entrance.open(), "token": token}
 
     async def _doctor(self, _asked: ApiRequest, _names: Sequence[str], _content: bytes) -> object:
         async with self._one:
@@ -265,7 +272,7 @@ _ROUTES: dict[tuple[str, ...], dict[str, _Handler]] = {
     ("connections",): {"GET": Api._connections, "DELETE": Api._close_all},
     ("connections", "*"): {"DELETE": Api._close},
     ("rules",): {"GET": Api._rules},
-    ("usage",): {"GET": Api._usage, "DELETE": Api._wipe},
+    ("usage",): {"GET": Api._usage, "PUT": Api._keep_usage, "DELETE": Api._wipe},
     ("log",): {"GET": Api._log},
     ("exits", "*", "link"): {"GET": Api._link},
     ("exits", "*", "use"): {"POST": Api._use},
@@ -273,6 +280,14 @@ _ROUTES: dict[tuple[str, ...], dict[str, _Handler]] = {
     ("entries",): {"POST": Api._new_entry},
     ("doctor",): {"POST": Api._doctor},
 }
+
+
+def _parsed(content: bytes, kind: type[_T]) -> _T:
+    """Raises StatusError (400)."""
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.DecodeError as error:
+        raise StatusError(400, f"the content is not understood: {error}") from None
 
 
 def json_answer(found: object, status: int = 200, extra: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Self
 import trio
 from msgspec import Struct
 
+from .connections import app_of_any
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -152,6 +154,12 @@ class Mode(Struct, frozen=True):
     mode: str
 
 
+class UsageKept(Struct, frozen=True):
+    """What a change of whether usage is counted says."""
+
+    kept: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
     """Makes times of trio's clock those of everybody, in seconds since 1970."""
@@ -216,7 +224,7 @@ def _milliseconds(seconds: float) -> float | None:
 def connection_of(view: ConnectionView, app_of: Callable[[str], str], clock: Clock) -> Connection:
     return Connection(
         view.id,
-        app_of(view.address.host),
+        app_of_any(view.hosts, app_of),
         view.process.rpartition("/")[2],
         view.protocol.value,
         view.address.host,

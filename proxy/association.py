@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class Association(trio.abc.AsyncResource):
     """Datagrams to and from anywhere."""
 
+    exit = ""  #: what whoever opened it calls the exit, if it goes by one
+
     @abstractmethod
     def send(self, address: Address, data: bytes) -> None:
         """Never waits; what cannot go in time is dropped.

@@ -33,12 +33,18 @@ LEAST_BATCH, MOST_BATCH = 16_384, framed(LARGEST)
 GROWN, FIRST_BATCH = 1_048_576, 8_192
 #: A batch is what the kernel takes over in so many seconds: that is how long a chat message may wait for one.
 BATCH_TIME = 0.01
+#: Of a batch, what the kernel may have waiting to be sent: or it would have nothing before its writer has woken up.
+HELD = 0.5
 #: How long a GO_AWAY may take to be sent.
 LAST_WORD = 1.0
 #: How long an exit waits for the hello of a carrier that takes over, where the end of the old one overtook it.
 OVERTAKEN = 2.0
 #: The reason of a carrier that is dead.
 DEAD = "nothing was heard on it for seconds"
+
+
+#: The kernel is told of another pace where it differs by this factor: a system call for each acknowledgement would be too many.
+PACED = 1.05
 
 
 class Rider(Protocol):
@@ -59,6 +65,28 @@ class Rider(Protocol):
 
     def wake_writer(self) -> None:
         """Called after anything that may have given the core something to say."""
+
+
+class _Kernel:
+    """What it was told about sending: a system call for each change would be too many. Streams that are no sockets have none to tell."""
+
+    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
+        self._pace: Callable[[float], None] | None = getattr(stream, "pace", None)
+        self._hold: Callable[[int], None] | None = getattr(stream, "hold", None)
+        self._paced = math.inf  # bytes a second
+        self._held = LEAST_BATCH  # bytes
+
+    def pace(self, rate: float) -> None:
+        if self._pace is not None and rate != self._paced and not self._paced / PACED < rate < self._paced * PACED:
+            self._paced = rate
+            self._pace(rate)
+
+    def hold(self, batch: int) -> None:
+        """What may wait in the kernel while batches are of this size."""
+        held = max(int(HELD * batch), LEAST_BATCH)
+        if self._hold is not None and not self._held / 2 < held < self._held * 2:
+            self._held = held
+            self._hold(held)
 
 
 class Carrier:
@@ -175,6 +203,7 @@ class Carrier:
     async def _write(self) -> str:
         mux, output = self._session.mux, self._session.output
         sent, batch, pace = 0, FIRST_BATCH, 0.0  # bytes; seconds for a byte, smoothed
+        kernel = _Kernel(self._stream)
         while True:
             while not (mux.wants_to_send or self._finishing.is_set()):
                 await output.wait()
@@ -189,6 +218,7 @@ class Carrier:
             self.look_at_timer()
             if not data:
                 continue  # there were datagrams, and all were too old
+            kernel.pace(mux.pace)
             self._writing = True
             await self._stream.send_all(data)
             self._writing = False
@@ -199,6 +229,7 @@ class Carrier:
             if len(data) >= limit and sent >= GROWN:
                 pace += ((trio.current_time() - start) / len(data) - pace) / 4
                 batch = int(min(max(BATCH_TIME / max(pace, 1e-12), LEAST_BATCH), MOST_BATCH))
+                kernel.hold(batch)
 
     async def _keep_time(self) -> str:
         mux = self._session.mux

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Self
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtensionOID, NameOID
 
-from .finding import Finding
+from .finding import Finding, Text
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -20,6 +19,14 @@ if TYPE_CHECKING:
 
 CHECK = "certificate"
 
+#: A name of another kind of string than it may be is a TypeError of the library.
+_UNREADABLE = (
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    TypeError,
+)
 _MAX_NAME = 64  # characters of a name that somebody else wrote
 
 
@@ -38,26 +45,27 @@ class Certificate:
         """Raises ValueError where it cannot be read."""
         try:
             with warnings.catch_warnings():
-                # The library warns of what later versions of it will not read; that is not for people.
-                warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+                # The library warns of what later versions of it will not read, and of odd lengths; that is not for people.
+                warnings.simplefilter("ignore", UserWarning)
                 found = x509.load_der_x509_certificate(der)
-            return cls(
-                _names(found),
-                _name_of(found.issuer),
-                found.issuer == found.subject,
-                found.not_valid_before_utc,
-                found.not_valid_after_utc,
-            )
-        except (UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension) as error:
+                return cls(
+                    _names(found),
+                    _name_of(found.issuer),
+                    found.issuer == found.subject,
+                    found.not_valid_before_utc,
+                    found.not_valid_after_utc,
+                )
+        except _UNREADABLE as error:
             raise ValueError(f"the certificate cannot be read: {error}") from error
 
     @property
-    def described(self) -> str:
+    def described(self) -> Text:
         """For a line."""
-        names = self.names[0] if self.names else "nobody"
-        more = f" and {len(self.names) - 1} more" if len(self.names) > 1 else ""
-        by = "itself" if self.self_signed else self.issuer or "somebody without a name"
-        return f"for {names}{more}, signed by {by}"
+        name = self.names[0] if self.names else Text("nobody")
+        by = Text("itself") if self.self_signed else self.issuer or Text("somebody without a name")
+        if len(self.names) > 1:
+            return Text("for {name} and {n} more, signed by {issuer}", name=name, n=len(self.names) - 1, issuer=by)
+        return Text("for {name}, signed by {issuer}", name=name, issuer=by)
 
     def is_for(self, name: str) -> bool:
         """Whether one of its names is this one, as RFC 9525, section 6.3, has it: a star stands for one label."""
@@ -67,20 +75,33 @@ class Certificate:
 
 def judge_other(shown: Certificate, link: Link) -> Finding:
     """Of a certificate that is not the one of the link."""
-    what = f"{link.address} shows another certificate than the link says: {shown.described}"
+    what = Text(
+        "{place} shows another certificate than the link says: {certificate}",
+        place=link.address,
+        certificate=shown.described,
+    )
     if shown.self_signed and shown.is_for(link.server_name or link.host):
-        why = "it looks as one that Ropeway makes, so the exit was probably set up again; nothing was sent to it"
-        mend = "ask whoever runs the exit whether that is so, and then for a new link (`ropeway exit link` there), and `ropeway join` it"
+        why = Text("it looks as one that Ropeway makes, so the exit was probably set up again; nothing was sent to it")
+        mend = Text(
+            "ask whoever runs the exit whether that is so, and then for a new link (`ropeway exit link` there), and `ropeway join` it"
+        )
         return Finding.fault(CHECK, what, why, mend)
     if shown.self_signed:
-        why = "another device answers in the exit's place: a login page of this network, a router, or another server; nothing was sent to it"
-        mend = "open any http:// page in a browser and log in if the network asks for it, then try again; or try another network, or ask whether the exit moved"
+        why = Text(
+            "another device answers in the exit's place: a login page of this network, a router, or another server; nothing was sent to it"
+        )
+        mend = Text(
+            "open any http:// page in a browser and log in if the network asks for it, then try again; or try another network, or ask whether the exit moved"
+        )
         return Finding.fault(CHECK, what, why, mend)
-    why = (
-        f"an antivirus program, a company's network or somebody on the way opens TLS connections and shows certificates of its own ({shown.issuer}), "
-        "or another web server stands at that address now; nothing was sent to it"
+    why = Text(
+        "an antivirus program, a company's network or somebody on the way opens TLS connections and shows certificates of its own ({issuer}), "
+        "or another web server stands at that address now; nothing was sent to it",
+        issuer=shown.issuer,
     )
-    mend = "turn off the inspection of HTTPS in that program or use another network; if the exit moved or has a new certificate, ask for a new link"
+    mend = Text(
+        "turn off the inspection of HTTPS in that program or use another network; if the exit moved or has a new certificate, ask for a new link"
+    )
     return Finding.fault(CHECK, what, why, mend)
 
 

@@ -1,6 +1,6 @@
 """What dashboards for Clash ask of the local port (docs/clash-api.md), over HTTP: a table of paths and methods, and what each does.
 
-As for the interface of our own dashboard, who asks is no page of others; the secret is the same token, which is judged before anything else is read.
+As for the interface of our own dashboard, who asks is no page of others; the secret is the token that is kept, which is judged before anything else is read.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MOST_TEST_TIME = 30_000
 #: How long a change of exits waits for the other one, so that who looks next sees it; seconds.
 _CHANGE_LIMIT = 3.0
 
-_UNAUTHORIZED = "Unauthorized: the secret is missing or wrong; `ropeway dashboard --print` has it"
+_UNAUTHORIZED = "Unauthorized: the secret is missing or wrong; `ropeway dashboard --secret` prints it"
 
 _T = TypeVar("_T")
 

@@ -24,12 +24,21 @@ NewTokenOption = Annotated[
 PrintOption = Annotated[
     bool,
     typer.Option(
-        "--print", help="Print the address instead, for a browser elsewhere. Whoever has it can change things here."
+        "--print",
+        help="Print the address instead, for a browser elsewhere. Whoever has it can change things here until Ropeway is started again.",
     ),
+]
+SecretOption = Annotated[
+    bool, typer.Option("--secret", help="Print the secret that dashboards for Clash ask for. It stays good.")
 ]
 
 
-def dashboard(new_token: NewTokenOption = False, print_it: PrintOption = False, config: ConfigOption = None) -> None:
+def dashboard(
+    new_token: NewTokenOption = False,
+    print_it: PrintOption = False,
+    secret: SecretOption = False,
+    config: ConfigOption = None,
+) -> None:
     """Show in the browser what goes on."""
     import webbrowser
 
@@ -40,11 +49,15 @@ def dashboard(new_token: NewTokenOption = False, print_it: PrintOption = False, 
     port = dashboard_port(settings, config)
     file = TokenFile.of_user()
     token = file.renew() if new_token else file.read()
-    check_is_ours(port, file, config)
-    if print_it:
-        print(f"http://{port}/#token={token}")
+    if secret:
+        print(token)
         return
-    if not webbrowser.open(f"http://{port}{_entrance(port, token)}"):
+    check_is_ours(port, file, config)
+    path, page_token = _entrance(port, token)
+    if print_it:
+        print(f"http://{port}/#token={page_token}")
+        return
+    if not webbrowser.open(_address_for_browser(port, path)):
         text = f"no browser could be started; `{command('dashboard --print', config)}` prints the address for one"
         raise ConfigError("", text)
     say(f"The dashboard at http://{port}/ was opened in the browser.")
@@ -78,12 +91,24 @@ def check_is_ours(port: Address, file: TokenFile, config: Path | None) -> None:
         raise ConfigError("", text)
 
 
-def _entrance(port: Address, token: str) -> str:
-    """The path of a browser that is to have the token. Raises ConfigError."""
-    path = str(_ask(port, "POST", "entries", token).get("path", ""))
-    if not path.startswith("/"):
+def _entrance(port: Address, token: str) -> tuple[str, str]:
+    """The path of a browser that is to have the page's token, and that one itself. Raises ConfigError."""
+    found = _ask(port, "POST", "entries", token)
+    path, page_token = (str(found.get(name, "")) for name in ("path", "token"))
+    if not path.startswith("/") or not page_token:
         raise ConfigError("", f"what listens at {port} lets no browser in; is it of another version?")
-    return path
+    return path, page_token
+
+
+def _address_for_browser(port: Address, entrance: str) -> str:
+    """What it is started with, which others can read: where nobody sees whether it is the user's browser that comes, a file. Raises ConfigError."""
+    from . import peer_user
+    from .entry_files import EntryFiles
+
+    address = f"http://{port}{entrance}"
+    if peer_user.is_known():
+        return address
+    return EntryFiles.of_user().write(address, entrance.rpartition("/")[2]).as_uri()
 
 
 def _ask(port: Address, method: str, path: str, token: str = "") -> dict[str, object]:

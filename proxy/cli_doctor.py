@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from functools import reduce
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -124,7 +125,7 @@ def _teller(findings: list[Finding], *, silent: bool) -> Callable[[Finding], Non
 
 def look_at_service(settings: Config) -> Sequence[Finding]:
     """What the system's supervisor says of ours, where it was installed."""
-    from .finding import Finding
+    from .finding import Finding, Text
     from .local_check import SERVICE
     from .service import local_service, reason
 
@@ -134,30 +135,34 @@ def look_at_service(settings: Config) -> Sequence[Finding]:
         if not state.installed:
             return []
         if state.running:
-            return [Finding.ok(SERVICE, f"runs{f' since {state.since}' if state.since else ''}")]
+            what = Text("runs since {time}", time=state.since) if state.since else Text("runs")
+            return [Finding.ok(SERVICE, what)]
         if state.failure:
-            why = reason(found) or "its log says why"
-            mend = "mend that, then `ropeway service start`; `ropeway service logs` shows more"
-            return [Finding.fault(SERVICE, f"does not run: {state.failure}", why, mend)]
-        return [Finding.note(SERVICE, "is installed and stopped", "", "`ropeway service start` starts it")]
+            what = Text("does not run: {failure}", failure=state.failure)
+            why = Text("{reason}", reason=reason(found) or Text("its log says why"))
+            mend = Text("mend that, then `ropeway service start`; `ropeway service logs` shows more")
+            return [Finding.fault(SERVICE, what, why, mend)]
+        mend = Text("`ropeway service start` starts it")
+        return [Finding.note(SERVICE, Text("is installed and stopped"), mend=mend)]
     return []
 
 
 def look_at_system_proxy(_settings: Config) -> Sequence[Finding]:
     """Whether the desktop's programs are sent here, or to a port at which nobody listens."""
-    from .finding import Finding
+    from .finding import Finding, Text
     from .local_check import SYSTEM
     from .system_proxy import listens, memory_of_this_user, of_this_user
 
     try:
         proxy = of_this_user(memory_of_this_user())
-        lines = "; ".join(proxy.status(listens)).removesuffix(".")
+        what = reduce(lambda one, other: Text("{one}; {other}", one=one, other=other), proxy.status(listens))
+        lines = Text("{states}", states=what)
         if proxy.is_dead(listens):
-            why = "programs that follow the system's settings reach nothing"
-            mend = "start Ropeway, or `ropeway system-proxy off` brings back what was set before"
+            why = Text("programs that follow the system's settings reach nothing")
+            mend = Text("start Ropeway, or `ropeway system-proxy off` brings back what was set before")
             return [Finding.fault(SYSTEM, lines, why, mend)]
     except RopewayError as error:
-        return [Finding.note(SYSTEM, f"its state is not known: {error}")]
+        return [Finding.note(SYSTEM, Text("its state is not known: {error}", error=error))]
     return [Finding.ok(SYSTEM, lines)]
 
 

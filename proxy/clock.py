@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import email.utils
 
-from .finding import Finding
+from .finding import Finding, Text
 
 CHECK = "clock"
 
@@ -17,8 +17,10 @@ WRONG = dt.timedelta(minutes=10)
 #: This was written later than that: a clock that shows an earlier time is wrong, whatever else is known.
 WRITTEN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
-_MEND = "set the clock of this computer, or let it be set from the network: `timedatectl set-ntp true` on Linux, the settings for date and time elsewhere"
-_WHY = "sites' certificates look expired or not valid yet by a wrong clock, and codes for logging in do not fit"
+_MEND = Text(
+    "set the clock of this computer, or let it be set from the network: `timedatectl set-ntp true` on Linux, the settings for date and time elsewhere"
+)
+_WHY = Text("sites' certificates look expired or not valid yet by a wrong clock, and codes for logging in do not fit")
 
 
 def read_date(text: str) -> dt.datetime | None:
@@ -35,38 +37,55 @@ def judge_clock(here: dt.datetime, there: dt.datetime | None) -> Finding:
     if there is None:
         return judge_alone(here)
     apart = abs(here - there)
-    way = "slow" if here < there else "fast"
     if apart < NOTED:
-        return Finding.ok(CHECK, "the clock agrees with the exit's")
-    text = f"this computer's clock is {_span(apart)} {way}, compared with the exit's"
+        return Finding.ok(CHECK, Text("the clock agrees with the exit's"))
+    if here < there:
+        text = Text("this computer's clock is {span} slow, compared with the exit's", span=_span(apart))
+    else:
+        text = Text("this computer's clock is {span} fast, compared with the exit's", span=_span(apart))
     if apart < WRONG:
         return Finding.note(CHECK, text, _WHY, _MEND)
-    return Finding.fault(CHECK, text, _WHY, f"{_MEND}; if this one is right, the exit's is wrong")
+    return Finding.fault(CHECK, text, _WHY, Text("{mend}; if this one is right, the exit's is wrong", mend=_MEND))
 
 
 def judge_alone(here: dt.datetime) -> Finding:
     """Where nobody tells the time."""
     if here < WRITTEN:
-        return Finding.fault(CHECK, f"this computer's clock shows {here:%Y-%m-%d}, which is in the past", _WHY, _MEND)
-    return Finding.note(CHECK, "the exit did not tell the time, so the clock was not compared")
+        text = Text("this computer's clock shows {day}, which is in the past", day=f"{here:%Y-%m-%d}")
+        return Finding.fault(CHECK, text, _WHY, _MEND)
+    return Finding.note(CHECK, Text("the exit did not tell the time, so the clock was not compared"))
 
 
 def judge_validity(here: dt.datetime, begin: dt.datetime, end: dt.datetime) -> Finding | None:
     """Of the exit's own certificate, where this system's roots have to vouch for it; None where the dates are fine."""
+    now = f"{here:%Y-%m-%d %H:%M} UTC"
     if here < begin:
-        text = f"by this computer's clock, {here:%Y-%m-%d %H:%M} UTC, the exit's certificate is not valid before {begin:%Y-%m-%d}"
-        return Finding.fault(CHECK, text, "the clock is slow: the exit made its certificate already", _MEND)
-    if here > end:
-        text = (
-            f"by this computer's clock, {here:%Y-%m-%d %H:%M} UTC, the exit's certificate has expired on {end:%Y-%m-%d}"
+        text = Text(
+            "by this computer's clock, {now}, the exit's certificate is not valid before {day}",
+            now=now,
+            day=f"{begin:%Y-%m-%d}",
         )
-        why = "the clock is fast, or the certificate was not renewed, and the link demands one that is vouched for"
-        return Finding.fault(CHECK, text, why, f"{_MEND}; if the clock is right, renew the certificate at the exit")
+        return Finding.fault(CHECK, text, Text("the clock is slow: the exit made its certificate already"), _MEND)
+    if here > end:
+        text = Text(
+            "by this computer's clock, {now}, the exit's certificate has expired on {day}",
+            now=now,
+            day=f"{end:%Y-%m-%d}",
+        )
+        why = Text(
+            "the clock is fast, or the certificate was not renewed, and the link demands one that is vouched for"
+        )
+        mend = Text("{mend}; if the clock is right, renew the certificate at the exit", mend=_MEND)
+        return Finding.fault(CHECK, text, why, mend)
     return None
 
 
-def _span(apart: dt.timedelta) -> str:
-    for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
-        if apart.total_seconds() >= 2 * size:
-            return f"{apart.total_seconds() / size:.0f} {unit}"
-    return f"{apart.total_seconds():.0f} seconds"
+def _span(apart: dt.timedelta) -> Text:
+    seconds = apart.total_seconds()
+    if seconds >= 2 * 86_400:
+        return Text("{n} days", n=f"{seconds / 86_400:.0f}")
+    if seconds >= 2 * 3600:
+        return Text("{n} hours", n=f"{seconds / 3600:.0f}")
+    if seconds >= 2 * 60:
+        return Text("{n} minutes", n=f"{seconds / 60:.0f}")
+    return Text("{n} seconds", n=f"{seconds:.0f}")

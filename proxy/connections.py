@@ -1,4 +1,5 @@
 """The connections of apps at the local port: which are open, where each goes and by what way, what went over it and when; and the last that closed.
+What an app says over UDP stands there as well (`conversation`).
 
 It is for whoever sits before this computer. It lives in memory, and nothing of it is logged.
 
@@ -17,9 +18,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from .idleness import IDLE_TEXT
+from .traffic import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from .address import Address
 
@@ -65,12 +67,13 @@ class Scope(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionView:
     """A connection at one moment. `waiting_since`: when the app has said the first thing that nothing has come back to; None where nothing is
-    due. `last_up` and `last_down` are None where nothing went that way.
+    due. `last_up` and `last_down` are None where nothing went that way. `hosts` tell which app has it, the most telling first.
     """
 
     id: int
     protocol: AppProtocol
     address: Address
+    hosts: tuple[str, ...]
     route: str
     rule: str
     exit: str = ""  # by which it goes, where that is known
@@ -112,38 +115,6 @@ class Snapshot:
     others: Total
 
 
-class Traffic:
-    """What went over a connection, and when. It is told of 0 bytes where that direction has ended."""
-
-    __slots__ = ("bytes_down", "bytes_up", "ended", "last_down", "last_up", "waiting_since")
-
-    def __init__(self) -> None:
-        self.ended = False  # one direction, at least
-        self.bytes_up = self.bytes_down = 0
-        self.last_up: float | None = None
-        self.last_down: float | None = None
-        self.waiting_since: float | None = None
-
-    def up(self, size: int, now: float) -> None:
-        """Bytes of the app."""
-        if not size:
-            self.ended = True
-            return
-        self.bytes_up += size
-        self.last_up = now
-        if self.waiting_since is None:
-            self.waiting_since = now
-
-    def down(self, size: int, now: float) -> None:
-        """Bytes for the app."""
-        if not size:
-            self.ended = True
-            return
-        self.bytes_down += size
-        self.last_down = now
-        self.waiting_since = None
-
-
 class Connection:
     """One of them, for who carries it and counts its traffic."""
 
@@ -158,6 +129,7 @@ class Connection:
         "exit",
         "id",
         "opened_at",
+        "others",
         "process",
         "protocol",
         "reason",
@@ -174,6 +146,7 @@ class Connection:
         self.id = number
         self.protocol = protocol
         self.address = address
+        self.others: tuple[str, ...] = ()  # hosts of an association that it has sent to as well
         self.opened_at = now
         self.route = self.rule = self.exit = self.reason = ""
         self.app: object = None  # the stream of the app, for who looks for its program
@@ -190,6 +163,12 @@ class Connection:
 
     def reached(self, exit_name: str = "") -> None:
         self.state, self.exit = State.OPEN, exit_name
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """By which it is told whose it is, the most telling first."""
+        host = self.address.host
+        return (host, *(each for each in self.others if each != host))
 
     @property
     def quiet_since(self) -> float:
@@ -228,6 +207,7 @@ class Connection:
             id=self.id,
             protocol=self.protocol,
             address=self.address,
+            hosts=self.hosts,
             route=self.route,
             rule=self.rule,
             exit=self.exit,
@@ -243,6 +223,11 @@ class Connection:
             waiting_since=traffic.waiting_since,
             long=now - self.opened_at > LONG,
         )
+
+
+def app_of_any(hosts: Iterable[str], app_of: Callable[[str], str]) -> str:
+    """Of the first that is of one; empty where none is."""
+    return next(filter(None, map(app_of, hosts)), "")
 
 
 class _Sum:
@@ -311,9 +296,16 @@ class Connections:
         return True
 
     def end_idle(self, since: float) -> None:
-        """Ends the direct connections over which nothing has gone since then. For the others it is the exit that does."""
-        for connection in [each for each in self._open.values() if each.route == DIRECT and each.quiet_since <= since]:
-            connection.end(IDLE_TEXT)
+        """Ends the direct connections over which nothing has gone since then. For the others it is the exit that does, and an association lasts as
+        long as its app wants: one way of it may be idle while a call goes another.
+        """
+        for connection in list(self._open.values()):
+            if (
+                connection.route == DIRECT
+                and connection.protocol is not AppProtocol.UDP
+                and connection.quiet_since <= since
+            ):
+                connection.end(IDLE_TEXT)
 
     # ---- what is shown
 

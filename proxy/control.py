@@ -1,4 +1,5 @@
-"""The changes that somebody before this computer makes while the program runs: another exit, another mode, an end to connections.
+"""The changes that somebody before this computer makes while the program runs: another exit, another mode, an end to connections
+or to the counting of usage.
 
 What is to last is changed in the configuration, as the commands do it, and the program reads that again.
 """
@@ -56,6 +57,10 @@ class Control:
 
     async def set_mode(self, mode: str) -> None:
         await self._change(lambda text: with_settings(text, "rules", {"mode": mode}))
+
+    async def keep_usage(self, wanted: bool) -> None:
+        """Whether it is counted from now on how much each app uses."""
+        await self._change(lambda text: with_settings(text, "dashboard", {"usage": wanted}))
 
     async def link(self, name: str) -> Link:
         """The link of an exit, with its key."""

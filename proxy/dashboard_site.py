@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from . import entrance
+from .entrance import Entrance
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -61,6 +64,7 @@ class Dashboard:
         self._nursery = nursery
         self._ui = ui
         self._parts: _Parts | None = None
+        self.entrance = Entrance(nursery)
 
     @property
     def pages(self) -> Mapping[bytes, Page]:
@@ -68,7 +72,7 @@ class Dashboard:
         pages = {
             b"/": self._serve_file,
             b"/dashboard/": self._serve_file,
-            b"/dashboard/enter/": self._enter,
+            entrance.PREFIX.encode(): self._enter,
             b"/api/v1/": self._serve_api,
             b"/api/v1/live": self._serve_live,
         }
@@ -120,25 +124,26 @@ class Dashboard:
         from .clash_feeds import Feeds
         from .clash_source import ClashSource
         from .control import Control
-        from .dashboard_token import TokenFile
+        from .dashboard_token import RunTokens, TokenFile
         from .live import Live
 
         side = self._side
         source = Source(side.exits, lambda: side.routing.router, side.connections, self._seen, known_apps())
         source.usage = self._seen.usage
         source.listen, source.version = self._listen, _version()
-        token = TokenFile.of_user()
+        kept = TokenFile.of_user()
+        tokens = RunTokens(kept)
         control = Control(side, self._path)
         port = min(side.routing.own_ports, default=0)
         clash = ClashSource(side.exits, lambda: side.routing.router, side.connections, self._seen.log, port)
         clash.version, clash.processes = source.version, source.processes
         return _Parts(
-            Api(source, control, token, self._examine),
-            Live(source, token, self._nursery),
-            ClashApi(clash, control, token, Feeds(clash)),
+            Api(source, control, tokens, self.entrance, self._examine),
+            Live(source, tokens, self._nursery),
+            ClashApi(clash, control, kept, Feeds(clash)),
         )
 
-    async def _examine(self) -> list[dict[str, str]]:
+    async def _examine(self) -> list[dict[str, object]]:
         from .address_book import AddressBook
         from .cli_doctor import LOOKS
         from .doctor import Surroundings, examine
@@ -146,7 +151,7 @@ class Dashboard:
         findings: list[Finding] = []
         around = Surroundings(looks=LOOKS)
         await examine(self._path, AddressBook.of_user(), findings.append, around)
-        return [finding.plain() for finding in findings]
+        return [{**finding.plain(), "words": finding.words} for finding in findings]
 
 
 def _version() -> str:

@@ -1,4 +1,7 @@
-"""The secret that whoever uses the dashboard's interface has to know: in a file that only its user can read."""
+"""The secrets that whoever uses the dashboard's interface has to know: one in a file that only its user can read, and one that is made of it for the page.
+
+What a page keeps in the browser is to be had by any program that stands at the port later, while Ropeway does not run. So it gets nothing that lasts.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,11 @@ class TokenFile:
 
     def proof(self, nonce: str) -> str:
         """By it who knows the token, too, sees that it is known here, while nobody else learns anything. Raises ConfigError."""
-        return hmac.digest(self.read().encode(), f"ropeway dashboard proof {nonce}".encode(), "sha256").hex()
+        return self.derived(f"ropeway dashboard proof {nonce}".encode())
+
+    def derived(self, purpose: bytes) -> str:
+        """Another secret, from which this one cannot be told. Raises ConfigError."""
+        return hmac.digest(self.read().encode(), purpose, "sha256").hex()
 
     def _found(self) -> str:
         """Empty where there is none, or one that others have seen: it was never whole, or not for its owner alone."""
@@ -69,3 +76,27 @@ class TokenFile:
         token = secrets.token_urlsafe(_SIZE)
         replace_file(self._path, token.encode())
         return token
+
+
+class RunTokens:
+    """What this run of the program takes: the kept token, which commands read, and the page's own, which is worth nothing to another run."""
+
+    def __init__(self, kept: TokenFile) -> None:
+        self._kept = kept
+        self._purpose = b"ropeway dashboard page " + secrets.token_bytes(_SIZE)
+
+    def of_page(self) -> str:
+        """Another one where the kept one was replaced. Raises ConfigError."""
+        return self._kept.derived(self._purpose)
+
+    def is_right(self, given: str) -> bool:
+        """As `TokenFile.is_right`, of both."""
+        try:
+            of_page = hmac.compare_digest(self.of_page().encode(), given.encode("utf-8", "replace"))
+        except ConfigError:
+            return False
+        return self._kept.is_right(given) or of_page
+
+    def proof(self, nonce: str) -> str:
+        """As `TokenFile.proof`."""
+        return self._kept.proof(nonce)

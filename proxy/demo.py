@@ -62,7 +62,7 @@ async def serve_demo(
         await nursery.start(serving.serve, exit_listeners)
         await nursery.start(side.exits.run)
         await nursery.start(side.routing.run)
-        await nursery.start(serve_port, settings, listeners, side, {})
+        await nursery.start(serve_port, settings, listeners, side, None)
         log.info("ready: SOCKS and HTTP proxy on %s", shown(listeners))
         sys.stdout.write(_DEMO.format(port=listeners[0].socket.getsockname()[1]))
         sys.stdout.flush()

@@ -14,7 +14,7 @@ from .errors import DesktopError
 from .supervisor import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from .address import Address
     from .desktop import Values
@@ -113,7 +113,18 @@ def edited(text: str, values: Values) -> str:
     header = lines[start : start + 1] if not emptied or body else []
     if body and not header:
         header = [f"{_GROUP}\n"]
-    return "".join([*lines[:start], *header, *body, *blanks, *lines[end:]])
+    return "".join([*lines[:start], *header, *body, *blanks, *_without(lines[end:], values)])
+
+
+def _without(lines: list[str], values: Values) -> Iterator[str]:
+    """A later group of the same name goes on with the first, and what it says counts: it says nothing of these."""
+    inside = False
+    for line in lines:
+        if line.lstrip().startswith("["):
+            inside = line.strip() == _GROUP
+        match = _ENTRY.fullmatch(line)
+        if not (inside and match and match[2] in values):
+            yield line
 
 
 def _group(lines: list[str]) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import datetime as dt
 import ipaddress
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -19,7 +19,7 @@ from .exit_check import ExitCheck
 from .exit_lookup import ExitLookup
 from .exit_name import NOBODY
 from .exit_walk import ExitWalk
-from .finding import Finding
+from .finding import Finding, Text
 from .finding import Kind as Severity
 from .nameservers import system_nameservers
 from .port_holder import holder_of
@@ -119,8 +119,9 @@ async def examine(path: Path, book: AddressBook | None, tell: Tell, around: Surr
 
 
 def _named(finding: Finding, exit_name: str) -> Finding:
-    what = finding.what if exit_name in finding.what else f"{exit_name}: {finding.what}"
-    return Finding(finding.check, finding.kind, what, finding.why, finding.mend)
+    if exit_name in finding.what:
+        return finding
+    return replace(finding, what=Text("{exit}: {what}", exit=exit_name, what=finding.what))
 
 
 # ---- the port
@@ -149,15 +150,15 @@ def is_connected(findings: Iterable[Finding]) -> bool:
 async def _check_port(settings: LocalSettings, around: Surroundings, tell: Tell) -> bool:
     place = port_of(settings)
     if place is None:
-        text = "it is another one each time that Ropeway starts, so it was not looked at"
-        why, mend = "apps cannot be set to it", 'set `listen = "127.0.0.1:1080"` in [local]'
+        text = Text("it is another one each time that Ropeway starts, so it was not looked at")
+        why, mend = Text("apps cannot be set to it"), Text('set `listen = "127.0.0.1:1080"` in [local]')
         tell(Finding.note(local_check.PORT, text, why, mend))
         return False
     holder = await trio.to_thread.run_sync(around.holder, settings.listen)
     answer, seconds = await ask_tunnel(*place)
     waits = answer is None and holder is not None and holder.name == "Ropeway"
     if waits:
-        tell(Finding.ok(local_check.PORT, f"Ropeway listens on {settings.listen}"))
+        tell(Finding.ok(local_check.PORT, Text("Ropeway listens on {place}", place=settings.listen)))
     else:
         tell(local_check.judge_port(settings.listen, holder, answer))
     if waits or (answer is not None and answer.is_ours):

@@ -25,6 +25,13 @@ class EntryCodes:
         self._until[code] = now + LIFE
         return code
 
+    def has(self, code: str, now: float) -> bool:
+        """Whether it would let somebody in."""
+        return self._until.get(code, -1.0) > now
+
+    def has_any(self, now: float) -> bool:
+        return any(until > now for until in self._until.values())
+
     def take(self, code: str, now: float) -> bool:
         """Whether it lets somebody in, this one time. To look it up tells nothing of it: it is chance, and used up."""
         return self._until.pop(code, -1.0) > now

@@ -13,7 +13,7 @@ from .certificate import CHECK as CERTIFICATE
 from .certificate import Certificate, judge_other
 from .exit_name import Answers, judge_name
 from .exit_walk import Blocked, ExitWalk, Greeted, Shaken
-from .finding import Finding
+from .finding import Finding, Text
 from .keys import pin_of
 from .portal import read_date_field, read_plain
 
@@ -27,9 +27,13 @@ AskName: TypeAlias = Callable[[str], Awaitable[Answers]]
 
 TCP, TLS, KEY, SPEED, IPV6 = "connection", "tls", "key", "round trip", "ipv6"
 
-_SERVER_MEND = "at the exit: `ropeway service logs` or `systemctl status ropeway-exit` says whether it runs; start it with `ropeway exit run`"
-_OTHER_NETWORK = "try another network (a phone's) to see whether it is this one; if so, "
-_OTHER_ADDRESS = "ask whoever runs the exit for another port or address (`addresses` in the exit's configuration), and `ropeway join` the new link"
+_SERVER_MEND = Text(
+    "at the exit: `ropeway service logs` or `systemctl status ropeway-exit` says whether it runs; start it with `ropeway exit run`"
+)
+_OTHER_WAY = Text(
+    "try another network (a phone's) to see whether it is this one; if so, ask whoever runs the exit for another port or address "
+    "(`addresses` in the exit's configuration), and `ropeway join` the new link"
+)
 #: From here on people notice it in chats; seconds. Our choice.
 SLOW = 0.4
 
@@ -92,7 +96,7 @@ class ExitCheck:
         open_ones = [place for place in places if not isinstance(place.outcome, Blocked)]
         if not open_ones:
             return [await self._judge_blocked(places)]
-        findings = [Finding.ok(TCP, f"{', '.join(map(str, open_ones))} answers")]
+        findings = [Finding.ok(TCP, Text("{places} answers", places=", ".join(map(str, open_ones))))]
         findings += _judge_ipv6(places, has_ipv6=self.has_ipv6)
         failures: list[Finding] = []
         for place in sorted(open_ones, key=_round_trip):
@@ -109,18 +113,21 @@ class ExitCheck:
             if portal := await self._portal(place, self.walk.portal_port):
                 return portal
         if any(outcome.refused for outcome in outcomes):
-            why = "that computer is there, and nothing listens at this port: the exit does not run, or a firewall rejects the port"
-            return Finding.fault(TCP, f"{where} refuses connections", why, _SERVER_MEND)
+            why = Text(
+                "that computer is there, and nothing listens at this port: the exit does not run, or a firewall rejects the port"
+            )
+            return Finding.fault(TCP, Text("{places} refuses connections", places=where), why, _SERVER_MEND)
         if any(outcome.silent for outcome in outcomes):
-            why = (
+            why = Text(
                 "the exit's computer is off, its firewall drops this port, or the address or port is blocked on the way"
             )
-            mend = f"look whether the exit is on and lets this port through; {_OTHER_NETWORK}{_OTHER_ADDRESS}"
-            return Finding.fault(TCP, f"{where} does not answer", why, mend)
-        why = "this computer has no way to that address: no network, or a VPN or firewall of this computer in between"
-        return Finding.fault(
-            TCP, f"{where} cannot be reached", why, "connect to a network; turn off other VPNs, and try again"
+            mend = Text("look whether the exit is on and lets this port through; {mend}", mend=_OTHER_WAY)
+            return Finding.fault(TCP, Text("{places} does not answer", places=where), why, mend)
+        why = Text(
+            "this computer has no way to that address: no network, or a VPN or firewall of this computer in between"
         )
+        mend = Text("connect to a network; turn off other VPNs, and try again")
+        return Finding.fault(TCP, Text("{places} cannot be reached", places=where), why, mend)
 
     async def _portal(self, place: _Place, port: int) -> Finding | None:
         """Where a login page stands in the way, known by what plain HTTP is answered."""
@@ -140,7 +147,8 @@ class ExitCheck:
         if shaken.stream is None:
             return [await self._judge_failure(place, shaken, server_name)], False
         certificate = Certificate.read(shaken.certificate)
-        findings = [Finding.ok(CERTIFICATE, f"TLS 1.3 with the certificate of the link ({certificate.described})")]
+        what = Text("TLS 1.3 with the certificate of the link ({certificate})", certificate=certificate.described)
+        findings = [Finding.ok(CERTIFICATE, what)]
         greeted = await self.walk.greet(shaken.stream, round_trip)
         head = await self._visit(place, server_name)
         date = clock.read_date(read_date_field(head))
@@ -169,24 +177,25 @@ class ExitCheck:
         if shaken.certificate:
             return self._judge_certificate(shaken)
         if shaken.first and not shaken.first.startswith((b"\x16\x03", b"\x15\x03")):
-            why = "another program listens there, or a device on the way answers in the exit's place"
-            return Finding.fault(TLS, f"what answers at {place} does not speak TLS", why, _SERVER_MEND)
+            why = Text("another program listens there, or a device on the way answers in the exit's place")
+            return Finding.fault(
+                TLS, Text("what answers at {place} does not speak TLS", place=place), why, _SERVER_MEND
+            )
         return _judge_handshake(place, shaken)
 
     def _judge_certificate(self, shaken: Shaken) -> Finding:
         try:
             if pin_of(shaken.certificate) == self.walk.link.pin:
-                why = f"it speaks {shaken.version}, and Ropeway takes TLS 1.3 only: something stands before the exit"
-                return Finding.fault(TLS, "the exit speaks an older TLS than 1.3", why, _SERVER_MEND)
+                why = Text(
+                    "it speaks {version}, and Ropeway takes TLS 1.3 only: something stands before the exit",
+                    version=shaken.version,
+                )
+                return Finding.fault(TLS, Text("the exit speaks an older TLS than 1.3"), why, _SERVER_MEND)
             return judge_other(Certificate.read(shaken.certificate), self.walk.link)
         except ValueError:
-            why = "somebody may stand in between, and nothing was sent to it"
-            return Finding.fault(
-                CERTIFICATE,
-                "what answers shows a certificate that cannot be read",
-                why,
-                _OTHER_NETWORK + _OTHER_ADDRESS,
-            )
+            what = Text("what answers shows a certificate that cannot be read")
+            why = Text("somebody may stand in between, and nothing was sent to it")
+            return Finding.fault(CERTIFICATE, what, why, _OTHER_WAY)
 
     async def _judge_complaint(self, place: _Place, complaint: str, server_name: str) -> Finding:
         """The system's roots do not vouch for what was shown: why, is seen without asking them."""
@@ -203,9 +212,10 @@ class ExitCheck:
         wrong_time = clock.judge_validity(self.now(), shown.begin, shown.end)
         if wrong_time is not None:
             return wrong_time
-        why = "it is the exit's own, and the link demands besides that this system's roots vouch for it"
-        mend = "renew the certificate at the exit with its whole chain, or update this computer's certificates"
-        return Finding.fault(CERTIFICATE, f"the exit's certificate is not vouched for: {complaint}", why, mend)
+        what = Text("the exit's certificate is not vouched for: {complaint}", complaint=complaint)
+        why = Text("it is the exit's own, and the link demands besides that this system's roots vouch for it")
+        mend = Text("renew the certificate at the exit with its whole chain, or update this computer's certificates")
+        return Finding.fault(CERTIFICATE, what, why, mend)
 
     async def _judge_server_name(self, place: _Place, server_name: str) -> Finding | None:
         """Whether it is the name in the first message that is not let through: without one, somebody answers."""
@@ -217,9 +227,15 @@ class ExitCheck:
             await trio.aclose_forcefully(again.stream)
         if not again.first:
             return None
-        what = f"connections to {place} are cut when they name {server_name}, and go through without a name"
-        why = "somebody on the way reads the name in the first message of TLS and blocks it"
-        mend = "ask whoever runs the exit for a link with another name (`server_name` in the exit's configuration), and `ropeway join` it"
+        what = Text(
+            "connections to {place} are cut when they name {name}, and go through without a name",
+            place=place,
+            name=server_name,
+        )
+        why = Text("somebody on the way reads the name in the first message of TLS and blocks it")
+        mend = Text(
+            "ask whoever runs the exit for a link with another name (`server_name` in the exit's configuration), and `ropeway join` it"
+        )
         return Finding.fault(TLS, what, why, mend)
 
 
@@ -228,26 +244,29 @@ def _round_trip(place: _Place) -> float:
 
 
 def _portal_found(leads_to: str) -> Finding:
-    where = f", and sends browsers to {leads_to}" if leads_to else ""
-    return Finding.fault(
-        TCP,
-        f"a login page of this network answers in the exit's place{where}",
-        "networks of hotels, trains and airports let nothing through until somebody has logged in or agreed to their terms",
-        "open any http:// page in a browser (http://neverssl.com), log in there, and Ropeway connects by itself",
+    what = Text("a login page of this network answers in the exit's place")
+    if leads_to:
+        what = Text("{what}, and sends browsers to {host}", what=what, host=leads_to)
+    why = Text(
+        "networks of hotels, trains and airports let nothing through until somebody has logged in or agreed to their terms"
     )
+    mend = Text(
+        "open any http:// page in a browser (http://neverssl.com), log in there, and Ropeway connects by itself"
+    )
+    return Finding.fault(TCP, what, why, mend)
 
 
 def _judge_handshake(place: _Place, shaken: Shaken) -> Finding:
     if shaken.silent:
-        why = "TCP connects, and then nothing comes back: somebody on the way swallows TLS, or the exit hangs"
-        mend = f"{_OTHER_NETWORK}{_OTHER_ADDRESS}; else start the exit again"
-        return Finding.fault(TLS, f"what listens at {place} does not finish the TLS handshake", why, mend)
+        what = Text("what listens at {place} does not finish the TLS handshake", place=place)
+        why = Text("TCP connects, and then nothing comes back: somebody on the way swallows TLS, or the exit hangs")
+        return Finding.fault(TLS, what, why, Text("{mend}; else start the exit again", mend=_OTHER_WAY))
     if shaken.cut and not shaken.first:
-        why = "somebody on the way cuts TLS to this address, or what listens there is no TLS server"
-        mend = f"{_OTHER_NETWORK}{_OTHER_ADDRESS}; else look what listens there"
-        return Finding.fault(TLS, f"{place} closes connections right after the first message of TLS", why, mend)
-    why = "no Ropeway exit listens there, or somebody cuts the connection"
-    return Finding.fault(TLS, f"the TLS handshake with {place} failed", why, _SERVER_MEND)
+        what = Text("{place} closes connections right after the first message of TLS", place=place)
+        why = Text("somebody on the way cuts TLS to this address, or what listens there is no TLS server")
+        return Finding.fault(TLS, what, why, Text("{mend}; else look what listens there", mend=_OTHER_WAY))
+    why = Text("no Ropeway exit listens there, or somebody cuts the connection")
+    return Finding.fault(TLS, Text("the TLS handshake with {place} failed", place=place), why, _SERVER_MEND)
 
 
 def _judge_ipv6(places: Sequence[_Place], *, has_ipv6: bool) -> list[Finding]:
@@ -255,38 +274,48 @@ def _judge_ipv6(places: Sequence[_Place], *, has_ipv6: bool) -> list[Finding]:
     if not any(place.ip.version == 6 for place in places):
         return []
     if not blocked:
-        return [Finding.ok(IPV6, "the exit is reached by IPv6")]
+        return [Finding.ok(IPV6, Text("the exit is reached by IPv6"))]
     if not has_ipv6:
-        return [Finding.ok(IPV6, "this network has no IPv6, and the exit is reached by IPv4")]
-    where = ", ".join(map(str, blocked))
-    why = "this computer believes that it has IPv6, and it leads nowhere; Ropeway takes IPv4, and other programs may wait for seconds"
-    mend = "start the router again or turn IPv6 off in the network's settings; or the exit's AAAA record or firewall is wrong"
-    return [Finding.note(IPV6, f"{where} is not reached by IPv6, while IPv4 works", why, mend)]
+        return [Finding.ok(IPV6, Text("this network has no IPv6, and the exit is reached by IPv4"))]
+    what = Text("{places} is not reached by IPv6, while IPv4 works", places=", ".join(map(str, blocked)))
+    why = Text(
+        "this computer believes that it has IPv6, and it leads nowhere; Ropeway takes IPv4, and other programs may wait for seconds"
+    )
+    mend = Text(
+        "start the router again or turn IPv6 off in the network's settings; or the exit's AAAA record or firewall is wrong"
+    )
+    return [Finding.note(IPV6, what, why, mend)]
 
 
 def _judge_key(greeted: Greeted, *, website: bool) -> Finding:
     if not greeted.complaint:
-        return Finding.ok(KEY, "the exit accepts the key, and speaks this version of the protocol")
+        return Finding.ok(KEY, Text("the exit accepts the key, and speaks this version of the protocol"))
     if greeted.complaint == greeting.TOO_MANY:
-        mend = "give each device a link of its own (`ropeway exit user add` at the exit), or wait ten minutes until old sessions are gone"
-        return Finding.fault(
-            KEY, "the exit takes no more sessions of this user", "too many devices use the same link", mend
+        what = Text("the exit takes no more sessions of this user")
+        mend = Text(
+            "give each device a link of its own (`ropeway exit user add` at the exit), or wait ten minutes until old sessions are gone"
         )
+        return Finding.fault(KEY, what, Text("too many devices use the same link"), mend)
     if greeted.complaint in (greeting.UNKNOWN_KEY, greeting.NO_WELCOME) and website:
-        why = "it shows its website to whoever it does not know: this user was removed, or the exit runs another version that speaks another protocol"
-        mend = (
+        why = Text(
+            "it shows its website to whoever it does not know: this user was removed, or the exit runs another version that speaks another protocol"
+        )
+        mend = Text(
             "ask whoever runs the exit for a new link (`ropeway exit user list` and `ropeway exit link` there), and `ropeway join` it; "
             "if the user is in the list, compare `ropeway --version` on both sides and update the older one"
         )
-        return Finding.fault(KEY, "the exit does not accept this key", why, mend)
-    return Finding.fault(
-        KEY, "the exit does not answer the greeting", greeted.complaint, _OTHER_NETWORK + _OTHER_ADDRESS
-    )
+        return Finding.fault(KEY, Text("the exit does not accept this key"), why, mend)
+    what, why = Text("the exit does not answer the greeting"), Text("{complaint}", complaint=greeted.complaint)
+    return Finding.fault(KEY, what, why, _OTHER_WAY)
 
 
 def _judge_speed(tcp: float, greeted: float) -> Finding:
-    text = f"{tcp * 1000:.0f} ms for TCP, {greeted * 1000:.0f} ms for the exit to answer"
+    text = Text(
+        "{tcp} ms for TCP, {greeted} ms for the exit to answer",
+        tcp=f"{tcp * 1000:.0f}",
+        greeted=f"{greeted * 1000:.0f}",
+    )
     if tcp < SLOW:
         return Finding.ok(SPEED, text)
-    why = "the exit is far away or the network is bad: chats work, pages take their time"
-    return Finding.note(SPEED, text, why, "an exit that is nearer, or another network, is faster")
+    why = Text("the exit is far away or the network is bad: chats work, pages take their time")
+    return Finding.note(SPEED, text, why, Text("an exit that is nearer, or another network, is faster"))

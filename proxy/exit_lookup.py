@@ -16,6 +16,7 @@ import trio
 
 from .dialer import SystemLookup
 from .exit_name import NOBODY, Answers
+from .finding import Text
 from .nameservers import system_nameservers
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class ExitLookup:
                 nursery.start_soon(self._look_up, name, family, found, failures)
             nursery.start_soon(self._look_up, NOBODY, socket.AF_INET, nobody, [])
             nursery.start_soon(self._ask_nameserver, name, rivals)
-        failure = "" if found else next(iter(failures), f"no answer within {self.patience:.0f} s")
+        failure = "" if found else next(iter(failures), Text("no answer within {n} s", n=f"{self.patience:.0f}"))
         return Answers(name, found, failure, rivals, nobody)
 
     async def _look_up(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from .address import is_public
-from .finding import Finding
+from .finding import Finding, Text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ CHECK = "name"
 #: A name that no zone has, and that resolvers answer themselves (RFC 6761, section 6.4): asking for it tells nobody anything.
 NOBODY = "ropeway-doctor.invalid"
 
-_MEND = (
+_MEND = Text(
     "the exit is found without its name if its link has its IP address too: ask whoever runs the exit for such a link "
     "(`addresses` in the exit's configuration); or use another nameserver (1.1.1.1, 9.9.9.9) or network"
 )
@@ -42,50 +42,69 @@ def judge_name(answers: Answers, remembered: Sequence[IPAddress]) -> Finding:
     """`remembered`: where the exit was found under this name before, and proved to be the exit."""
     name = answers.name
     if not answers.found:
-        way = "; it is still found at the address that was remembered" if remembered else ""
-        why = f"this computer is on no network, its nameserver does not answer, or the name is blocked here{way}"
-        return Finding.fault(
-            CHECK,
-            f"{name} cannot be resolved: {answers.failure or 'there is no address'}",
-            why,
-            f"look whether any web page opens; if so, {_MEND}",
-        )
+        return _unresolved(answers, is_remembered=bool(remembered))
     shown = ", ".join(map(str, answers.found))
     lie = _lie(answers, remembered)
     if lie:
-        return Finding.fault(CHECK, f"{name} resolves to {shown}, which is a lie of this network: {lie}", _LIES, _MEND)
+        what = Text(
+            "{name} resolves to {found}, which is a lie of this network: {why}", name=name, found=shown, why=lie
+        )
+        return Finding.fault(CHECK, what, _LIES, _MEND)
     if remembered and not set(remembered) & set(answers.found):
         old = ", ".join(map(str, remembered))
         return Finding.note(
             CHECK,
-            f"{name} resolves to {shown}, and was found at {old} before",
-            "the exit has moved, or this network lies about its name; the certificate tells which",
-            "nothing if the exit is reached; otherwise " + _MEND,
+            Text("{name} resolves to {found}, and was found at {old} before", name=name, found=shown, old=old),
+            Text("the exit has moved, or this network lies about its name; the certificate tells which"),
+            Text("nothing if the exit is reached; otherwise {mend}", mend=_MEND),
         )
     if answers.nobody:
         return Finding.note(
             CHECK,
-            f"{name} resolves to {shown}; names that do not exist resolve too, to {answers.nobody[0]}",
-            "this network's nameserver makes up answers: a login page is waiting, or the provider shows advertisements",
-            "open any http:// page in a browser and log in if the network asks for it, or use another nameserver (1.1.1.1, 9.9.9.9)",
+            Text(
+                "{name} resolves to {found}; names that do not exist resolve too, to {nobody}",
+                name=name,
+                found=shown,
+                nobody=answers.nobody[0],
+            ),
+            Text(
+                "this network's nameserver makes up answers: a login page is waiting, or the provider shows advertisements"
+            ),
+            Text(
+                "open any http:// page in a browser and log in if the network asks for it, or use another nameserver (1.1.1.1, 9.9.9.9)"
+            ),
         )
-    return Finding.ok(CHECK, f"{name} resolves to {shown}")
+    return Finding.ok(CHECK, Text("{name} resolves to {found}", name=name, found=shown))
 
 
-_LIES = "whoever stands between this computer and its nameserver answers in its place, so that the exit is not found"
+def _unresolved(answers: Answers, *, is_remembered: bool) -> Finding:
+    what = Text(
+        "{name} cannot be resolved: {failure}",
+        name=answers.name,
+        failure=answers.failure or Text("there is no address"),
+    )
+    why = Text("this computer is on no network, its nameserver does not answer, or the name is blocked here")
+    if is_remembered:
+        why = Text("{why}; it is still found at the address that was remembered", why=why)
+    return Finding.fault(CHECK, what, why, Text("look whether any web page opens; if so, {mend}", mend=_MEND))
 
 
-def _lie(answers: Answers, remembered: Sequence[IPAddress]) -> str:
-    """Why the answer cannot be true, or nothing."""
+_LIES = Text(
+    "whoever stands between this computer and its nameserver answers in its place, so that the exit is not found"
+)
+
+
+def _lie(answers: Answers, remembered: Sequence[IPAddress]) -> Text | None:
+    """Why the answer cannot be true, if it cannot."""
     if len(set(answers.rivals)) > 1:
-        return "one question got different answers, of which the first was quicker than the nameserver"
+        return Text("one question got different answers, of which the first was quicker than the nameserver")
     if set(answers.nobody) & set(answers.found):
-        return "names that do not exist get the same address"
+        return Text("names that do not exist get the same address")
     if any(map(is_public, remembered)) and not any(map(is_public, answers.found)):
-        return "no such address is public, and the exit was found at a public one before"
+        return Text("no such address is public, and the exit was found at a public one before")
     if any(_is_nowhere(ip) for ip in answers.found):
-        return "nobody can have such an address"
-    return ""
+        return Text("nobody can have such an address")
+    return None
 
 
 def _is_nowhere(ip: IPAddress) -> bool:

@@ -89,6 +89,11 @@ class _Running:
         stream.exit = self.route.name
         return stream
 
+    async def associate(self) -> SessionAssociation:
+        association = await self.tunnel.associate()
+        association.exit = self.route.name
+        return association
+
 
 class Exits:
     """`routes` has at least one, in the order in which they are tried, the preferred ones first. `open` may be called while it runs."""
@@ -116,7 +121,7 @@ class Exits:
     async def associate(self) -> SessionAssociation:
         """An association by way of the current exit; as `Tunnel.associate`. It is reset where that one is lost and another takes its place."""
         current = await self._ready()
-        association = await current.tunnel.associate()
+        association = await current.associate()
         current.associations.add(association)
         return association
 
@@ -342,4 +347,4 @@ class NamedExit:
         return await (await self.exits.running(self.name)).open(address)
 
     async def associate(self) -> SessionAssociation:
-        return await (await self.exits.running(self.name)).tunnel.associate()
+        return await (await self.exits.running(self.name)).associate()

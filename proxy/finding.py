@@ -5,10 +5,41 @@ from __future__ import annotations
 import enum
 import textwrap
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+#: How a text is told to who has words of its own: a pattern alone, or with what stands in it.
+Words: TypeAlias = "str | dict[str, str | dict[str, Words]]"
+
+
+class Text(str):
+    """A sentence in English, made of a pattern and of what stands for the {names} in it. Who has the pattern in another language makes it anew. So the
+    pattern is always a literal, and says all that is not a name, a number, or another text.
+    """
+
+    __slots__ = ("pattern", "values")
+
+    pattern: str
+    values: Mapping[str, str]
+
+    def __new__(cls, pattern: str, /, **values: object) -> Self:
+        shown = {name: value if isinstance(value, Text) else str(value) for name, value in values.items()}
+        made = super().__new__(cls, pattern.format(**shown))
+        made.pattern, made.values = pattern, shown
+        return made
+
+    @property
+    def words(self) -> Words:
+        """For JSON. What stands for a name may have words of its own."""
+        if not self.values:
+            return self.pattern
+        values = {name: value.words if isinstance(value, Text) else value for name, value in self.values.items()}
+        return {"pattern": self.pattern, "values": values}
+
+
+_NOTHING = Text("")
 
 
 class Kind(enum.Enum):
@@ -25,20 +56,20 @@ class Finding:
 
     check: str
     kind: Kind
-    what: str
-    why: str = ""
-    mend: str = ""
+    what: Text
+    why: Text = _NOTHING
+    mend: Text = _NOTHING
 
     @classmethod
-    def ok(cls, check: str, what: str) -> Finding:
+    def ok(cls, check: str, what: Text) -> Finding:
         return cls(check, Kind.OK, what)
 
     @classmethod
-    def note(cls, check: str, what: str, why: str = "", mend: str = "") -> Finding:
+    def note(cls, check: str, what: Text, why: Text = _NOTHING, mend: Text = _NOTHING) -> Finding:
         return cls(check, Kind.NOTE, what, why, mend)
 
     @classmethod
-    def fault(cls, check: str, what: str, why: str, mend: str) -> Finding:
+    def fault(cls, check: str, what: Text, why: Text, mend: Text) -> Finding:
         return cls(check, Kind.FAULT, what, why, mend)
 
     def plain(self) -> dict[str, str]:
@@ -46,10 +77,15 @@ class Finding:
         return {
             "check": self.check,
             "kind": self.kind.value,
-            "what": self.what,
-            "why": self.why,
-            "mend": self.mend,
+            "what": str(self.what),
+            "why": str(self.why),
+            "mend": str(self.mend),
         }
+
+    @property
+    def words(self) -> dict[str, Words]:
+        """For JSON: what the texts are made of."""
+        return {"what": self.what.words, "why": self.why.words, "mend": self.mend.words}
 
 
 #: Wide enough for "FAULT" and for the longest name of a check.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .address import Address
     from .api import Source
-    from .dashboard_token import TokenFile
+    from .dashboard_token import RunTokens
     from .protocol.http_proxy import Connection
 
 # Our choices.
@@ -69,9 +69,9 @@ class _Watcher:
 class Live:
     """Feeds run in the nursery."""
 
-    def __init__(self, source: Source, token: TokenFile, nursery: trio.Nursery) -> None:
+    def __init__(self, source: Source, tokens: RunTokens, nursery: trio.Nursery) -> None:
         self._feed = Feed(source)
-        self._token = token
+        self._tokens = tokens
         self._nursery = nursery
         self._running = False
         self._unknown = Lobby(MOST_WATCHERS, FIRST_LIMIT)
@@ -168,7 +168,7 @@ class Live:
             self._running = False
 
     async def _is_right(self, token: str) -> bool:
-        return await trio.to_thread.run_sync(self._token.is_right, token)
+        return await trio.to_thread.run_sync(self._tokens.is_right, token)
 
 
 def _parsed(text: str | None, kind: type[_Message]) -> _Message | None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from .config import check as check_config
 from .config_file import read_text
 from .errors import ConfigError
-from .finding import Finding
+from .finding import Finding, Text
 from .local_side import check_exits
 from .presets import load_presets
 from .rule_files import RuleFiles
@@ -66,39 +66,46 @@ def check_configuration(path: Path) -> Loaded:
         text = read_text(path)
         config = None if text is None else check_config(text, path)
     except ConfigError as error:
-        mend = "mend that line in an editor; config.example.toml shows how each setting is written"
-        return Loaded((Finding.fault(CONFIGURATION, str(error), "Ropeway cannot start with it", mend),))
-    join = "`ropeway join LINK`, with the link that the exit printed"
+        mend = Text("mend that line in an editor; config.example.toml shows how each setting is written")
+        return Loaded((Finding.fault(CONFIGURATION, _said(error), Text("Ropeway cannot start with it"), mend),))
+    join = Text("`ropeway join LINK`, with the link that the exit printed")
     if config is None:
-        return Loaded((Finding.fault(CONFIGURATION, f"there is none at {path}", "nothing was set up yet", join),))
+        what = Text("there is none at {path}", path=path)
+        return Loaded((Finding.fault(CONFIGURATION, what, Text("nothing was set up yet"), join),))
     findings = [*_permissions(config, path)]
     try:
         check_exits(config)
     except ConfigError as error:
-        mend = join if not config.local.exits else "correct the rule, or `ropeway join --add` the exit that it names"
-        fault = Finding.fault(CONFIGURATION, str(error), "Ropeway does not start so", mend)
+        rule = Text("correct the rule, or `ropeway join --add` the exit that it names")
+        mend = rule if config.local.exits else join
+        fault = Finding.fault(CONFIGURATION, _said(error), _NO_START, mend)
         return Loaded((*findings, fault), config)
     names = ", ".join(str(each.addresses[0]) for each in config.local.exits)
-    text = f"{path}: mode {config.rules.mode.value}, by way of {names}"
-    findings.insert(0, Finding.ok(CONFIGURATION, text))
+    what = Text("{path}: mode {mode}, by way of {exits}", path=path, mode=config.rules.mode.value, exits=names)
+    findings.insert(0, Finding.ok(CONFIGURATION, what))
     try:
         ruleset = RuleFiles(config.rules, load_presets()).read()
     except ConfigError as error:
-        mend = "correct the path or the list; lists are files on this computer (docs/rules.md)"
-        return Loaded((*findings, Finding.fault(RULES, str(error), "Ropeway does not start so", mend)), config)
-    return Loaded((*findings, Finding.ok(RULES, "all can be used")), config, ruleset)
+        mend = Text("correct the path or the list; lists are files on this computer (docs/rules.md)")
+        return Loaded((*findings, Finding.fault(RULES, _said(error), _NO_START, mend)), config)
+    return Loaded((*findings, Finding.ok(RULES, Text("all can be used"))), config, ruleset)
+
+
+_NO_START = Text("Ropeway does not start so")
+
+
+def _said(error: ConfigError) -> Text:
+    """What a setting is wrong with has thousands of forms, which are in English alone."""
+    return Text("{error}", error=error)
 
 
 def _permissions(config: Config, path: Path) -> list[Finding]:
     secret = config.local.exits or config.local.password or config.exit.users
     if not secret or sys.platform == "win32" or not path.stat().st_mode & 0o077:
         return []
-    why = "who has the key can use the exit in your name"
-    return [
-        Finding.note(
-            CONFIGURATION, f"other users of this computer can read the keys in {path}", why, f"chmod 600 {path}"
-        )
-    ]
+    what = Text("other users of this computer can read the keys in {path}", path=path)
+    why = Text("who has the key can use the exit in your name")
+    return [Finding.note(CONFIGURATION, what, why, Text("chmod 600 {path}", path=path))]
 
 
 # ---- the port and the tunnel
@@ -107,34 +114,42 @@ def _permissions(config: Config, path: Path) -> list[Finding]:
 def judge_port(listen: Listen, holder: Holder | None, answer: PortAnswer | None) -> Finding:
     """`answer`: what was said to a browser's question there; None where it was not asked."""
     if answer is not None and answer.is_ours:
-        return Finding.ok(PORT, f"Ropeway listens on {listen}")
+        return Finding.ok(PORT, Text("Ropeway listens on {place}", place=listen))
     if answer is not None and answer.status == 407:
-        why = "it was started with another configuration"
-        mend = "start `ropeway run` again with this configuration"
-        return Finding.fault(PORT, f"what listens on {listen} wants another user name and password", why, mend)
+        what = Text("what listens on {place} wants another user name and password", place=listen)
+        why = Text("it was started with another configuration")
+        return Finding.fault(PORT, what, why, Text("start `ropeway run` again with this configuration"))
     if holder is None and (answer is None or not answer.listens):
-        why = "apps that are set to it do not connect to anything"
-        mend = "`ropeway run` starts it, `ropeway service install` does so at each log-in"
-        return Finding.note(PORT, f"{listen} is free: Ropeway does not run", why, mend)
-    who = str(holder) if holder is not None else "another program"
-    why = "Ropeway cannot listen there, and apps talk to that program in its place"
-    mend = "stop that program, or set another `listen` in the configuration and in the apps"
-    return Finding.fault(PORT, f"{listen} is used by {who}", why, mend)
+        what = Text("{place} is free: Ropeway does not run", place=listen)
+        why = Text("apps that are set to it do not connect to anything")
+        return Finding.note(
+            PORT, what, why, Text("`ropeway run` starts it, `ropeway service install` does so at each log-in")
+        )
+    what = Text("{place} is used by {program}", place=listen, program=_shown(holder))
+    why = Text("Ropeway cannot listen there, and apps talk to that program in its place")
+    mend = Text("stop that program, or set another `listen` in the configuration and in the apps")
+    return Finding.fault(PORT, what, why, mend)
+
+
+def _shown(holder: Holder | None) -> Text:
+    if holder is None or not holder.pid:
+        return Text("another program")
+    return Text("{name} (process {pid})", name=holder.name or Text("a program"), pid=holder.pid)
 
 
 def judge_tunnel(answer: PortAnswer | None, seconds: float) -> Finding:
     """`answer`: to a connection to a name that nobody has; None where there was none in time."""
-    mend = (
-        "the findings about the exit say why; with none of them, start Ropeway again and look at `ropeway service logs`"
-    )
     if answer is None or "tunnel" in answer.text:
-        return Finding.fault(
-            TUNNEL, "Ropeway runs, and is not connected to the exit", "apps wait and then give up", mend
+        what, why = Text("Ropeway runs, and is not connected to the exit"), Text("apps wait and then give up")
+        mend = Text(
+            "the findings about the exit say why; with none of them, start Ropeway again and look at `ropeway service logs`"
         )
+        return Finding.fault(TUNNEL, what, why, mend)
     if answer.status == 502 and "rules say direct" not in answer.text:
-        return Finding.ok(TUNNEL, f"Ropeway is connected: an answer from the exit took {seconds * 1000:.0f} ms")
-    text = answer.text or f"status {answer.status}"
-    return Finding.note(TUNNEL, f"the port answers, which says nothing of the tunnel: {text}")
+        what = Text("Ropeway is connected: an answer from the exit took {n} ms", n=f"{seconds * 1000:.0f}")
+        return Finding.ok(TUNNEL, what)
+    said = answer.text or Text("status {n}", n=answer.status)
+    return Finding.note(TUNNEL, Text("the port answers, which says nothing of the tunnel: {answer}", answer=said))
 
 
 def judge_speed(up: Sequence[float], down: Sequence[float], round_trips: Sequence[float | None]) -> Finding:
@@ -142,8 +157,12 @@ def judge_speed(up: Sequence[float], down: Sequence[float], round_trips: Sequenc
     most_up, most_down = (8 * max(rates, default=0.0) for rates in (up, down))
     most = max(most_up, most_down)
     if most < _LITTLE:
-        return Finding.ok(SPEED, "too little went through in the last hour to tell")
-    text = f"in the last hour up to {most_down / 1e6:.1f} Mbit/s came in, and up to {most_up / 1e6:.1f} Mbit/s went out"
+        return Finding.ok(SPEED, Text("too little went through in the last hour to tell"))
+    text = Text(
+        "in the last hour up to {down} Mbit/s came in, and up to {up} Mbit/s went out",
+        down=f"{most_down / 1e6:.1f}",
+        up=f"{most_up / 1e6:.1f}",
+    )
     loaded: list[float] = []
     quiet: list[float] = []
     for ours, theirs, took in zip(up, down, round_trips, strict=True):
@@ -152,10 +171,18 @@ def judge_speed(up: Sequence[float], down: Sequence[float], round_trips: Sequenc
     if not loaded or not quiet:
         return Finding.ok(SPEED, text)
     under, without = statistics.median(loaded), statistics.median(quiet)
-    text += f"; round trips took {without:.0f} ms, and {under:.0f} ms under load"
+    text = Text(
+        "{rates}; round trips took {quiet} ms, and {loaded} ms under load",
+        rates=text,
+        quiet=f"{without:.0f}",
+        loaded=f"{under:.0f}",
+    )
     if under > max(_LONGER * without, without + _MUCH_LONGER):
-        why = "chats wait while something large is transferred: this network is full, or the exit's, also with what others do there"
-        return Finding.note(SPEED, text, why, "see who else uses this network and the exit, or try another network")
+        why = Text(
+            "chats wait while something large is transferred: this network is full, or the exit's, also with what others do there"
+        )
+        mend = Text("see who else uses this network and the exit, or try another network")
+        return Finding.note(SPEED, text, why, mend)
     return Finding.ok(SPEED, text)
 
 
@@ -171,10 +198,12 @@ def judge_environment(environ: Mapping[str, str], port: Address) -> list[Finding
     """The variables that programs of a terminal follow."""
     found = {name: value for name, value in environ.items() if name.lower() in _VARIABLES and value}
     if not found:
-        text = "no proxy is set in this shell: programs that are started here follow the system's settings or none"
+        text = Text(
+            "no proxy is set in this shell: programs that are started here follow the system's settings or none"
+        )
         return [Finding.ok(SHELL, text)]
     findings = [finding for name, value in sorted(found.items()) for finding in _judge_variable(name, value, port)]
-    return findings or [Finding.ok(SHELL, f"{', '.join(sorted(found))} lead to Ropeway")]
+    return findings or [Finding.ok(SHELL, Text("{names} lead to Ropeway", names=", ".join(sorted(found))))]
 
 
 def _judge_variable(name: str, value: str, port: Address) -> list[Finding]:
@@ -182,16 +211,18 @@ def _judge_variable(name: str, value: str, port: Address) -> list[Finding]:
         url = urlsplit(value if "://" in value else f"http://{value}")
         host, number = url.hostname or "", url.port
     except ValueError:
-        return [
-            Finding.note(SHELL, f"{name} is no URL of a proxy", "programs do not agree what it means", f"unset {name}")
-        ]
-    right = f"export {name}={'socks5h' if url.scheme.startswith('socks') else 'http'}://{port}"
+        what, why = Text("{name} is no URL of a proxy", name=name), Text("programs do not agree what it means")
+        return [Finding.note(SHELL, what, why, Text("unset {name}", name=name))]
+    scheme = "socks5h" if url.scheme.startswith("socks") else "http"
+    right = Text("export {name}={url}", name=name, url=f"{scheme}://{port}")
     if number != port.port or host not in (port.host, "localhost", "127.0.0.1", "::1"):
-        why = "programs that are started in this shell go to another proxy, or to none where it is gone"
-        return [Finding.note(SHELL, f"{name} leads to {host}:{number}, which is not Ropeway's port", why, right)]
+        what = Text("{name} leads to {place}, which is not Ropeway's port", name=name, place=f"{host}:{number}")
+        why = Text("programs that are started in this shell go to another proxy, or to none where it is gone")
+        return [Finding.note(SHELL, what, why, right)]
     if url.scheme in _LOOKS_UP:
-        why = "with socks5:// they look names up themselves: in the clear, and with the answers of this network"
-        return [Finding.fault(SHELL, f"{name} lets programs resolve names outside of the tunnel", why, right)]
+        what = Text("{name} lets programs resolve names outside of the tunnel", name=name)
+        why = Text("with socks5:// they look names up themselves: in the clear, and with the answers of this network")
+        return [Finding.fault(SHELL, what, why, right)]
     return []
 
 
@@ -200,17 +231,26 @@ def judge_dns_port(listen: Listen | None, *, answers: bool, nameservers: Sequenc
     if listen is None:
         if not nameservers:
             return []
-        text = f"programs that do not use the proxy ask {', '.join(nameservers)} for names, in the clear"
-        return [Finding.ok(DNS, f"{text}; what goes through Ropeway's port is resolved at the exit")]
+        text = Text(
+            "programs that do not use the proxy ask {servers} for names, in the clear; what goes through Ropeway's port is resolved at the exit",
+            servers=", ".join(nameservers),
+        )
+        return [Finding.ok(DNS, text)]
     if running and not answers:
-        why = "it could not be opened, or the tunnel is down"
-        mend = "`ropeway service logs` says why; another program may have the port, then choose another `dns.listen`"
-        return [Finding.fault(DNS, f"the DNS port {listen} does not answer", why, mend)]
+        why = Text("it could not be opened, or the tunnel is down")
+        mend = Text(
+            "`ropeway service logs` says why; another program may have the port, then choose another `dns.listen`"
+        )
+        return [Finding.fault(DNS, Text("the DNS port {place} does not answer", place=listen), why, mend)]
     if str(listen) not in nameservers and listen.host not in nameservers:
-        why = "so their names leave in the clear, also those that the rules send through the tunnel"
-        text = f"the DNS port is on, and the system asks {', '.join(nameservers) or 'nobody'} and not {listen}"
-        return [Finding.note(DNS, text, why, "set it as this system's nameserver (docs/usage.md, Names)")]
-    return [Finding.ok(DNS, f"names are asked for at {listen}")]
+        text = Text(
+            "the DNS port is on, and the system asks {servers} and not {place}",
+            servers=", ".join(nameservers) or Text("nobody"),
+            place=listen,
+        )
+        why = Text("so their names leave in the clear, also those that the rules send through the tunnel")
+        return [Finding.note(DNS, text, why, Text("set it as this system's nameserver (docs/usage.md, Names)"))]
+    return [Finding.ok(DNS, Text("names are asked for at {place}", place=listen))]
 
 
 # ---- who goes around it
@@ -229,10 +269,11 @@ def judge_around(talks: Sequence[Talk], goes_direct: Callable[[Address], bool]) 
     programs = sorted({talk.program for talk in talks if not goes_direct(talk.remote)})
     if not programs:
         return []
-    why = "they do not follow this computer's settings for a proxy, or were started before those were made"
-    mend = "set the proxy in the program itself and start it again (`ropeway apps show NAME` says how), unless that is meant so"
-    return [
-        Finding.note(
-            AROUND, f"connections that the rules send through the tunnel go around it: {', '.join(programs)}", why, mend
-        )
-    ]
+    what = Text(
+        "connections that the rules send through the tunnel go around it: {programs}", programs=", ".join(programs)
+    )
+    why = Text("they do not follow this computer's settings for a proxy, or were started before those were made")
+    mend = Text(
+        "set the proxy in the program itself and start it again (`ropeway apps show NAME` says how), unless that is meant so"
+    )
+    return [Finding.note(AROUND, what, why, mend)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import trio
@@ -29,16 +30,16 @@ from .usage_file import UsageFile
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from .own_site import Page
     from .session_stream import SessionStream
     from .settings import Config, DnsSettings, LocalSettings
     from .usage import AppOf
 
 log = telemetry.logger("app")
 
+_AT_START = ("dns.listen", "dns.resolvers", "dashboard.enabled", "dashboard.ui")
 #: How long the system's settings may take at the end; seconds.
 _GOODBYE = 2.0
 
@@ -57,7 +58,7 @@ async def serve_local_side(
             "utls is not installed: carriers work, but they look like Python and not like a browser from outside"
         )
     side = LocalSide(settings, config.rules, AddressBook.of_user())
-    side.at_start = {"dns": config.dns, "dashboard": config.dashboard}
+    side.when_read.append(partial(_say_what_waits, config))
     listeners = activation.listeners(start.sockets) or await listen(settings.listen, "local.listen")
     side.routing.own_ports = {listener.socket.getsockname()[1] for listener in listeners}
     side.routing.shared = not all(activation.is_loopback(listener.socket) for listener in listeners)
@@ -78,24 +79,33 @@ async def serve_local_side(
         task_status.started(listeners)
 
 
+def _say_what_waits(before: Config, now: Config) -> None:
+    """What is used at the start alone, beside the settings of the local side itself."""
+    for name in _AT_START:
+        read = attrgetter(name)
+        if read(now) != read(before):
+            log.warning("what changed in %s holds when `ropeway run` is started again", name)
+
+
 async def _dashboard(
     config: Config, path: Path, side: LocalSide, listeners: list[trio.SocketListener], nursery: trio.Nursery
-) -> Mapping[bytes, Page]:
-    """Its pages, where it is wanted and nobody but this computer reaches the port."""
+) -> Dashboard | None:
+    """Where it is wanted and nobody but this computer reaches the port."""
     if not config.dashboard.enabled:
-        return {}
+        return None
     if side.routing.shared:
         log.info("there is no dashboard, as other computers can reach the port")
-        return {}
+        return None
     seen = Observation(side.exits, side.connections)
-    seen.usage = Usage(UsageFile.of_user(), Meter(side.connections) if config.dashboard.usage else None, _app_names)
-    if seen.usage.kept:
-        nursery.start_soon(seen.usage.run)
+    usage = seen.usage = Usage(UsageFile.of_user(), Meter(side.connections), _app_names)
+    usage.keep(config.dashboard.usage)
+    side.when_read.append(lambda config: usage.keep(config.dashboard.usage))
+    nursery.start_soon(usage.run)
     await nursery.start(seen.run)
     ui = config.dashboard.ui
     if ui is not None and not await trio.Path(ui).is_dir():
         log.warning("dashboard.ui: there is no folder %s, so there is nothing at /ui/", ui)
-    return Dashboard(side, path, seen, shown(listeners).split(", "), nursery, ui=ui).pages
+    return Dashboard(side, path, seen, shown(listeners).split(", "), nursery, ui=ui)
 
 
 def _app_names() -> AppOf:
@@ -137,12 +147,15 @@ async def serve_port(
     settings: LocalSettings,
     listeners: list[trio.SocketListener],
     side: LocalSide,
-    own_pages: Mapping[bytes, Page],
+    dashboard: Dashboard | None,
     *,
     task_status: trio.TaskStatus[object],
 ) -> None:
     hosts = frozenset(listener.socket.getsockname()[0] for listener in listeners)
-    pac = PacFile(lambda: side.routing.router.ruleset, secret=side.routing.shared)
+    pac = PacFile(lambda: side.routing.router.ruleset, secret=side.routing.shared).pages
+    site = OwnSite(pac, hosts=hosts)
+    if dashboard is not None:
+        site = OwnSite(pac, own=dashboard.pages, hosts=hosts, lets_in=dashboard.entrance.knows)
     await serve_local(
         listeners,
         side.routing.choose,
@@ -151,7 +164,7 @@ async def serve_port(
         max_connections=settings.max_connections,
         connections=side.connections,
         heads=side.new_heads(),
-        own_site=OwnSite(pac.pages, own=own_pages, hosts=hosts).serve,
+        own_site=site.serve,
         task_status=task_status,
     )
 

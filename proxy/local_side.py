@@ -26,7 +26,7 @@ from .udp_relay import UDPRelay
 from .ways import PatientLookup, Ways
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from .address import Address
@@ -64,14 +64,15 @@ class LocalSide:
         self._budget = Budget(limit_of(settings.memory))
         self.exits = Exits(self._routes(), connect_wait=settings.connect_wait)
         self.routing = Routing(rules, self.exits, datagram_age=settings.datagram_age, budget=self._budget)
+        self.connections = Connections()
         self.udp_relay = UDPRelay(
             self.routing.router.choose,
             age=settings.datagram_age,
             max_associations=settings.max_associations,
             budget=self._budget,
+            connections=self.connections,
         )
-        self.connections = Connections()
-        self.at_start: dict[str, object] = {}  # what else was served by, by the names of tables
+        self.when_read: list[Callable[[Config], None]] = []  # what else is told each time that the file was read
 
     def new_heads(self) -> Heads:
         """For a port: what apps have sent of requests counts as all else does."""
@@ -111,9 +112,8 @@ class LocalSide:
             await self.routing.change(config.rules)
         config.log.apply()
         self.change(config.local)
-        for name, before in self.at_start.items():
-            if getattr(config, name) != before:
-                log.warning("what changed in [%s] holds when `ropeway run` is started again", name)
+        for tell in self.when_read:
+            tell(config)
         log.info("the configuration was read again")
 
     async def reload_on_hangup(self, path: Path) -> None:

@@ -41,7 +41,7 @@ _MOST_KEPT = 4
 class OwnSite:
     """`hosts` are the addresses at which the port listens; loopback always counts. Pages are by path, without what follows a "?"; a path that ends
     with "/" stands for all that begin with it, but for "/" itself. `pages` are for nothing but the user, and `own` also for the pages of this very
-    port. All others are answered False for: as if there was nothing.
+    port. All others are answered False for, as if there was nothing, but for requests that `lets_in` takes for the user's, which are as the port's own.
     """
 
     def __init__(
@@ -50,9 +50,11 @@ class OwnSite:
         *,
         own: Mapping[bytes, Page] = _NOBODY,
         hosts: frozenset[str] = frozenset(),
+        lets_in: Callable[[h11.Request], bool] = lambda _: False,
     ) -> None:
         self._pages = dict(pages)
         self._own = dict(own)
+        self._lets_in = lets_in
         self._hosts = hosts | {"127.0.0.1", "::1", "localhost"}
 
     async def serve(
@@ -60,7 +62,7 @@ class OwnSite:
     ) -> bool:
         """Returns whether there was an answer; the stream is closed then."""
         place = self._place(request)
-        if place is None or not _is_of_own(request, place):
+        if place is None or not (_is_of_own(request, place) or self._lets_in(request)):
             return False
         path = request.target.partition(b"?")[0]
         if (page := _found(self._own, path)) is not None:

@@ -20,6 +20,11 @@ _TABLES: dict[socket.AddressFamily, Path] = {
 _LOCAL, _REMOTE, _USER = 1, 2, 7  # columns
 
 
+def is_known() -> bool:
+    """Whether this system tells it."""
+    return sys.platform == "linux"
+
+
 def is_of_another_user(connection: trio.socket.SocketType) -> bool:
     """Whether somebody else on this computer is at the other end, for certain. Reads a table with all connections of the computer: not for each."""
     try:

@@ -120,8 +120,8 @@ async def _copy_both(
 
 async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream, count: _Count | None) -> None:
     appetite = getattr(sink, "appetite", _whole_reads)  # a stream of the tunnel says how much it likes
-    if hasattr(source, "hand_on") and hasattr(sink, "send_now"):
-        source.hand_on(sink.send_now, count)
+    if hasattr(source, "hand_on") and hasattr(sink, "send_pieces_now"):
+        source.hand_on(sink.send_pieces_now, count)
     while data := await source.receive_some(appetite()):
         if count is not None:
             count(len(data), trio.current_time())

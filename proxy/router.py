@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from . import name_verdict
@@ -75,9 +75,11 @@ class Direct:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A way for datagrams. What goes the same way is equal."""
+    """A way for datagrams, and how it and its rule are called in the table. What goes the same way is equal."""
 
     way: Way
+    route: str = field(default="", compare=False)
+    rule: str = field(default="", compare=False)
 
     async def open(self) -> Association:
         return await self.way.associate()
@@ -158,10 +160,12 @@ class Router:
         try:
             return self._choices[address]
         except KeyError:
-            way = self._way(self._decided(address, Network.UDP))
+            decision = self._decided(address, Network.UDP)
+            way = self._way(decision)
             if len(self._choices) >= MOST_REMEMBERED:
                 self._choices.clear()
-            choice = self._choices[address] = Choice(way) if way is not None else None
+            choice = Choice(way, str(decision.route), decision.rule_text) if way is not None else None
+            self._choices[address] = choice
             return choice
 
     def verdict(self, name: str) -> Verdict:

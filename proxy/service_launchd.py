@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from . import supervisor
 from .errors import ServiceError
+from .finding import Text
 from .log_file import tail
 from .supervisor import State
 
@@ -50,7 +51,7 @@ class Launchd:
         pid = int(_first(r"^\s*pid = (\d+)$", answer.out) or 0)
         since = supervisor.ask("ps", "-o", "lstart=", "-p", str(pid)).out.strip() if pid else ""
         code = _first(r"^\s*last exit code = (-?\d+)", answer.out)
-        failure = f"it ended with status {code}" if not pid and code not in ("", "0") else ""
+        failure = Text("it ended with status {code}", code=code) if not pid and code not in ("", "0") else ""
         return State(self._path.exists(), pid > 0, pid, since, failure)
 
     def load(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import supervisor
 from .errors import ServiceError
+from .finding import Text
 from .supervisor import State
 
 if TYPE_CHECKING:
@@ -129,8 +130,10 @@ def _failure(found: Mapping[str, str]) -> str:
     result, status = found.get("Result", "success"), found.get("ExecMainStatus", "0")
     if result == "success":
         return ""
-    again = ", and is started again" if found.get("SubState") == "auto-restart" else ""
-    return f"it ended with {result}{f' {status}' if status != '0' else ''}{again}"
+    how = f"{result} {status}" if status != "0" else result
+    if found.get("SubState") == "auto-restart":
+        return Text("it ended with {result}, and is started again", result=how)
+    return Text("it ended with {result}", result=how)
 
 
 def _lingers() -> bool | None:

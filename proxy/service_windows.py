@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 
 from . import supervisor
 from .errors import ServiceError
+from .finding import Text
 from .log_file import tail
 from .supervisor import State
 
@@ -49,7 +50,7 @@ class TaskScheduler:
         state, since, result = found
         if state == _RUNNING:
             return State(True, True, self._pid(), since)
-        return State(True, failure="" if result in _NO_FAILURE else f"it ended with status {result}")
+        return State(True, failure="" if result in _NO_FAILURE else Text("it ended with status {code}", code=result))
 
     def _pid(self) -> int:
         """The program writes it into its log folder when it starts; the scheduler does not say."""

@@ -89,7 +89,7 @@ class SessionStream(trio.abc.HalfCloseableStream):
         self._writable = Wakeup()
         self._sending = self._closed = False
         self._scope: trio.CancelScope | None = None
-        self._take: Callable[[bytes], int] | None = None
+        self._take: Callable[[list[bytes]], int] | None = None
         self._count: Callable[[int, float], None] | None = None
         self._left = b""  # what it did not take
         self.exit = ""  # what whoever opened it calls the exit
@@ -243,7 +243,7 @@ class SessionStream(trio.abc.HalfCloseableStream):
         if self._scope is not None and self._stream.reset is not None:
             self._scope.cancel()
 
-    def hand_on(self, take: Callable[[bytes], int], count: Callable[[int, float], None] | None = None) -> None:
+    def hand_on(self, take: Callable[[list[bytes]], int], count: Callable[[int, float], None] | None = None) -> None:
         """From now on what arrives while `receive_some` waits goes to `take` at once, with no task in between, which saves a tenth of the time
         of bulk. It returns how many bytes it took, of which `count` is told with the time; `receive_some` returns the rest, also where it raises
         trio.BrokenResourceError.
@@ -259,20 +259,20 @@ class SessionStream(trio.abc.HalfCloseableStream):
         ):
             self._readable.wake()
 
-    def _pour(self, take: Callable[[bytes], int]) -> bool:
+    def _pour(self, take: Callable[[list[bytes]], int]) -> bool:
         """Whether something is left for `receive_some`."""
         mux, receiver = self._session.mux, self._stream.receiver
         while receiver.buffered:
             now = trio.current_time()
-            data = mux.read(self._stream, self.appetite(), now)
+            pieces = mux.read_pieces(self._stream, self.appetite(), now)
             try:
-                taken = take(data)
+                taken = take(pieces)
             except trio.BrokenResourceError:
                 taken = 0  # whoever sends the rest is told again
             if taken and self._count is not None:
                 self._count(taken, now)
-            if taken < len(data):
-                self._left = data[taken:]
+            if taken < receiver.given:
+                self._left = b"".join(pieces)[taken:]
                 return True
         mux.returned(self._stream)
         return receiver.ended

@@ -24,6 +24,7 @@ from .desktop_gnome import Gnome
 from .desktop_kde import Kde
 from .desktop_macos import MacOS
 from .errors import DesktopError
+from .finding import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -178,8 +179,8 @@ class SystemProxy:
 
     def status(self, listens: Callable[[Address], bool]) -> list[str]:
         entries = self._memory.read()
-        lines = [self._state(each, entries.get(name), listens) for name, each in self._desktops.items()]
-        return lines or ["No GNOME, KDE, macOS or Windows was found here."]
+        lines: list[str] = [self._state(each, entries.get(name), listens) for name, each in self._desktops.items()]
+        return lines or [Text("No GNOME, KDE, macOS or Windows was found here")]
 
     # ---- one desktop
 
@@ -243,18 +244,26 @@ class SystemProxy:
             text = "the settings were written and are not what was written; is this the session of your desktop?"
             raise DesktopError(f"{desktop.name}: {text}")
 
-    def _state(self, desktop: Desktop, entry: Remembered | None, listens: Callable[[Address], bool]) -> str:
+    def _state(self, desktop: Desktop, entry: Remembered | None, listens: Callable[[Address], bool]) -> Text:
+        name = desktop.name
         if entry is None:
-            return f"{desktop.name}: off"
+            return Text("{desktop}: off", desktop=name)
+        place = entry.place
         if entry.phase is Phase.PAUSED:
-            return f"{desktop.name}: on when Ropeway runs, at {entry.place}"
+            return Text("{desktop}: on when Ropeway runs, at {place}", desktop=name, place=place)
         if entry.phase in _UNDER_WAY:
-            return f"{desktop.name}: half changed; `ropeway system-proxy off` brings back what was there before"
-        if not desktop.leads_to(entry.place, desktop.read()):
-            return f"{desktop.name}: off; the proxy was set to something else meanwhile"
-        if not listens(entry.place):
-            return f"{desktop.name}: on, but nothing listens on {entry.place}; `ropeway run`, or `ropeway system-proxy off`"
-        return f"{desktop.name}: on, at {entry.place}"
+            return Text(
+                "{desktop}: half changed; `ropeway system-proxy off` brings back what was there before", desktop=name
+            )
+        if not desktop.leads_to(place, desktop.read()):
+            return Text("{desktop}: off; the proxy was set to something else meanwhile", desktop=name)
+        if not listens(place):
+            return Text(
+                "{desktop}: on, but nothing listens on {place}; `ropeway run`, or `ropeway system-proxy off`",
+                desktop=name,
+                place=place,
+            )
+        return Text("{desktop}: on, at {place}", desktop=name, place=place)
 
 
 _CHANGED = "the proxy was set to something else meanwhile, and stays as it is."

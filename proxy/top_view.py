@@ -148,6 +148,11 @@ def _carrier(state: State) -> str:
 _Text: TypeAlias = Callable[[Row, float], str]
 
 
+def _place(connection: Connection) -> str:
+    network = "/udp" if connection.protocol == "udp" else ""
+    return f"{connection.host}:{connection.port}{network}"
+
+
 @dataclass(frozen=True, slots=True)
 class _Column:
     """Those with the largest `rank` give way first where the terminal is narrow."""
@@ -161,7 +166,7 @@ class _Column:
 
 _COLUMNS = (
     _Column("APP", 10, 4, lambda row, _now: row.connection.app),
-    _Column("HOST", _LEAST_HOST, 0, lambda row, _now: f"{row.connection.host}:{row.connection.port}"),
+    _Column("HOST", _LEAST_HOST, 0, lambda row, _now: _place(row.connection)),
     _Column("ROUTE", 7, 5, lambda row, _now: row.connection.route),
     _Column("RULE", 20, 9, lambda row, _now: row.connection.rule),
     _Column("PROTO", 7, 8, lambda row, _now: row.connection.protocol),
@@ -184,7 +189,7 @@ def table(rows: Sequence[Row], width: int, now: float) -> list[str]:
     """A line of titles, and one for each row."""
     chosen = _chosen_columns(width)
     others = sum(each.width + 1 for each in chosen if each.rank)
-    longest = max((columns(f"{each.connection.host}:{each.connection.port}") for each in rows), default=0)
+    longest = max((columns(_place(each.connection)) for each in rows), default=0)
     host = max(min(width - others, max(longest, _LEAST_HOST), _MOST_HOST), 1)
     widths = [each.width if each.rank else host for each in chosen]
     lines = [" ".join(fitted(c.title, w, right=c.right) for c, w in zip(chosen, widths, strict=True))]

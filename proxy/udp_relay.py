@@ -23,6 +23,8 @@ import trio
 
 from . import telemetry
 from .address import Address
+from .connections import Connections
+from .conversation import Conversation
 from .errors import OpenError, Reason
 from .forward import answer_and_close
 from .protocol.budget import Budget
@@ -32,6 +34,7 @@ from .turns import BATCH, Reader, Turns
 
 if TYPE_CHECKING:
     from .association import Association
+    from .conversation import Entry
 
 # Our choices.
 #: A browser or a chat app has a handful, and each costs a socket.
@@ -61,7 +64,13 @@ _SocketAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 
 
 class Choice(Hashable, Protocol):
-    """A way for datagrams. What goes the same way is equal."""
+    """A way for datagrams, and how it and its rule are called in the table. What goes the same way is equal."""
+
+    @property
+    def route(self) -> str: ...
+
+    @property
+    def rule(self) -> str: ...
 
     async def open(self) -> Association:
         """Raises OpenError."""
@@ -72,7 +81,7 @@ Choose: TypeAlias = Callable[[Address], Choice | None]
 
 
 class UDPRelay:
-    """The associations of all apps at a local port, at most `max_associations` at once."""
+    """The associations of all apps at a local port, at most `max_associations` at once. What goes on in them stands in `connections`."""
 
     def __init__(
         self,
@@ -81,8 +90,9 @@ class UDPRelay:
         age: float = AGE,
         max_associations: int = MAX_ASSOCIATIONS,
         budget: Budget | None = None,
+        connections: Connections | None = None,
     ) -> None:
-        self._shared = _Shared(choose, age, budget or Budget())
+        self._shared = _Shared(choose, age, budget or Budget(), connections or Connections())
         self._max = max_associations
         self.count = 0  # how many there are now
 
@@ -135,7 +145,8 @@ class UDPRelay:
 
     async def _relay(self, control: trio.abc.ReceiveStream, app: _AppSocket) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_Relay(self._shared, app, nursery).run, name=_NAME)
+            conversation = Conversation(self._shared.connections, nursery.cancel_scope, control)
+            nursery.start_soon(_Relay(self._shared, app, nursery, conversation).run, name=_NAME)
             with suppress(trio.BrokenResourceError):
                 while await control.receive_some(_CHUNK):
                     pass
@@ -149,6 +160,7 @@ class _Shared:
     choose: Choose
     age: float
     budget: Budget
+    connections: Connections
     turns: Turns = field(default_factory=Turns)
     _warned: dict[str, float] = field(default_factory=dict)  # when, by kind
 
@@ -229,10 +241,11 @@ class _AppSocket:
 class _Relay:
     """One app's association: each of its datagrams goes on the way that was chosen for its address."""
 
-    def __init__(self, shared: _Shared, app: _AppSocket, nursery: trio.Nursery) -> None:
+    def __init__(self, shared: _Shared, app: _AppSocket, nursery: trio.Nursery, conversation: Conversation) -> None:
         self._shared = shared
         self._app = app
         self._nursery = nursery
+        self._conversation = conversation
         self._onward: dict[Choice, _Onward] = {}
 
     async def run(self) -> None:
@@ -241,17 +254,16 @@ class _Relay:
             await self._shared.turns.take(self._app.reader)
             for address, data in self._app.receive_nowait():
                 choice = self._shared.choose(address)
-                if choice is not None and (onward := self._way(choice)) is not None:
-                    onward.send(address, data)
+                if choice is not None and (onward := self._way(choice, address)) is not None:
+                    onward.send(address, data, choice)
 
-    def _end(self) -> None:
-        self._nursery.cancel_scope.cancel()
-
-    def _way(self, choice: Choice) -> _Onward | None:
+    def _way(self, choice: Choice, address: Address) -> _Onward | None:
         """None where there is no room for one more."""
         onward = self._onward.get(choice)
         if onward is None and self._make_room():
-            onward = self._onward[choice] = _Onward(self._shared, choice, self._app.send, self._end)
+            entry = self._conversation.entry(address, choice)
+            onward = _Onward(self._shared, choice, self._app.send, self._conversation.end, entry)
+            self._onward[choice] = onward
             self._nursery.start_soon(onward.run, name=_NAME)
         return onward
 
@@ -268,18 +280,24 @@ class _Relay:
 
 
 class _Onward:
-    """An association by one choice: opened with the first datagram, and again with the next one when it was lost.
+    """An association by one choice: opened with the first datagram, and again with the next one when it was lost. `run` closes the entry.
 
-    `end` is called where it is refused: the app would never know why nothing is answered.
+    `end` is called with the reason where it is refused: the app would never know why nothing is answered.
     """
 
     def __init__(
-        self, shared: _Shared, choice: Choice, deliver: Callable[[Address, bytes], None], end: Callable[[], None]
+        self,
+        shared: _Shared,
+        choice: Choice,
+        deliver: Callable[[Address, bytes], None],
+        end: Callable[[str], None],
+        entry: Entry,
     ) -> None:
         self._shared = shared
         self._choice = choice
         self._deliver = deliver
         self._end = end
+        self._entry = entry
         self._association: Association | None = None
         self._waiting: DatagramQueue[tuple[Address, bytes]] = DatagramQueue(shared.budget)
         self._wanted = trio.Event()  # set and replaced
@@ -289,8 +307,9 @@ class _Onward:
     def cancel(self) -> None:
         self._scope.cancel()
 
-    def send(self, address: Address, data: bytes) -> None:
+    def send(self, address: Address, data: bytes, choice: Choice) -> None:
         self.used = trio.current_time()
+        self._entry.sent(address, choice, len(data), self.used)
         if self._association is not None:
             try:
                 self._association.send(address, data)
@@ -311,6 +330,7 @@ class _Onward:
                     await trio.sleep_until(again_at)
         finally:
             self._waiting.clear()
+            self._entry.close()
 
     async def _until_wanted(self) -> None:
         self._waiting.drop(self._since)
@@ -328,6 +348,7 @@ class _Onward:
         try:
             async with await self._choice.open() as association:
                 self._association = association
+                self._entry.reached(association.exit)
                 try:
                     await self._exchange(association)
                 finally:
@@ -343,7 +364,7 @@ class _Onward:
         """Where there is no warning it is nothing new: the tunnel has told why."""
         if error is not None and error.reason is Reason.BUSY:
             self._shared.warn("refused", f"an app's UDP association was refused, and is ended: {error}")
-            self._end()
+            self._end(str(error))
         elif warning:
             self._shared.warn("lost", warning)
         else:
@@ -353,5 +374,7 @@ class _Onward:
         while (waiting := self._waiting.take(self._since)) is not None:
             association.send(*waiting)
         while True:
-            self._deliver(*await association.receive())
+            address, data = await association.receive()
+            self._deliver(address, data)
             self.used = trio.current_time()
+            self._entry.received(len(data), self.used)

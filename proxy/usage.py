@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
-from .connections import State
+from .connections import State, app_of_any
 from .errors import UsageError
 from .telemetry import logger
 from .usage_file import Amount
@@ -33,6 +33,8 @@ _SLICE = 512  # connections that are looked at in one go
 
 #: The app of a host; empty where it is of none.
 AppOf: TypeAlias = "Callable[[str], str]"
+#: What tells the app of a connection.
+_Hosts: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +54,34 @@ class DayUsage:
 
 
 class Meter:
-    """What went over connections since it was asked last, by host."""
+    """What went over connections since it was asked last, by the hosts that tell whose they are. Nothing is counted before it is started."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._counted: dict[int, Amount] = {}  # of those that are open, by their ids
-        self._hosts: dict[str, Amount] = {}
-        connections.when_closed = self._count
+        self._hosts: dict[_Hosts, Amount] = {}
 
-    async def take(self) -> dict[str, Amount]:
-        """In slices, as thousands may be open."""
+    @property
+    def counts(self) -> bool:
+        return self._connections.when_closed is not None
+
+    def start(self) -> None:
+        """What is open already counts with what goes over it from now on."""
+        for connection in self._connections.all_open():
+            self._counted[connection.id] = Amount(connection.traffic.bytes_up, connection.traffic.bytes_down)
+        self._connections.when_closed = self._count
+
+    def stop(self) -> None:
+        """Nothing is counted any more, and what was not taken is forgotten."""
+        self._connections.when_closed = None
+        self._counted.clear()
+        self._hosts.clear()
+
+    async def take(self) -> dict[_Hosts, Amount]:
+        """In slices, as thousands may be open. Nothing where it was stopped, also meanwhile."""
         for number, connection in enumerate(self._connections.all_open(), 1):
+            if not self.counts:
+                break
             if connection.state is not State.CLOSED:  # it may have closed by now, and is counted then
                 self._count(connection)
             if number % _SLICE == 0:
@@ -76,23 +95,23 @@ class Meter:
         if connection.state is not State.CLOSED:
             self._counted[connection.id] = Amount(traffic.bytes_up, traffic.bytes_down)
         up, down = (before.up, before.down) if before else (0, 0)
-        host = connection.address.host
-        if host not in self._hosts and len(self._hosts) >= MOST_HOSTS:
-            host = ""
+        hosts = connection.hosts
+        if hosts not in self._hosts and len(self._hosts) >= MOST_HOSTS:
+            hosts = ()
         more = Amount(traffic.bytes_up - up, traffic.bytes_down - down, int(before is None))
         if any(more):
-            self._hosts[host] = self._hosts.get(host, Amount()).plus(more)
+            self._hosts[hosts] = self._hosts.get(hosts, Amount()).plus(more)
 
 
 class Usage:
-    """`load_names` gives the function that knows the apps of hosts; it may take long, and a thread calls it once. Without a meter nothing is counted,
-    while what was kept before can be seen and wiped.
+    """`load_names` gives the function that knows the apps of hosts; it may take long, and a thread calls it once. Nothing is counted before `keep`
+    says so, while what was kept before can be seen and wiped.
     """
 
     def __init__(
         self,
         file: UsageFile,
-        meter: Meter | None = None,
+        meter: Meter,
         load_names: Callable[[], AppOf] | None = None,
         *,
         today: Callable[[], dt.date] = dt.date.today,
@@ -108,7 +127,17 @@ class Usage:
 
     @property
     def kept(self) -> bool:
-        return self._meter is not None
+        return self._meter.counts
+
+    def keep(self, wanted: bool) -> None:
+        """Whether anything is counted from now on. Where it ends, what is not written yet is forgotten: nothing is written any more."""
+        if wanted == self.kept:
+            return
+        if wanted:
+            self._meter.start()
+        else:
+            self._meter.stop()
+            self._waiting.clear()
 
     def add(self, app: str, up: int, down: int, connections: int) -> None:
         """Of today."""
@@ -150,8 +179,9 @@ class Usage:
             try:
                 await trio.to_thread.run_sync(self._file.add, taken, abandon_on_cancel=last)
             except UsageError as error:
-                for (day, app), amount in taken.items():
-                    self._put(day, app, amount)
+                if self.kept:
+                    for (day, app), amount in taken.items():
+                        self._put(day, app, amount)
                 self._tell(str(error))
             else:
                 self._told = ""
@@ -165,14 +195,14 @@ class Usage:
         self._waiting[day, app] = self._waiting.get((day, app), Amount()).plus(amount)
 
     async def _collect(self) -> None:
-        if self._meter is None:
-            return
         found = await self._meter.take()
         if found and self._app_of is None and self._load_names is not None:
             with trio.CancelScope(shield=True):  # what was taken is not lost
                 self._app_of = await trio.to_thread.run_sync(self._load_names)
-        for host, amount in found.items():
-            self.add(self._app_of(host) if self._app_of and host else "", *amount)
+        if not self.kept:  # it ended meanwhile
+            return
+        for hosts, amount in found.items():
+            self.add(app_of_any(hosts, self._app_of) if self._app_of else "", *amount)
 
 
 def _by_day(amounts: Amounts) -> list[DayUsage]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import functools
 import gc
 import logging
 import os
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+import typer
 
 import proxy
 from proxy import cli
 from proxy.keys import new_certificate
 from tests.command_line import Done
+from tests.effort import EXAMPLES, PROFILE
 from tests.memory import Identity, identity
 
 if TYPE_CHECKING:
@@ -31,12 +34,12 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Times depend on the machine, and two cores may be busy: no example fails for being slow. In CI the examples are the same each time, so that
 # nothing fails there by chance; whoever works on the project tries others each time.
-hypothesis.settings.register_profile("default", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("default", deadline=None, max_examples=EXAMPLES)
 hypothesis.settings.register_profile(
-    "ci", deadline=None, max_examples=50, print_blob=True, derandomize=True, database=None
+    "ci", deadline=None, max_examples=EXAMPLES, print_blob=True, derandomize=True, database=None
 )
-hypothesis.settings.register_profile("thorough", deadline=None, max_examples=5000)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default"))
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=EXAMPLES)
+hypothesis.settings.load_profile(PROFILE)
 
 
 def rank(item: pytest.Item) -> int:
@@ -83,6 +86,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Identity:
 
 
 @pytest.fixture
+def rare_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For worlds in which hours go by and memory is never short: they would be spent on the exit's looks at it, several a second."""
+    monkeypatch.setattr("proxy.exit.RELIEVE_EVERY", 60.0)
+    monkeypatch.setattr("proxy.waiting_room.LOOK_EVERY", 1.0)
+
+
+@pytest.fixture
 def log_as_before() -> Iterator[None]:
     """For tests of what configures the log."""
     root = logging.getLogger("ropeway")
@@ -100,8 +110,14 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "settings" / "config.toml"
 
 
+#: Each call of the program makes all of its commands anew, which is most of what a short one does.
+commands = functools.cache(typer.main.get_command)
+
+
 @pytest.fixture
 def ropeway(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    monkeypatch.setattr("typer.main.get_command", commands)
+
     def run(*arguments: str | Path) -> Done:
         monkeypatch.setattr("sys.argv", ["ropeway", *map(str, arguments)])
         with pytest.raises(SystemExit) as caught:

@@ -15,6 +15,7 @@ from proxy.config import load
 from proxy.config_file import replace_file
 from proxy.dashboard_site import Dashboard
 from proxy.dashboard_token import TokenFile
+from proxy.entry_files import EntryFiles
 from proxy.keys import UserKey
 from proxy.listener import serve_local
 from proxy.local_side import LocalSide
@@ -78,6 +79,7 @@ async def dashboard_world(
     folder: Path, monkeypatch: pytest.MonkeyPatch, *, rules: str = "", mode: str = "all", ui: Path | None = None
 ) -> AsyncIterator[DashboardWorld]:
     monkeypatch.setattr(TokenFile, "of_user", lambda: TokenFile(folder / "dashboard.token"))
+    monkeypatch.setattr(EntryFiles, "of_user", lambda: EntryFiles(folder))
     path = folder / "config.toml"
     text = f'[local]\nexits = ["{ONE}", "{TWO}"]\n[rules]\nmode = "{mode}"\nrules = [{rules}]\n'
     replace_file(path, text.encode())
@@ -85,10 +87,12 @@ async def dashboard_world(
     side = LocalSide(config.local, config.rules)
     async with trio.open_nursery() as nursery:
         seen = Observation(side.exits, side.connections)
-        seen.usage = Usage(UsageFile(folder / "usage.sqlite"), Meter(side.connections), lambda: known_apps().of)
+        usage = seen.usage = Usage(UsageFile(folder / "usage.sqlite"), Meter(side.connections), lambda: known_apps().of)
+        usage.keep(config.dashboard.usage)
+        side.when_read.append(lambda config: usage.keep(config.dashboard.usage))
         await nursery.start(seen.run)
         dashboard = Dashboard(side, path, seen, ["127.0.0.1:1080"], nursery, ui=ui)
-        site = OwnSite({}, own=dashboard.pages)
+        site = OwnSite({}, own=dashboard.pages, lets_in=dashboard.entrance.knows)
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listeners[0].socket.getsockname()[1]
         side.routing.own_ports = {port}

@@ -16,8 +16,9 @@ from proxy.api import _ROUTES, ROOT
 from proxy.config import load
 from proxy.config_file import replace_file
 from proxy.connections import AppProtocol
+from proxy.conversation import Conversation
 from proxy.dashboard_token import TokenFile
-from proxy.finding import Finding
+from proxy.finding import Finding, Text
 from proxy.peer_process import program_of
 from proxy.protocol import fault_answer
 from proxy.rule_terms import Network
@@ -164,6 +165,23 @@ async def test_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert (await world.ask("connections?most=x")).status == 400
 
 
+async def test_a_call_is_of_the_app_whose_servers_it_has_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        choice = world.side.routing.router.choose(Address("g.whatsapp.net", 3478))
+        assert choice is not None
+        call = Conversation(world.side.connections, trio.CancelScope())
+        entry = call.entry(Address("g.whatsapp.net", 3478), choice)
+        entry.sent(Address("192.0.2.7", 50_000), choice, 1000, trio.current_time())
+        (found,) = (await world.ask("connections")).json["open"]
+        assert (found["app"], found["protocol"], found["host"], found["port"]) == (
+            "whatsapp",
+            "udp",
+            "192.0.2.7",
+            50_000,
+        )
+        assert (found["up"], found["route"], found["waiting_since"]) == (1000, "tunnel", None)
+
+
 async def test_rules_and_their_hits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rules = '"direct suffix:a.example", "block suffix:ads.example"'
     async with dashboard_world(tmp_path, monkeypatch, rules=rules, mode="home-direct") as world:
@@ -219,6 +237,24 @@ async def test_usage_by_day_and_app(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ]
         assert (await world.ask("usage", "DELETE")).status == 204
         assert (await world.ask("usage")).json == {"kept": True, "days": []}
+
+
+async def test_the_counting_of_usage_ends_and_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        opened(world, "g.whatsapp.net").traffic.up(8, trio.current_time())
+        before = (await world.ask("usage")).json
+        assert world.seen.usage is not None
+        await world.seen.usage.write()
+        assert (await world.ask("usage", "PUT", b'{"kept": false}')).status == 204
+        assert load(world.path).dashboard.usage is False
+        opened(world, "g.whatsapp.net").traffic.up(8, trio.current_time())
+        assert (await world.ask("usage")).json == before | {"kept": False}
+        assert (await world.ask("usage", "PUT", b'{"kept": true}')).status == 204
+        assert load(world.path).dashboard.usage is True
+        opened(world, "g.whatsapp.net").traffic.up(8, trio.current_time())
+        usage = (await world.ask("usage")).json
+        assert usage["kept"] is True
+        assert usage["days"][0]["apps"] == [{"app": "whatsapp", "up": 16, "down": 0, "connections": 2}]
 
 
 async def test_usage_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,32 +334,39 @@ async def test_the_mode_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[]", b'{"mode": 1}', b'{"mode": "other"}', b"\xff\xfe"])
-async def test_what_is_no_mode_is_refused(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_cannot_be_set_is_refused(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dashboard_world(tmp_path, monkeypatch) as world:
         before = world.path.read_bytes()
-        answer = await world.ask("mode", "PUT", content)
-        assert answer.status == 400
-        assert answer.error
+        for path in ("mode", "usage"):
+            answer = await world.ask(path, "PUT", content)
+            assert answer.status == 400
+            assert answer.error
         assert world.path.read_bytes() == before
 
 
 async def test_a_broken_configuration_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dashboard_world(tmp_path, monkeypatch) as world:
         world.path.write_text("[local")
-        for path, method in (("mode", "PUT"), ("exits/one/use", "POST"), ("exits/one/link", "GET")):
-            answer = await world.ask(path, method, b'{"mode": "all"}' if method == "PUT" else b"")
+        for path, method in (("mode", "PUT"), ("usage", "PUT"), ("exits/one/use", "POST"), ("exits/one/link", "GET")):
+            answer = await world.ask(path, method, b'{"mode": "all", "kept": true}' if method == "PUT" else b"")
             assert answer.status == 409
             assert "is not TOML" in answer.error
 
 
 async def test_the_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def examine(path: Path, book: object, tell: object, around: object) -> None:
-        tell(Finding.ok("port", "it listens"))  # type: ignore[operator]
+        tell(Finding.ok("port", Text("it listens at {place}", place="there")))  # type: ignore[operator]
 
     monkeypatch.setattr("proxy.doctor.examine", examine)
     async with dashboard_world(tmp_path, monkeypatch) as world:
         found = (await world.ask("doctor", "POST")).json
-        assert found == {"findings": [{"check": "port", "kind": "ok", "what": "it listens", "why": "", "mend": ""}]}
+        words = {
+            "what": {"pattern": "it listens at {place}", "values": {"place": "there"}},
+            "why": "",
+            "mend": "",
+        }
+        finding = {"check": "port", "kind": "ok", "what": "it listens at there", "why": "", "mend": "", "words": words}
+        assert found == {"findings": [finding]}
 
 
 # ---- how a browser gets the token
@@ -331,19 +374,36 @@ async def test_the_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 async def test_a_browser_is_let_in_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dashboard_world(tmp_path, monkeypatch) as world:
-        path = (await world.ask("entries", "POST")).json["path"]
-        assert world.token not in path
+        entry = (await world.ask("entries", "POST")).json
+        path, token = entry["path"], entry["token"]
+        assert token not in path
         host = f"Host: 127.0.0.1:{world.port}\r\n"
-        from_page = f"GET {path} HTTP/1.1\r\n{host}Sec-Fetch-Site: cross-site\r\n\r\n"
+        from_page = f"GET {path} HTTP/1.1\r\n{host}Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n\r\n"
         assert await world.send(from_page.encode()) == fault_answer.nameless_answer()
         request = f"GET {path} HTTP/1.1\r\n{host}Sec-Fetch-Site: none\r\n\r\n".encode()
         answer = await world.send(request)
-        assert answer.startswith(b"HTTP/1.1 302 ")
-        assert f"Location: /#token={world.token}\r\n".encode() in answer
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert f'content="0; url=/#token={token}">'.encode() in answer
+        assert world.token.encode() not in answer
         for again in (request, request.replace(b"/enter/", b"/enter/x")):
             answer = await world.send(again)
             assert b"Location: /\r\n" in answer
-            assert world.token.encode() not in answer
+            assert token.encode() not in answer
+        assert (await world.ask("state", token=token)).status == 200
+
+
+async def test_a_file_of_the_user_leads_there_and_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard_world(tmp_path, monkeypatch) as world:
+        good = (await world.ask("entries", "POST")).json["path"]
+        fields = f"Host: 127.0.0.1:{world.port}\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n\r\n"
+        for path in ("/", "/dashboard/main.js", "/dashboard/enter/", f"{good}x", f"/api/v1/state?{good}", "/proxy.pac"):
+            assert await world.send(f"GET {path} HTTP/1.1\r\n{fields}".encode()) == fault_answer.nameless_answer()
+        for host in ("evil.example", "192.0.2.1"):
+            request = f"GET {good} HTTP/1.1\r\n{fields.replace('127.0.0.1', host)}"
+            assert await world.send(request.encode()) == fault_answer.nameless_answer()
+        request = f"GET {good} HTTP/1.1\r\n{fields}"
+        assert b"/#token=" in await world.send(request.encode())
+        assert await world.send(request.encode()) == fault_answer.nameless_answer()
 
 
 async def test_another_user_of_the_computer_cannot_be_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,9 +411,9 @@ async def test_another_user_of_the_computer_cannot_be_faster(tmp_path: Path, mon
         path = (await world.ask("entries", "POST")).json["path"]
         request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{world.port}\r\n\r\n".encode()
         with monkeypatch.context() as meanwhile:
-            meanwhile.setattr("proxy.api.is_of_another_user", lambda _socket: True)
+            meanwhile.setattr("proxy.entrance.is_of_another_user", lambda _socket: True)
             assert b"Location: /\r\n" in await world.send(request)
-        assert world.token.encode() in await world.send(request)
+        assert b"/#token=" in await world.send(request)
 
 
 async def test_the_token_is_proved_without_being_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,7 @@ SHAPES: dict[type[Struct], str] = {
     api_views.Log: "lines",
     api_views.Error: "error",
     api_views.Mode: "mode",
+    api_views.UsageKept: "kept",
     live.Hello: "token",
 }
 
@@ -105,3 +106,5 @@ def test_the_rest() -> None:
     assert live_feed.PARTS == ("state", "connections", "log")
     assert {each.value for each in rules.Mode} >= {"all", "home-direct"}
     assert {each.value for each in connections.State} == {"opening", "open", "half-closed", "closed"}
+    for each in connections.AppProtocol:
+        assert f"`{each.value}`" in TEXT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ class Ends:
         self.opened: list[SessionStream] = []
         self.local = Session(Mux(opens=True, now=trio.current_time()))
         self.exit = Session(Mux(opens=False, now=trio.current_time()), self.opened.append)
+        self.nursery = nursery
         self.why: dict[Session, str] = {}
         self.local.mux.carrier_made(trio.current_time())
         self.local.mux.welcomed(0, 0, trio.current_time())
@@ -137,6 +139,28 @@ async def test_what_is_sent_at_once_grows_with_the_carrier(autojump_clock: MockC
     young = [size for number, size in enumerate(sizes) if sum(sizes[: number + 1]) < GROWN]
     assert FIRST_BATCH <= max(young) < FIRST_BATCH + 100  # and the headers
     assert max(sizes) > LEAST_BATCH
+
+
+async def test_a_kernel_that_can_is_told_the_pace_and_what_to_hold(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paces: list[float] = []
+    held: list[int] = []
+    monkeypatch.setattr(trio.StapledStream, "pace", lambda _self, rate: paces.append(rate), raising=False)
+    monkeypatch.setattr(trio.StapledStream, "hold", lambda _self, size: held.append(size), raising=False)
+    steps = itertools.chain([math.inf, 1e6, 1.01e6, 2e6, 2e6, math.inf], itertools.repeat(math.inf))
+    monkeypatch.setattr(Mux, "pace", property(lambda mux: next(steps) if mux._opens else math.inf))
+    async with two_ends() as ends:
+        stream = ends.local.open(ADDRESS)
+        ends.nursery.start_soon(stream.send_all, bytes(2 * GROWN))
+        await wait_all_tasks_blocked()
+        (opened,) = ends.opened
+        left = 2 * GROWN
+        while left:
+            left -= len(await opened.receive_some(MAX_PAYLOAD))
+    assert paces == [1e6, 2e6, math.inf]  # not of one that differs by less than a twentieth
+    assert held
+    assert min(held) > LEAST_BATCH
 
 
 async def test_both_sides_bring_it_to_its_end(autojump_clock: MockClock) -> None:

@@ -77,6 +77,14 @@ def test_what_is_no_certificate(data: bytes) -> None:
         Certificate.read(data)
 
 
+def test_a_name_of_bits_is_no_certificate() -> None:
+    """Which the library says in its own way (RFC 5280, appendix A.1: a common name is text)."""
+    text, bits = b"\x0c\x0cexit.example", b"\x03\x0cexit.example"
+    assert text in DER
+    with pytest.raises(ValueError, match="cannot be read"):
+        Certificate.read(DER.replace(text, bits))
+
+
 @given(st.data())
 def test_a_mutated_certificate_is_read_or_not_and_nothing_else(data: st.DataObject) -> None:
     der = bytearray(DER)

@@ -154,6 +154,17 @@ async def test_a_connection(server: Identity, autojump_clock: MockClock) -> None
         assert await listed(there.source) == []
 
 
+async def test_a_call_is_of_another_network(server: Identity, autojump_clock: MockClock) -> None:
+    async with shown(server) as there:
+        call = there.opened("198.51.100.1", protocol=AppProtocol.UDP)
+        call.reached("one")
+        (found,) = await listed(there.source)
+        metadata = found["metadata"]
+        assert isinstance(metadata, dict)
+        assert (metadata["network"], metadata["type"], metadata["destinationIP"]) == ("udp", "Socks5", "198.51.100.1")
+        assert found["chains"] == ["one", "Ropeway"]
+
+
 async def test_chains_say_by_which_exit_each_goes(server: Identity, autojump_clock: MockClock) -> None:
     async with shown(server) as there:
         there.opened("a.example.org").reached()

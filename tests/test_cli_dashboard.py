@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 import typer
 
-from proxy import cli_dashboard
+from proxy import cli_dashboard, peer_user
 from proxy.dashboard_token import TokenFile
+from proxy.entry_files import EntryFiles
 from proxy.errors import ConfigError
 from proxy.keys import UserKey
 from proxy.share import Link
@@ -41,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         right = self.headers["Authorization"] == f"Bearer {self.token}"
-        self._answer({"path": "/dashboard/enter/code"} if right else {"error": "no"})
+        self._answer({"path": "/dashboard/enter/code", "token": "of-the-page"} if right else {"error": "no"})
 
     def _answer(self, content: object) -> None:
         self.send_response(200)
@@ -74,6 +75,8 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         return True
 
     monkeypatch.setattr(webbrowser, "open", browse)
+    monkeypatch.setattr(peer_user, "is_known", lambda: True)
+    monkeypatch.setattr(EntryFiles, "of_user", lambda: EntryFiles(tmp_path / "state"))
     monkeypatch.setattr(TokenFile, "of_user", lambda: TokenFile(tmp_path / "state" / "token"))
     return given
 
@@ -103,18 +106,36 @@ def test_it_opens_the_page_with_the_secret(
     assert token not in "".join(capsys.readouterr())
 
 
+def test_where_the_system_does_not_tell_who_comes_a_file_has_the_code(
+    run: Callable[..., None], port: int, opened: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(peer_user, "is_known", lambda: False)
+    run(port)
+    (path,) = tmp_path.joinpath("state").glob("*.html")
+    assert opened == [path.as_uri()]
+    assert f"http://127.0.0.1:{port}/dashboard/enter/code" in path.read_text()
+
+
 def test_it_prints_the_address(
     run: Callable[..., None], port: int, opened: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(port, "--print")
     old = TokenFile.of_user().read()
-    assert capsys.readouterr().out == f"http://127.0.0.1:{port}/#token={old}\n"
+    assert capsys.readouterr().out == f"http://127.0.0.1:{port}/#token=of-the-page\n"
     with pytest.raises(ConfigError, match="is no Ropeway of yours"):
         run(port, "--print", "--new-token")  # of which ours has a file and knows it
     new = Handler.token = TokenFile.of_user().read()
     assert new != old
     run(port, "--print")
-    assert new in capsys.readouterr().out
+    assert capsys.readouterr().out == f"http://127.0.0.1:{port}/#token=of-the-page\n"
+    assert opened == []
+
+
+def test_it_prints_the_secret_for_dashboards_of_others(
+    run: Callable[..., None], opened: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(unused_port(), "--secret")
+    assert capsys.readouterr().out == f"{TokenFile.of_user().read()}\n"
     assert opened == []
 
 

@@ -214,7 +214,7 @@ def test_a_name_that_the_output_cannot_show(ropeway: Callable[..., Done], path: 
 
 def test_commands_at_the_same_time_lose_nobody(ropeway: Callable[..., Done], path: Path) -> None:
     ropeway("exit", "init", "--host", "192.0.2.1", "--config", path)
-    names = [f"user{number}" for number in range(6)]
+    names = [f"user{number}" for number in range(4)]
     argv = [sys.executable, "-m", "proxy", "exit", "user", "add"]
     running = [
         subprocess.Popen([*argv, name, "--config", str(path)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -21,26 +21,43 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 
 
-def offered(line: str) -> list[str]:
-    """What bash is offered behind this line."""
-    words = line.split(" ")
-    environment = os.environ | {
+def asked(line: str) -> dict[str, str]:
+    """What bash tells the program when Tab is pressed behind this line."""
+    return {
         "_ROPEWAY_COMPLETE": "complete_bash",
         "COMP_WORDS": line,
-        "COMP_CWORD": str(len(words) - 1),
+        "COMP_CWORD": str(len(line.split(" ")) - 1),
     }
+
+
+@pytest.fixture
+def offered(ropeway: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+    """What bash is offered behind a line."""
+
+    def offer(line: str) -> list[str]:
+        with monkeypatch.context() as context:
+            for name, value in asked(line).items():
+                context.setenv(name, value)
+            done = ropeway()
+        assert (done.code, done.err) == (0, "")
+        return done.out.split()
+
+    return offer
+
+
+def test_commands(offered: Callable[[str], list[str]]) -> None:
+    line = "ropeway "
     argv = [sys.executable, "-m", "proxy"]
-    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(argv, cwd=ROOT, env=os.environ | asked(line), capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    return done.stdout.split()
-
-
-def test_commands() -> None:
-    assert {"run", "join", "exit", "exits"} <= set(offered("ropeway "))
+    assert {"run", "join", "exit", "exits"} <= set(done.stdout.split())
+    assert offered(line) == done.stdout.split()
     assert offered("ropeway exits u") == ["use"]
 
 
-def test_users(ropeway: Callable[..., Done], path: Path, exit_of_anna: Link) -> None:
+def test_users(
+    ropeway: Callable[..., Done], path: Path, exit_of_anna: Link, offered: Callable[[str], list[str]]
+) -> None:
     ropeway("exit", "user", "add", "alf", "--config", path)
     ropeway("exit", "user", "add", "ben", "--config", path)
     for words in ("exit link", "exit user remove"):
@@ -48,7 +65,9 @@ def test_users(ropeway: Callable[..., Done], path: Path, exit_of_anna: Link) -> 
     assert "anna" not in offered(f"ropeway exit user add --config {path} a")  # it is to be a new one
 
 
-def test_exits(ropeway: Callable[..., Done], path: Path, exit_of_anna: Link) -> None:
+def test_exits(
+    ropeway: Callable[..., Done], path: Path, exit_of_anna: Link, offered: Callable[[str], list[str]]
+) -> None:
     others = [replace(exit_of_anna, host=f"{number}.example.com", pin=bytes([number] * 32)) for number in (1, 2)]
     ropeway("join", replace(others[0], name="home"), "--config", path)
     for link in (exit_of_anna, others[1]):
@@ -63,7 +82,7 @@ def test_exits(ropeway: Callable[..., Done], path: Path, exit_of_anna: Link) -> 
 
 
 @pytest.mark.parametrize("content", [None, "no TOML", "[exit]\nnonsense = 1\n", '[local]\nexit = "ropeway://x"\n'])
-def test_there_is_nothing_to_offer(path: Path, content: str | None) -> None:
+def test_there_is_nothing_to_offer(path: Path, content: str | None, offered: Callable[[str], list[str]]) -> None:
     if content is not None:
         path.parent.mkdir()
         path.write_text(content)

@@ -22,6 +22,7 @@ from proxy.connections import (
     Connections,
     ConnectionView,
     State,
+    app_of_any,
 )
 from proxy.idleness import IDLE_TEXT
 
@@ -51,6 +52,7 @@ def test_the_life_of_an_entry() -> None:
         id=1,
         protocol=AppProtocol.SOCKS4,
         address=ADDRESS,
+        hosts=(ADDRESS.host,),
         route="",
         rule="",
         state=State.OPENING,
@@ -167,6 +169,33 @@ def test_only_direct_connections_that_are_quiet_are_ended() -> None:
     table.end_idle(160)
     assert [name for name, connection in made.items() if connection.ending == IDLE_TEXT] == ["quiet"]
     assert not fresh.ending
+
+
+def test_an_association_is_not_ended_because_one_of_its_ways_is_idle() -> None:
+    table = Connections()
+    association = table.opened(AppProtocol.UDP, ADDRESS, 100)
+    association.chosen(DIRECT)
+    table.end_idle(10_000)
+    assert not association.ending
+
+
+@pytest.mark.parametrize(
+    ("hosts", "app"), [((), ""), (("a",), ""), (("a", "line", "signal"), "line"), (("signal", "line"), "signal")]
+)
+def test_the_app_of_hosts_is_that_of_the_first_that_has_one(hosts: tuple[str, ...], app: str) -> None:
+    assert app_of_any(hosts, {"line": "line", "signal": "signal", "a": ""}.__getitem__) == app
+
+
+def test_datagrams_end_nothing_and_ask_for_no_answer() -> None:
+    table = Connections()
+    connection = table.opened(AppProtocol.UDP, ADDRESS, 100)
+    connection.reached()
+    for size in (7, 0):
+        connection.traffic.datagram_up(size, 101)
+        connection.traffic.datagram_down(size, 102)
+    view = only(table, 103)
+    assert (view.bytes_up, view.bytes_down, view.last_up, view.last_down) == (7, 7, 101, 102)
+    assert (view.state, view.waiting_since) == (State.OPEN, None)
 
 
 # ---- totals

@@ -44,9 +44,11 @@ async def test_what_is_to_last_stands_in_the_file_and_holds_at_once(path: Path) 
     side, control = control_of(path)
     await control.use_exit("two.example")
     await control.set_mode("home-direct")
+    await control.keep_usage(False)
     text = written(path)
     assert text.startswith("# mine\n")
     assert 'prefer = ["two.example"]' in text
+    assert load(path).dashboard.usage is False
     assert [view.route.name for view in side.exits.views()] == ["two.example:443", "one.example:443"]
     assert side.routing.router.ruleset.settings.mode.value == "home-direct"
     assert str(await control.link("1")) == str(ONE)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from proxy import certificate, clock, exit_check, exit_name, greeting, local_check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FOLDER = Path(__file__).parent.parent / "proxy" / "dashboard"
 SOURCES = sorted(FOLDER.iterdir())
@@ -17,6 +25,10 @@ DANGEROUS = re.compile(
     r"innerHTML|outerHTML|insertAdjacentHTML|createContextualFragment|parseFromString|document\.write|\beval\b|new Function|style="
 )
 NAMESPACE = "http://www.w3.org/2000/svg"
+EXIT_CHECKS = ("TCP", "TLS", "KEY", "SPEED", "IPV6")
+LOCAL_CHECKS = ("CONFIGURATION", "RULES", "PORT", "TUNNEL", "SPEED", "SHELL", "DNS", "AROUND", "SERVICE", "SYSTEM")
+#: What people are told to open. The page only shows it.
+TOLD = ("http://neverssl.com", "http:// ")
 _ENTRY = re.compile(r"^  (?:'([\w.-]+)'|(\w+)): (.+),$", re.MULTILINE)
 _PLACE = re.compile(r"\{(\w+)\}")
 
@@ -36,7 +48,10 @@ def test_is_short_and_makes_nothing_of_text(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.name))
 def test_names_no_other_place(path: Path) -> None:
-    named = re.findall(r"(?:https?:|wss?:|[\"'(])//[^\s\"'`)]*|url\([^)]*\)", path.read_text().replace(NAMESPACE, ""))
+    text = path.read_text()
+    for known in (NAMESPACE, *(TOLD if path.name == "findings_zh.js" else ())):
+        text = text.replace(known, "")
+    named = re.findall(r"(?:https?:|wss?:|[\"'(])//[^\s\"'`)]*|url\([^)]*\)", text)
     assert [each for each in named if not each.startswith("://")] == []
 
 
@@ -96,6 +111,63 @@ def test_every_word_that_is_asked_for_is_there_and_every_one_is_asked_for() -> N
     literals = set(re.findall(r"'([\w.-]+)'", code))
     unasked = {key for key in known - asked - literals if key.partition(".")[0] not in groups}
     assert unasked == set()
+
+
+# ---- what the doctor says
+
+
+def findings() -> dict[str, str]:
+    """The Chinese by the English. Each is a line of its own, as in JSON."""
+    lines = re.findall(r"^  (\".*\"): (\".*\"),$", (FOLDER / "findings_zh.js").read_text(), re.MULTILINE)
+    found = {json.loads(english): json.loads(chinese) for english, chinese in lines}
+    assert len(found) == len(lines)
+    return found
+
+
+def calls(name: str) -> Iterator[ast.Call]:
+    """Of a function or a class of this name, or of a method of it."""
+    for path in FOLDER.parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                called = node.func.value if isinstance(node.func, ast.Attribute) else node.func
+                if isinstance(called, ast.Name) and called.id == name:
+                    yield node
+
+
+def patterns() -> set[str]:
+    """Of all texts that the doctor can say; one that is made up while it runs would have no words."""
+    firsts = [call.args[0] for call in calls("Text")]
+    assert all(isinstance(each, ast.Constant) and isinstance(each.value, str) for each in firsts)
+    return {each.value for each in firsts if isinstance(each, ast.Constant) and isinstance(each.value, str)} - {""}
+
+
+def test_all_that_the_doctor_says_has_its_chinese() -> None:
+    meanings = {*greeting._MEANINGS.values(), *greeting._REFUSALS.values(), greeting.FORGOTTEN}
+    checks = {module.CHECK for module in (certificate, clock, exit_name)}
+    checks |= {getattr(exit_check, name) for name in EXIT_CHECKS} | {
+        getattr(local_check, name) for name in LOCAL_CHECKS
+    }
+    assert set(findings()) == patterns() | checks | meanings
+    assert len(patterns()) > 150
+
+
+def test_every_check_is_one_of_those() -> None:
+    made = [call.args[0] for call in calls("Finding") if call.args and isinstance(call.func, ast.Attribute)]
+    named = {
+        each.id if isinstance(each, ast.Name) else each.attr
+        for each in made
+        if isinstance(each, ast.Name | ast.Attribute)
+    }
+    assert len(made) > 50
+    assert not [each for each in made if isinstance(each, ast.Constant)]
+    assert named <= {"CHECK", "CERTIFICATE", *EXIT_CHECKS, *LOCAL_CHECKS}
+
+
+def test_the_chinese_has_what_stands_in_the_english() -> None:
+    for english, chinese in findings().items():
+        assert sorted(_PLACE.findall(english)) == sorted(_PLACE.findall(chinese)), english
+        assert english.count("`") == chinese.count("`"), english
+        assert chinese
 
 
 def test_apps_have_their_names() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.dashboard_token import TokenFile
+from proxy.dashboard_token import RunTokens, TokenFile
 from proxy.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -73,3 +73,36 @@ def test_who_knows_it_can_prove_that(tmp_path: Path) -> None:
     assert token not in proof
     assert file.proof("b") != proof
     assert TokenFile(tmp_path / "other").proof("a") != proof
+
+
+def test_the_token_of_a_page_is_for_one_run(tmp_path: Path) -> None:
+    file = TokenFile(tmp_path / "token")
+    run, next_run = RunTokens(file), RunTokens(file)
+    token = run.of_page()
+    assert run.of_page() == token
+    assert file.read() not in token
+    assert run.is_right(token)
+    assert not next_run.is_right(token)
+    assert not file.is_right(token)  # nor is it the secret for others
+    for wrong in ("", token[:-1], token + "a", token.upper() + "A", "\u20ac"):
+        assert not run.is_right(wrong)
+
+
+def test_the_kept_token_is_for_each_run_and_a_new_one_ends_both(tmp_path: Path) -> None:
+    file = TokenFile(tmp_path / "token")
+    run = RunTokens(file)
+    kept, of_page = file.read(), run.of_page()
+    assert run.is_right(kept)
+    assert run.proof("a") == file.proof("a")
+    file.renew()
+    assert not run.is_right(kept)
+    assert not run.is_right(of_page)
+    assert run.is_right(run.of_page())
+
+
+def test_where_no_token_can_be_made_no_page_is_right(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    run = RunTokens(TokenFile(tmp_path / "file" / "token"))
+    with pytest.raises(ConfigError):
+        run.of_page()
+    assert not run.is_right("")

@@ -13,6 +13,7 @@ from proxy.address import Address
 from proxy.desktop_kde import Kde, edited
 from proxy.errors import DesktopError
 from proxy.system_proxy import Memory, SystemProxy
+from tests.effort import EXAMPLES
 from tests.standins import Standins, needs_a_shell
 
 if TYPE_CHECKING:
@@ -104,7 +105,19 @@ _LINES = st.sampled_from(
 )
 
 
-@settings(max_examples=200)
+def test_a_group_that_comes_twice_is_one(tmp_path: Path) -> None:
+    kde = Kde(tmp_path / "kioslaverc")
+    before = "[Proxy Settings]\nProxyType=2\n[Other]\nProxyType=7\n[Proxy Settings]\nProxyType=3\nmine=1\n"
+    kde.path.write_text(before)
+    wanted = kde.wanted(PLACE)
+    kde.write(wanted)
+    assert kde.read() == wanted
+    kde.write(dict.fromkeys(wanted))
+    assert kde.read() == dict.fromkeys(wanted)
+    assert kde.path.read_text() == "[Other]\nProxyType=7\n[Proxy Settings]\nmine=1\n"
+
+
+@settings(max_examples=4 * EXAMPLES)
 @given(st.lists(_LINES | st.text(max_size=8), max_size=12), st.sampled_from([None, "1", "0"]))
 def test_any_file_can_be_edited(lines: list[str], value: str | None) -> None:
     text = "\n".join(lines)

@@ -19,6 +19,11 @@ def test_each_is_good_once() -> None:
 def test_each_is_good_for_moments() -> None:
     codes = EntryCodes()
     one, two = codes.make(1.0), codes.make(1.0)
+    assert codes.has(one, 0.9 + LIFE)
+    assert codes.has_any(0.9 + LIFE)
+    assert not codes.has(one, 1.0 + LIFE)
+    assert not codes.has_any(1.0 + LIFE)
+    assert not codes.has("", 2.0)
     assert codes.take(one, 0.9 + LIFE)
     assert not codes.take(two, 1.0 + LIFE)
     assert not codes.take(two, 2.0)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import lockstep_stream_pair, wait_all_tasks_blocked
 
 from proxy.address import Address
 from proxy.errors import CarrierError, OpenError, Reason
-from proxy.exit import HANDSHAKE_TIMEOUT, STOP_TIMEOUT, Limits
+from proxy.exit import HANDSHAKE_TIMEOUT, RELIEVE_EVERY, STOP_TIMEOUT, Limits
 from proxy.idleness import LOOK_EVERY as LOOK_FOR_IDLE_EVERY
 from proxy.keys import UserKey, new_certificate
 from proxy.protocol.budget import LIMIT
@@ -712,12 +712,37 @@ async def test_a_fault_of_one_association_is_its_own(
     assert [record.getMessage() for record in caplog.records if "association" in record.getMessage()]
 
 
+# ---- memory that is short
+
+
+async def test_who_reads_nothing_goes_though_nothing_else_happens(
+    server: Identity, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others have taken the memory: no frame of this session would make it look."""
+    async with world(server) as around:
+        around.run(tunnel := around.new_tunnel())
+        await exchange(await tunnel.open(ECHO))
+        monkeypatch.setattr(
+            "tests.memory.memory_stream_pair", lockstep_stream_pair
+        )  # what is sent there waits for its reader
+        stream = await tunnel.open(HELD)
+        await stream.send_all(bytes(200_000))
+        await trio.sleep(10)
+        around.exit._budget.held += LIMIT
+        began = trio.current_time()
+        with pytest.raises(trio.BrokenResourceError, match="not read fast enough"):
+            await stream.receive_some()
+        around.exit._budget.held -= LIMIT
+        assert trio.current_time() - began <= RELIEVE_EVERY + 0.1
+
+
 # ---- idle streams
 
 
 IDLE = 1800.0
 
 
+@pytest.mark.usefixtures("rare_looks")
 async def test_an_idle_stream_is_reset_and_told_why(server: Identity, autojump_clock: MockClock) -> None:
     """Not before its time, and within a minute or so after it. What has said a word meanwhile stays, also half-closed."""
     async with world(server, Limits(idle_time=IDLE)) as around:
@@ -745,6 +770,7 @@ async def test_an_idle_stream_is_reset_and_told_why(server: Identity, autojump_c
         assert await half_closed.receive_some() == b"late answer"
 
 
+@pytest.mark.usefixtures("rare_looks")
 @pytest.mark.parametrize("idle_time", [0.0, 7200.0])
 async def test_the_exit_lets_streams_be_idle_as_long_as_it_is_set(
     server: Identity, autojump_clock: MockClock, idle_time: float
@@ -757,6 +783,7 @@ async def test_the_exit_lets_streams_be_idle_as_long_as_it_is_set(
         await exchange(stream)
 
 
+@pytest.mark.usefixtures("rare_looks")
 async def test_a_changed_idle_time_holds_for_streams_that_are_open(server: Identity, autojump_clock: MockClock) -> None:
     async with world(server, Limits(idle_time=0)) as around:
         around.run(tunnel := around.new_tunnel())

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from proxy.session_stream import SessionStream
     from tests.memory import Identity, World
 
+pytestmark = pytest.mark.usefixtures("rare_looks")
+
 WAITING_TIME = 300.0
 #: The first attempts of a tunnel come so soon, pauses with all their jitter; and what the clocks add up to.
 SOON = 2.0
@@ -412,8 +414,10 @@ async def test_associations_go_by_the_exit_that_a_rule_names(server: Identity, a
     async with (
         places(server, 2) as (one, two),
         running(one.route(), two.route()) as exits,
-        await exits.by(ExitName("two", 443)).associate(),
+        await exits.by(ExitName("two", 443)).associate() as association,
+        await exits.associate() as other,
     ):
+        assert (association.exit, other.exit) == (two.name, one.name)
         assert (one.attempts, two.attempts) == (1, 1)
         assert len(exits.tunnels) == 2
 

@@ -14,7 +14,7 @@ FAULTS = """
 import resource
 from proxy import heap
 {tune}
-for _ in range(500):
+for _ in range(200):
     buffers = [bytearray(300_000) for _ in range(6)]
     del buffers
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
@@ -28,7 +28,7 @@ def run(source: str) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="only there it asks the C library for anything")
 def test_buffers_are_not_given_back_to_the_kernel_each_time() -> None:
     tuned, plain = run(FAULTS.format(tune="heap.tune()")), run(FAULTS.format(tune=""))
-    assert tuned < plain / 10  # 3,000 buffers of 74 pages each
+    assert tuned < plain / 10  # 1,200 buffers of 74 pages each
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there it asks the C library for anything")

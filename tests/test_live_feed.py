@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from proxy import live_feed
 from proxy.address import Address
 from proxy.api import SLICE
-from proxy.connections import LONG, MOST_CLOSED, AppProtocol, Connection, Connections, ConnectionView
+from proxy.connections import LONG, MOST_CLOSED, TUNNEL, AppProtocol, Connection, Connections, ConnectionView
+from proxy.conversation import Conversation
 from proxy.live_feed import CONNECTIONS, LOG, MEASURED_EVERY, PERIOD, STATE, Feed, TooLateError
 from proxy.log_memory import LogMemory
 
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from proxy.api_views import Clock
+
+
+@dataclass(frozen=True)
+class Choice:
+    route: str
+    rule: str = ""
 
 
 class Source:
@@ -57,7 +65,15 @@ class Source:
 
         return msgspec.Raw(
             json.dumps(
-                {"id": view.id, "up": view.bytes_up, "state": view.state, "long": view.long, "process": view.process}
+                {
+                    "id": view.id,
+                    "up": view.bytes_up,
+                    "state": view.state,
+                    "long": view.long,
+                    "host": view.address.host,
+                    "protocol": view.protocol,
+                    "process": view.process,
+                }
             ).encode()
         )
 
@@ -168,6 +184,22 @@ async def test_all_that_changes_is_told(autojump_clock: MockClock, nursery: trio
     await trio.sleep(LONG)
     watching.take()
     assert watching.open[connection.id]["long"]
+    feed.watched.clear()
+
+
+async def test_a_call_that_goes_elsewhere_is_told(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    source = Source()
+    feed = feed_of(source)
+    choice = Choice(TUNNEL)
+    relay, peer = Address("198.51.100.1", 3478), Address("192.0.2.7", 50_000)
+    entry = Conversation(source.connections, trio.CancelScope()).entry(relay, choice)
+    watching = Watching(feed, CONNECTIONS)
+    nursery.start_soon(feed.run)
+    await watching.next()
+    assert (watching.open[1]["host"], watching.open[1]["protocol"]) == (relay.host, "udp")
+    entry.sent(peer, choice, 1000, trio.current_time())
+    await watching.next()
+    assert (watching.open[1]["host"], watching.open[1]["up"]) == (peer.host, 1000)
     feed.watched.clear()
 
 

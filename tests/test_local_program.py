@@ -168,7 +168,43 @@ async def test_the_dashboard_is_for_this_computer_and_where_it_is_wanted(
     side.routing.shared = shared
     listeners = await listening.listen(Listen("127.0.0.1", 0), "local.listen")
     async with listeners[0]:
-        pages = await local_program._dashboard(settings, path, side, listeners, nursery)
-    assert ({b"/", b"/dashboard/", b"/api/v1/", b"/api/v1/live"} <= pages.keys()) is (enabled and not shared)
-    assert bool(pages) is (enabled and not shared)
+        dashboard = await local_program._dashboard(settings, path, side, listeners, nursery)
+    assert (dashboard is not None) is (enabled and not shared)
+    if dashboard is not None:
+        assert {b"/", b"/dashboard/", b"/api/v1/", b"/api/v1/live"} <= dashboard.pages.keys()
     assert ("there is no dashboard, as other computers can reach the port" in caplog.text) is shared
+
+
+async def test_usage_is_counted_as_the_file_says_when_it_is_read_again(
+    tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.toml"
+    local = {"exit": str(Link("exit.example", 443, UserKey.new(), bytes(32)))}
+    settings = parse({"local": local}, path)
+    side = LocalSide(settings.local, settings.rules)
+    listeners = await listening.listen(Listen("127.0.0.1", 0), "local.listen")
+    async with listeners[0]:
+        await local_program._dashboard(settings, path, side, listeners, nursery)
+    for counts in (True, False, True):
+        for tell in side.when_read:
+            tell(parse({"local": local, "dashboard": {"usage": counts}}, path))
+        assert (side.connections.when_closed is not None) is counts
+
+
+@pytest.mark.parametrize(
+    ("tables", "names"),
+    [
+        ({}, []),
+        ({"dashboard": {"usage": False}}, []),
+        ({"dashboard": {"enabled": False, "ui": "ui"}}, ["dashboard.enabled", "dashboard.ui"]),
+        ({"dns": {"listen": "127.0.0.1:9"}}, ["dns.listen"]),
+        ({"dns": {"resolvers": ["9.9.9.9:53"]}}, ["dns.resolvers"]),
+    ],
+)
+def test_what_waits_for_a_restart_is_told(
+    tables: dict[str, object], names: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "config.toml"
+    local_program._say_what_waits(parse({}, path), parse(tables, path))
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [f"what changed in {name} holds when `ropeway run` is started again" for name in names]

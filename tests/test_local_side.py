@@ -260,17 +260,18 @@ async def test_the_file_is_read_again(
         assert logging.getLogger("ropeway").level == logging.DEBUG
 
 
-async def test_a_change_of_the_dns_port_is_told_to_need_a_restart(
-    server: Identity, around: list[World], autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+async def test_what_else_there_is_is_told_of_each_file_that_can_be_used(
+    server: Identity, around: list[World], autojump_clock: MockClock, tmp_path: Path
 ) -> None:
     path = tmp_path / "config.toml"
     async with running(server, around) as (side, link):
-        side.at_start = {"dns": config.check(text(link), path).dns}
-        for more, told in (("", False), ('\n[dns]\nlisten = "127.0.0.1:9"\n', True)):
+        told: list[bool] = []
+        side.when_read.append(lambda config: told.append(config.dashboard.usage))
+        for more in ("", "\n[dashboard]\nusage = false\n", "\n[dashboard]\nusage = 5\n"):
             path.write_text(text(link) + more)
             path.chmod(0o600)
             await side.reload(path)
-            assert ("what changed in [dns] holds when `ropeway run` is started again" in caplog.text) is told
+        assert told == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.address import Address
@@ -196,7 +196,6 @@ def test_an_address_in_another_spelling_goes_to_the_proxy(host: str, tmp_path: P
         assert find(url_of(host, 443), host) != "DIRECT"
 
 
-@settings(max_examples=50)
 @given(
     chosen=st.lists(st.sampled_from(RULES), max_size=6),
     mode=st.sampled_from(["all", "home-direct"]),
@@ -219,7 +218,6 @@ def test_the_same_as_the_rules(
             assert not direct or is_direct(ruleset, host, port), (host, port)
 
 
-@settings(max_examples=50)
 @given(
     chosen=st.lists(st.sampled_from([*RULES, *VAGUE, *VAGUE]), max_size=6),
     mode=st.sampled_from(["all", "home-direct"]),
@@ -279,21 +277,23 @@ def many_names(count: int, seed: int) -> list[str]:
 
 
 @pytest.mark.parametrize("route", ["direct", "tunnel"])
-def test_a_list_of_a_hundred_thousand(route: str, tmp_path: Path) -> None:
-    names = many_names(100_000, 1)
+def test_a_list_for_which_there_is_no_room(route: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = many_names(20_000, 1)
+    monkeypatch.setattr("proxy.pac.LONGEST", LONGEST // 10)
     ruleset = rules_of(tmp_path, f"{route} list:x.txt", mode="home-direct", read_list=lambda _: AnyOf([], list(names)))
     text = text_of(ruleset)
+    assert len(text) <= LONGEST // 10
     with engine(text) as find:
         assert find("http://www.example.cn/", "www.example.cn") == "DIRECT"
         assert find("http://www.example.com/", "www.example.com") == PROXY
         direct = sum(find(f"http://{name}/", name) == "DIRECT" for name in names[:1000])
-    assert direct == 0 if route == "tunnel" else direct > 300  # what has no room goes to the proxy, which knows
+    assert direct == 0 if route == "tunnel" else 300 < direct < 1000  # what has no room goes to the proxy, which knows
     if route == "tunnel":
         assert len(text) < 20_000  # nothing after the list could send these directly
 
 
 def test_a_large_list_to_the_tunnel_of_which_each_name_matters(tmp_path: Path) -> None:
-    names = many_names(100_000, 2)
+    names = many_names(10_000, 2)
     ruleset = rules_of(
         tmp_path,
         "tunnel list:x.txt",

@@ -35,6 +35,7 @@ def test_the_user_stands_at_the_other_end() -> None:
 async def test_a_connection_is_of_its_user(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (listener,) = await trio.open_tcp_listeners(0, host=host)
     async with listener, await trio.open_tcp_stream(*listener.socket.getsockname()[:2]):
+        assert peer_user.is_known()
         stream = await listener.accept()
         async with stream:
             assert not is_of_another_user(stream.socket)

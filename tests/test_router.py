@@ -125,6 +125,15 @@ async def test_datagrams_go_the_way_that_the_rules_say() -> None:
     assert world.asked == [("tunnel", "association"), ("far.example", "association")]
 
 
+def test_what_is_chosen_for_datagrams_says_how_the_table_calls_it() -> None:
+    router = World(*RULES).router
+    for where in ("example.com:443", "10.0.0.1:1", "a.far.example:1"):
+        address = Address.parse(where)
+        choice, stream = router.choose(address), router.choose_stream(address)
+        assert choice is not None
+        assert (choice.route, choice.rule) == (stream.route, stream.rule)
+
+
 def test_rules_that_change_hold_at_once() -> None:
     world = World()
     address = Address.make("example.com", 443)

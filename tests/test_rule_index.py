@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.address import Address
@@ -96,7 +96,6 @@ QUERIES = st.builds(
 )
 
 
-@settings(max_examples=30)
 @given(st.lists(TERMS, max_size=12), st.lists(QUERIES, min_size=1, max_size=20))
 @example(
     [any_of([PortRange(1, 1), AllOf((Suffix("a"), PortRange(2, 2))), Suffix("a")])], [Query("a", None, 3, Network.TCP)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ConfigError
@@ -59,7 +59,6 @@ def test_a_database_that_is_wrong(data: bytes, complaint: str) -> None:
     assert str(caught.value).startswith(f"{PATH}: {complaint}")
 
 
-@settings(max_examples=50)
 @given(st.data())
 def test_whatever_happens_to_a_database_it_is_read_or_refused(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(DATABASE)))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from proxy.rule_tables import Keywords, Prefixes, Table, literal_in
 from proxy.rule_terms import pattern_of
+from tests.effort import EXAMPLES
 
 
 def free(slot: int) -> bool:
@@ -72,7 +73,7 @@ def test_the_part_that_every_name_has(expression: str, literal: str) -> None:
     assert literal_in(expression) == literal
 
 
-@settings(max_examples=400)
+@settings(max_examples=8 * EXAMPLES)
 @given(st.text(alphabet="abA1.\\[]^$(){},*+?|dxw-", max_size=14), st.text(alphabet="ab1.-", min_size=1, max_size=14))
 def test_no_name_is_missed_for_want_of_that_part(expression: str, name: str) -> None:
     try:

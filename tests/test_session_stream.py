@@ -187,9 +187,10 @@ class Socket:
         self.taken = bytearray()
         self.broken = False
 
-    def take(self, data: bytes) -> int:
+    def take(self, pieces: list[bytes]) -> int:
         if self.broken:
             raise trio.BrokenResourceError
+        data = b"".join(pieces)
         size = int(min(len(data), self.room))
         self.room -= size
         self.taken += data[:size]

@@ -13,13 +13,14 @@ from proxy.protocol.liveness import HURRY, SUSPECT
 from proxy.succession import RETRY_ROTATION, Rotation
 from proxy.tunnel import Tunnel
 from proxy.ways import TLS_TIMEOUT
+from tests.effort import SEEDS
 from tests.memory import ECHO, Cable, Identity, World, exchange, world
 from tests.test_tunnel import silent_cable, streams_of, told, transfer
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-pytestmark = pytest.mark.usefixtures("no_bug")
+pytestmark = pytest.mark.usefixtures("no_bug", "rare_looks")
 
 
 # ---- carriers that fall silent
@@ -137,7 +138,7 @@ async def test_a_carrier_is_replaced_in_time(
         tunnel = rotating(around, Rotation(least_age=10, most_age=20))
         around.run(tunnel)
         stream = await tunnel.open(ECHO)
-        assert await stall(stream, 100) < 0.01
+        assert await stall(stream, 100, every=0.5) < 0.01
         assert 5 <= len(around.cables) <= 11
         assert all(cable.near.closed for cable in around.cables[:-1])
         assert around.sessions == 1
@@ -146,14 +147,14 @@ async def test_a_carrier_is_replaced_in_time(
 
 async def test_a_carrier_is_replaced_after_its_volume(server: Identity, autojump_clock: MockClock) -> None:
     async with world(server) as around:
-        around.make_cable = lambda: Cable(room=20_000)
-        tunnel = rotating(around, Rotation(least_volume=200_000, most_volume=400_000))
+        around.make_cable = lambda: Cable(room=10_000)
+        tunnel = rotating(around, Rotation(least_volume=100_000, most_volume=200_000))
         around.run(tunnel)
         for _ in range(3):
-            await transfer(tunnel, random.Random(1).randbytes(800_000))
+            await transfer(tunnel, random.Random(1).randbytes(400_000))
         assert 8 <= len(around.cables) <= 30
         assert around.sessions == 1
-        assert sum(len(cable.near.sent) for cable in around.cables) < 2_600_000, "little is sent twice"
+        assert sum(len(cable.near.sent) for cable in around.cables) < 1_300_000, "little is sent twice"
 
 
 @pytest.mark.parametrize("lasts", [0, 1, 1500, 2500, 3000, 3500, 4000, 5000, 50_000])
@@ -170,21 +171,21 @@ async def test_a_hand_over_that_breaks_loses_nothing(
             around.make_cable = Cable
             if which != "the new one":
                 around.cables[-1].lasts = lasts
-            for seed in range(3):
+            for seed in range(2):
                 nursery.start_soon(transfer, tunnel, random.Random(seed).randbytes(60_000))
             return Cable(room=30_000, lasts=math.inf if which == "the old one" else lasts)
 
         async with trio.open_nursery() as nursery:
             await trio.sleep(0.5)
             around.make_cable = breaking
-            nursery.start_soon(slow_transfer, tunnel)
+            nursery.start_soon(slow_transfer, tunnel, 1.2, 0.3)
         assert around.sessions == 1
         assert "0 streams, 0 kept" in repr(tunnel)
 
 
-async def slow_transfer(tunnel: Tunnel) -> None:
+async def slow_transfer(tunnel: Tunnel, seconds: float = 3.0, every: float = 0.1) -> None:
     stream = await tunnel.open(ECHO)
-    await stall(stream, 3)
+    await stall(stream, seconds, every)
     await stream.send_eof()
     assert await stream.receive_some() == b""
     await stream.aclose()
@@ -203,7 +204,7 @@ async def test_where_no_other_carrier_can_be_made_the_one_that_works_goes_on(
         assert len(around.attempts) <= 600 / RETRY_ROTATION + 3
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(SEEDS))
 async def test_transfers_survive_everything_at_once(server: Identity, seed: int, autojump_clock: MockClock) -> None:
     """Cuts, silence, rotation and changes of the network, at any moment of each other."""
     rng = random.Random(seed)

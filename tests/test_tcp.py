@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import struct
 import sys
@@ -197,3 +198,43 @@ async def test_what_is_sent_now_is_what_there_is_room_for() -> None:
         await one.send_eof()
         assert one.send_now(data) == 0
     assert one.send_now(data) == 0
+
+
+async def test_what_lies_in_pieces_is_sent_as_one() -> None:
+    one, other = await short_pair()
+    async with one, other:
+        pieces = [bytes([number]) * (5000 + number) for number in range(200)]
+        data, sent = b"".join(pieces), 0
+        got = bytearray()
+        while sent < len(data):
+            sent += one.send_pieces_now([data[sent:]] if sent else pieces)
+            while len(got) < sent:
+                got += await other.receive_some()
+        assert got == data
+        assert one.send_pieces_now([b"alone"]) == 5
+        assert await other.receive_some() == b"alone"
+        await one.send_eof()
+        assert one.send_pieces_now(pieces) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the pace is Linux's")
+async def test_the_kernel_is_told_how_fast_and_how_much_to_hold() -> None:
+    one, other = await short_pair()
+    pacing = 47
+    size = struct.calcsize("L")
+
+    def pace() -> int:
+        return int(struct.unpack("L", one._socket.getsockopt(socket.SOL_SOCKET, pacing, size))[0])
+
+    async with one, other:
+        assert pace() == 2 ** (8 * size) - 1
+        one.pace(1_234_567.8)
+        assert pace() == 1_234_567
+        one.pace(math.inf)
+        assert pace() == 2 ** (8 * size) - 1
+        one.hold(100_000)
+        assert one._socket.getsockopt(socket.IPPROTO_TCP, getattr(socket, "TCP_NOTSENT_LOWAT", 0)) == 100_000
+        await one.send_all(bytes(10))
+        assert await other.receive_some() == bytes(10)
+    one.pace(1.0)  # it is closed: nothing happens
+    one.hold(1)

@@ -115,6 +115,15 @@ def test_the_heading() -> None:
 # ---- lines
 
 
+def test_what_is_udp_says_so() -> None:
+    call = Connection(1, "198.51.100.1", 3478, protocol="udp")
+    chat = Connection(2, "chat.example", 443, protocol="socks5")
+    for width in (80, 200):
+        _, one, other = table([Row(call), Row(chat)], width, 0.0)
+        assert " 198.51.100.1:3478/udp " in one
+        assert " chat.example:443 " in other
+
+
 @given(
     width=st.integers(1, 250),
     height=st.integers(1, 60),

@@ -24,6 +24,7 @@ from proxy.openings import ACCEPT_TIMEOUT
 from proxy.protocol.liveness import DEAD, SUSPECT
 from proxy.tunnel import Tunnel
 from proxy.ways import Opened
+from tests.effort import SEEDS
 from tests.memory import ECHO, HELD, SLOW, Cable, Identity, exchange, world
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from proxy.protocol.handshake import Hello, Welcome
     from proxy.ways import Opened
 
-
-pytestmark = pytest.mark.usefixtures("no_bug")
+pytestmark = pytest.mark.usefixtures("no_bug", "rare_looks")
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -241,7 +241,7 @@ async def transfer(tunnel: Tunnel, data: bytes) -> None:
     assert digest.digest() == hashlib.sha256(data).digest()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(SEEDS))
 async def test_transfers_survive_carriers_that_break_anywhere(
     server: Identity, seed: int, autojump_clock: MockClock
 ) -> None:

@@ -17,6 +17,7 @@ from trio.testing import memory_stream_pair, open_stream_to_socket_listener, wai
 from proxy import udp_relay
 from proxy.address import Address
 from proxy.association import Association
+from proxy.connections import BY_HAND, TUNNEL, AppProtocol, Connections, State, Total
 from proxy.errors import OpenError, Reason
 from proxy.listener import serve_local
 from proxy.opener import always
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from trio.testing import MockClock
+
+    from proxy.connections import ConnectionView
 
 STUN = Address("203.0.113.5", 3478)
 GREETING, CHOSEN = b"\x05\x01\x00", b"\x05\x00"
@@ -77,6 +80,8 @@ class FakeAssociation(Association):
 class Way:
     """A choice. Each one is another; what it opens is the test's, and `fault` is raised instead."""
 
+    route, rule, exit = TUNNEL, "mode all", ""
+
     def __init__(self) -> None:
         self.attempts = 0
         self.fault: Exception | None = None
@@ -90,6 +95,7 @@ class Way:
         if self.fault is not None:
             raise self.fault
         association = FakeAssociation()
+        association.exit = self.exit
         self._opened.send_nowait(association)
         return association
 
@@ -162,7 +168,10 @@ class World:
         self.budget = Budget()
         self.way = Way()
         self.choose: Callable[[Address], Choice | None] = lambda _address: self.way
-        self.relay = UDPRelay(lambda address: self.choose(address), budget=self.budget, **settings)
+        self.connections = Connections()
+        self.relay = UDPRelay(
+            lambda address: self.choose(address), budget=self.budget, connections=self.connections, **settings
+        )
         self.resources: list[trio.SocketStream | socket.socket] = []
         self.listeners: list[trio.SocketListener] = []
 
@@ -568,6 +577,7 @@ async def test_where_its_association_is_refused_the_app_learns_of_it(
     assert [record.getMessage() for record in caplog.records] == [
         "an app's UDP association was refused, and is ended: the exit carries 2"
     ]
+    assert [view.reason for view in world.connections.last_closed(9)] == ["the exit carries 2"] * 3
 
 
 async def test_different_ways_for_different_addresses(world: World) -> None:
@@ -707,6 +717,84 @@ async def test_ten_thousand_datagrams_beside_a_call_and_a_connection(world: Worl
     assert len(numbers) > 1_000  # the others found no room in the kernel's queue
 
 
+# ---- in the table of connections
+
+
+def only(world: World) -> ConnectionView:
+    (view,) = world.connections.snapshot(trio.current_time()).open
+    return view
+
+
+async def test_it_stands_in_the_table_with_what_went_over_it(world: World) -> None:
+    app = await world.associate()
+    assert world.connections.open_count == 0  # it has said nothing yet
+    app.send(b"hello")
+    association = await world.opened()
+    assert await got(association) == (STUN, b"hello")
+    view = only(world)
+    assert (view.protocol, view.address, view.state) == (AppProtocol.UDP, STUN, State.OPEN)
+    assert (view.route, view.rule, view.bytes_up, view.bytes_down) == (TUNNEL, "mode all", 5, 0)
+    for size in (0, 1200):
+        app.send(bytes(size))
+        assert len((await got(association))[1]) == size
+        association.answer(STUN, bytes(2 * size))
+        assert len((await app.receive())[1]) == 2 * size
+    await wait_all_tasks_blocked()
+    view = only(world)
+    assert (view.state, view.bytes_up, view.bytes_down) == (State.OPEN, 1205, 2400)
+    assert world.connections.total() == Total("", 1, 1205, 2400)
+    await app.control.aclose()
+    await app.wait_closed()
+    (closed,) = world.connections.last_closed(9)
+    assert (closed.id, closed.reason, closed.bytes_up, closed.bytes_down) == (view.id, "", 1205, 2400)
+    assert world.connections.open_count == 0
+
+
+async def test_what_cannot_go_yet_is_opening(world: World, clock: MockClock) -> None:
+    world.way.fault = OpenError(Reason.TUNNEL_DOWN)
+    app = await world.associate()
+    app.send(b"lost")
+    await wait_all_tasks_blocked()
+    assert (only(world).state, only(world).bytes_up) == (State.OPENING, 4)
+    world.way.fault = None
+    clock.jump(PAUSE)
+    app.send(b"there")
+    await got(await world.opened())
+    assert only(world).state is State.OPEN
+
+
+async def test_the_exit_is_the_one_that_it_goes_by_now(world: World, clock: MockClock) -> None:
+    for exit_name in ("one.example:443", "two.example:443"):
+        world.way.exit = exit_name
+        if world.way.attempts == 0:
+            app, association = await established(world)
+        else:
+            association.reset(None)
+            clock.jump(PAUSE)
+            await wait_all_tasks_blocked()
+            app.send(b"again")
+            await got(await world.opened())
+        assert only(world).exit == exit_name
+
+
+async def test_one_that_is_ended_there_ends_for_the_app(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    app, association = await established(world)
+    other, other_association = await established(world)
+    home = Way()
+    world.choose = lambda address: home if address.port == 1 else world.way
+    app.send(b"hello", Address("192.0.2.1", 1))
+    await wait_all_tasks_blocked()
+    assert [view.address.port for view in world.connections.snapshot(0.0).open] == [1, 3478, 3478]
+    assert world.connections.close(1)
+    assert await rest(app.control) == b""
+    await app.wait_closed()
+    assert association.closed.is_set()
+    assert [view.reason for view in world.connections.last_closed(9)] == [BY_HAND] * 2
+    assert world.connections.open_count == world.relay.count == 1
+    await roundtrip(other, other_association)
+    assert not caplog.records
+
+
 # ---- the end
 
 ENDS = {
@@ -795,7 +883,7 @@ async def test_beyond_the_limit_associations_are_refused(
     world = World(max_associations=2)
     await world.start(nursery)
     apps = [await established(world) for _ in range(2)]
-    for _ in range(2_000):
+    for _ in range(300):
         async with await open_stream_to_socket_listener(world.listeners[0]) as refused:
             await refused.send_all(GREETING + ASSOCIATE + ZEROS)
             await refused.send_eof()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +14,8 @@ import trio.testing
 
 from proxy import usage
 from proxy.address import Address
-from proxy.connections import AppProtocol, Connections
+from proxy.connections import TUNNEL, AppProtocol, Connections
+from proxy.conversation import Conversation
 from proxy.errors import UsageError
 from proxy.usage import WRITE_EVERY, AppUsage, DayUsage, Meter, Usage
 from proxy.usage_file import Amount, UsageFile
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 
 DAY = dt.date(2026, 11, 26)
 APPS = {"a.example": "line", "b.example": "line", "c.example": "signal"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    route: str
+    rule: str = ""
 
 
 class Memory(UsageFile):
@@ -54,6 +62,7 @@ class Bench:
     def __init__(self) -> None:
         self.connections = Connections()
         self.meter = Meter(self.connections)
+        self.meter.start()
         self.file = Memory()
         self.day = DAY
         self.loaded = 0
@@ -86,14 +95,14 @@ def bench() -> Bench:
 
 async def test_a_connection_is_counted_once_and_its_bytes_as_they_come(bench: Bench) -> None:
     connection = bench.opened("a.example", 5, 7)
-    assert await bench.meter.take() == {"a.example": Amount(5, 7, 1)}
+    assert await bench.meter.take() == {("a.example",): Amount(5, 7, 1)}
     assert await bench.meter.take() == {}
     moved(connection, 1, 2)
-    assert await bench.meter.take() == {"a.example": Amount(1, 2, 0)}
+    assert await bench.meter.take() == {("a.example",): Amount(1, 2, 0)}
     moved(connection, 3, 4)
     connection.close(2.0)
     connection.close(2.0)
-    assert await bench.meter.take() == {"a.example": Amount(3, 4, 0)}
+    assert await bench.meter.take() == {("a.example",): Amount(3, 4, 0)}
     assert await bench.meter.take() == {}
     assert not bench.meter._counted
 
@@ -101,17 +110,18 @@ async def test_a_connection_is_counted_once_and_its_bytes_as_they_come(bench: Be
 async def test_connections_that_come_and_go_between_are_counted(bench: Bench) -> None:
     for host in ("a.example", "a.example", "c.example"):
         bench.opened(host, 1, 1).close(1.0)
-    assert await bench.meter.take() == {"a.example": Amount(2, 2, 2), "c.example": Amount(1, 1, 1)}
+    assert await bench.meter.take() == {("a.example",): Amount(2, 2, 2), ("c.example",): Amount(1, 1, 1)}
 
 
 async def test_one_that_is_beyond_the_table_is_counted_when_it_closes() -> None:
     connections = Connections(most=0)
     meter = Meter(connections)
+    meter.start()
     connection = connections.opened(AppProtocol.SOCKS5, Address("a.example", 443), 0.0)
     moved(connection, 5, 7)
     assert await meter.take() == {}
     connection.close(1.0)
-    assert await meter.take() == {"a.example": Amount(5, 7, 1)}
+    assert await meter.take() == {("a.example",): Amount(5, 7, 1)}
 
 
 async def test_one_that_closes_while_thousands_are_looked_at_is_counted_once(bench: Bench) -> None:
@@ -121,7 +131,7 @@ async def test_one_that_closes_while_thousands_are_looked_at_is_counted_once(ben
         for connection in made:
             connection.close(1.0)
 
-    taken: list[dict[str, Amount]] = []
+    taken: list[dict[tuple[str, ...], Amount]] = []
 
     async def take() -> None:
         taken.append(await bench.meter.take())
@@ -130,8 +140,8 @@ async def test_one_that_closes_while_thousands_are_looked_at_is_counted_once(ben
         nursery.start_soon(take)
         nursery.start_soon(close_all)
     taken.append(await bench.meter.take())
-    assert sum(each.get("a.example", Amount()).connections for each in taken) == 2000
-    assert sum(each.get("a.example", Amount()).up for each in taken) == 2000
+    assert sum(each.get(("a.example",), Amount()).connections for each in taken) == 2000
+    assert sum(each.get(("a.example",), Amount()).up for each in taken) == 2000
 
 
 async def test_hosts_beyond_the_bound_are_counted_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +150,20 @@ async def test_hosts_beyond_the_bound_are_counted_together(bench: Bench, monkeyp
         bench.opened(f"{number}.example", 1, 0).close(1.0)
     taken = await bench.meter.take()
     assert len(taken) == 3
-    assert taken[""] == Amount(3, 0, 3)
+    assert taken[()] == Amount(3, 0, 3)
+
+
+async def test_an_association_is_counted_by_all_that_it_has_sent_to(bench: Bench) -> None:
+    """What goes to somebody at home belongs to the app whose servers stand beside."""
+    call = Conversation(bench.connections, trio.CancelScope())
+    choice = Choice(TUNNEL)
+    entry = call.entry(Address("a.example", 3478), choice)
+    entry.sent(Address("a.example", 3478), choice, 100, 1.0)
+    assert await bench.meter.take() == {("a.example",): Amount(100, 0, 1)}
+    entry.sent(Address("192.0.2.7", 50_000), choice, 1000, 2.0)
+    entry.received(3000, 2.0)
+    entry.close()
+    assert await bench.usage.days() == [DayUsage(DAY, (AppUsage("line", 1000, 3000, 0),))]
 
 
 # ---- by day and app
@@ -176,14 +199,51 @@ async def test_what_was_wiped_is_gone_and_what_comes_after_counts(bench: Bench) 
     assert await bench.usage.days() == [DayUsage(DAY, (AppUsage("line", 0, 2, 0),))]
 
 
-async def test_without_a_meter_the_past_can_be_seen_and_wiped() -> None:
+async def test_where_nothing_is_counted_the_past_can_be_seen_and_wiped() -> None:
     file = Memory()
     file.written.append({(DAY, "line"): Amount(1, 1, 1)})
-    off = Usage(file)
+    off = Usage(file, Meter(Connections()))
     assert not off.kept
     assert await off.days() == [DayUsage(DAY, (AppUsage("line", 1, 1, 1),))]
     await off.wipe()
     assert await off.days() == []
+
+
+async def test_from_the_end_of_counting_on_nothing_is_counted_or_written(bench: Bench) -> None:
+    stays = bench.opened("a.example", 5, 7)
+    await bench.usage.write()
+    moved(stays, 1, 1)
+    bench.usage.add("line", 1, 1, 1)
+    bench.usage.keep(False)
+    assert not bench.usage.kept
+    moved(stays, 10, 10)
+    bench.opened("c.example", 10, 10).close(1.0)
+    await bench.usage.write()
+    assert bench.file.written == [{(DAY, "line"): Amount(5, 7, 1)}]
+    assert await bench.usage.days() == [DayUsage(DAY, (AppUsage("line", 5, 7, 1),))]
+
+
+async def test_what_is_open_when_counting_begins_counts_from_there(bench: Bench) -> None:
+    bench.usage.keep(False)
+    stays = bench.opened("a.example", 5, 7)
+    for _ in range(2):  # twice is the same as once
+        bench.usage.keep(True)
+        moved(stays, 1, 2)
+    bench.opened("c.example", 3, 0).close(1.0)
+    stays.close(1.0)
+    assert await bench.meter.take() == {("a.example",): Amount(2, 4, 0), ("c.example",): Amount(3, 0, 1)}
+
+
+async def test_what_ends_while_thousands_are_looked_at_is_forgotten(bench: Bench) -> None:
+    for _ in range(2000):
+        bench.opened("a.example", 1, 0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.usage.write)
+        await trio.lowlevel.checkpoint()
+        bench.usage.keep(False)
+    assert bench.file.written == []
+    assert bench.loaded == 0
+    assert not bench.meter._counted
 
 
 # ---- writing
@@ -220,10 +280,23 @@ async def test_what_cannot_be_written_waits_and_is_told_once(bench: Bench, caplo
     assert bench.file.written == [{(DAY, "line"): Amount(3, 0, 2)}]
 
 
+async def test_what_cannot_be_written_when_counting_ends_is_forgotten(bench: Bench) -> None:
+    bench.file.error = UsageError("the file is locked")
+    bench.usage.add("line", 1, 1, 1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.usage.write)
+        await trio.testing.wait_all_tasks_blocked()  # but for the thread
+        bench.usage.keep(False)
+    bench.file.error = None
+    bench.usage.keep(True)
+    await bench.usage.write()
+    assert bench.file.written == []
+
+
 async def test_a_real_file(bench: Bench, tmp_path: Path) -> None:
     path = tmp_path / "usage.sqlite"
     for size in (1, 2):
-        kept = Usage(UsageFile(path), today=lambda: DAY)
+        kept = Usage(UsageFile(path), Meter(Connections()), today=lambda: DAY)
         kept.add("line", size, size, 1)
         await kept.write()
     kept.add("line", 4, 4, 0)

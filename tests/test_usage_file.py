@@ -115,7 +115,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(start=st.integers(0, 8191), noise=st.binary(min_size=1, max_size=64))
 @example(start=0, noise=b"")
 @example(start=4200, noise=b"\xff" * 64)

@@ -1,4 +1,4 @@
-// Requests to the program, with the token.
+// Requests to the program, with the token. It is good for as long as the program runs, so whoever reads it later has nothing.
 
 const KEY = 'ropeway.token';
 
@@ -12,8 +12,14 @@ export function takeToken() {
   return given || localStorage.getItem(KEY) || '';
 }
 
-export function forgetToken() {
-  localStorage.removeItem(KEY);
+/** Another one may be kept by now. */
+export function forgetToken(token) {
+  if (localStorage.getItem(KEY) === token) localStorage.removeItem(KEY);
+}
+
+/** `act` is called when another page has got a token. */
+export function onNewToken(act) {
+  addEventListener('storage', (event) => event.key === KEY && event.newValue && act());
 }
 
 /** `status` is 0 where there was no answer. */

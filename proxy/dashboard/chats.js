@@ -2,7 +2,7 @@
 
 import { el, search, setAttribute, setText } from './dom.js';
 import { ago, appName, bytes, span, t } from './language.js';
-import { place } from './connections.js';
+import { networkMark, place, showNetwork } from './connections.js';
 import { Table } from './table.js';
 
 const ORDER_EVERY = 2000;
@@ -76,7 +76,7 @@ export class ChatsView {
     const { store } = this.#context;
     const byName = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
     return [
-      { name: 'host', label: t('connections.host'), order: (a, b) => byName(a.host, b.host), make: (cell) => cell.append(el('bdi')), update: showHost },
+      { name: 'host', label: t('connections.host'), order: (a, b) => byName(a.host, b.host), make: (cell) => cell.append(networkMark(), el('bdi')), update: showHost },
       { name: 'app', label: t('connections.app'), order: (a, b) => byName(appName(a.app), appName(b.app)), text: (item) => (item.app ? appName(item.app) : '') },
       { name: 'alive', label: t('chats.alive'), order: (a, b) => alive(b) - alive(a), text: (item) => ago(alive(item), store.now()) },
       {
@@ -91,7 +91,8 @@ export class ChatsView {
 }
 
 function showHost(cell, item) {
-  setText(cell.firstChild, place(item));
+  showNetwork(cell.firstChild, item);
+  setText(cell.lastChild, place(item));
   setAttribute(cell, 'title', place(item));
 }
 

@@ -26,6 +26,17 @@ export function place(entry) {
   return `${entry.host}:${entry.port}`;
 }
 
+/** For what is not TCP. */
+export function networkMark() {
+  return el('span', { class: 'mark' });
+}
+
+export function showNetwork(mark, entry) {
+  const udp = entry.protocol === 'udp';
+  setText(mark, udp ? t('connections.udp') : '');
+  setAttribute(mark, 'title', udp ? t('connections.udptitle') : '');
+}
+
 export class ConnectionsView {
   #context;
   #kept;
@@ -136,7 +147,7 @@ export class ConnectionsView {
   }
 
   #makeHost(cell) {
-    const link = el('button', { type: 'button', class: 'link' }, el('bdi'));
+    const link = el('button', { type: 'button', class: 'link' }, networkMark(), el('bdi'));
     link.addEventListener('click', () => this.#chosen(cell.item));
     link.prepend(icon('chevron'));
     cell.append(link);
@@ -145,6 +156,7 @@ export class ConnectionsView {
   #showHost(cell, item) {
     cell.item = item;
     const link = cell.firstChild;
+    showNetwork(link.children[1], item);
     setText(link.lastChild, item.group ? appName(item.app) : place(item));
     if (item.group) {
       setAttribute(link, 'aria-label', `${appName(item.app)}: ${t('connections.count', { n: item.count })}`);

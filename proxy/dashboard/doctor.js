@@ -1,7 +1,7 @@
 // What the doctor finds, with the mend.
 
 import { button, el, icon, setText } from './dom.js';
-import { span, t, word } from './language.js';
+import { span, t, told, word } from './language.js';
 
 const SYMBOLS = { ok: 'ok', note: 'warning', fault: 'fault' };
 const FIRST = ['fault', 'note', 'ok'];
@@ -74,12 +74,12 @@ function withCommands(text) {
   return text.split('`').map((part, index) => (index % 2 ? el('code', {}, part) : part));
 }
 
-function row({ check, kind, what, why, mend }, look) {
-  const more = [[t('doctor.why'), why], [t('doctor.mend'), mend]].filter(([, text]) => text);
+function row({ check, kind, what, why, mend, words = {} }, look) {
+  const more = [[t('doctor.why'), told(words.why, why)], [t('doctor.mend'), told(words.mend, mend)]].filter(([, text]) => text);
   return el('li', { class: `${look} finding ${kind}` },
     icon(SYMBOLS[kind] || 'warning'),
     el('div', {},
-      el('h3', {}, check, el('span', { class: 'unseen' }, `: ${word('finding', kind)}`)),
-      el('p', {}, ...withCommands(what)),
+      el('h3', {}, told(check), el('span', { class: 'unseen' }, `: ${word('finding', kind)}`)),
+      el('p', {}, ...withCommands(told(words.what, what))),
       more.length ? el('dl', {}, ...more.flatMap(([name, text]) => [el('dt', {}, name), el('dd', {}, ...withCommands(text))])) : null));
 }

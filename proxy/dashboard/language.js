@@ -1,10 +1,11 @@
 // Words, numbers, times and sizes in the language of the reader.
 
+import { zhFindings } from './findings_zh.js';
 import { en } from './words_en.js';
 import { zh } from './words_zh.js';
 
 const KEY = 'ropeway.language';
-const LANGUAGES = { en: { words: en, tag: 'en' }, zh: { words: zh, tag: 'zh-Hans' } };
+const LANGUAGES = { en: { words: en, findings: {}, tag: 'en' }, zh: { words: zh, findings: zhFindings, tag: 'zh-Hans' } };
 const KILO = 1000;
 const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'];
 const SPANS = [['day', 86_400], ['hour', 3600], ['minute', 60], ['second', 1]];
@@ -62,6 +63,18 @@ export function t(key, values = {}) {
 export function word(group, value) {
   const key = `${group}.${value}`;
   return key in words ? t(key) : value;
+}
+
+/** What the doctor says, by the words that it is made of (docs/api.md); in English where there are none for it. */
+export function told(words, english) {
+  if (typeof words === 'string') return foundWords(words) ?? words;
+  const pattern = words && (foundWords(words.pattern) ?? (english === undefined ? words.pattern : undefined));
+  return pattern ? pattern.replace(/\{(\w+)\}/g, (_, name) => told(words.values[name])) : english;
+}
+
+function foundWords(pattern) {
+  const { findings } = LANGUAGES[chosen];
+  return Object.hasOwn(findings, pattern) ? findings[pattern] : undefined;
 }
 
 export function appName(app) {

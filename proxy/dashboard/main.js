@@ -1,6 +1,6 @@
 // Puts the page together: the token, what the program says, and the view that is shown.
 
-import { Api, forgetToken, takeToken } from './api.js';
+import { Api, forgetToken, onNewToken, takeToken } from './api.js';
 import { ChatsView } from './chats.js';
 import { ConnectionsView } from './connections.js';
 import { DoctorView } from './doctor.js';
@@ -41,10 +41,13 @@ class Page {
   #lastWord = 0;
   #lastFetch = 0;
   #said = '';
+  #over = false;
+  #token;
   #context;
   #live;
 
   constructor(token) {
+    this.#token = token;
     const api = new Api(token, () => this.#refused());
     this.#context = { api, store: this.#store, attempt: (work) => attempt(work), draw: () => this.#draw(), kept: {} };
     this.#live = new Live(token, {
@@ -70,6 +73,7 @@ class Page {
     for (const name of Object.keys(VIEWS)) this.#tabs.panel(name).replaceChildren();
     this.#tabs.name();
     this.#open(this.#shown);
+    if (this.#over) this.#sayOver();
   }
 
   #view() {
@@ -129,6 +133,7 @@ class Page {
   }
 
   async #fetch() {
+    if (this.#over) return;
     try {
       await this.#view()?.fetch?.();
     } catch (error) {
@@ -162,12 +167,28 @@ class Page {
     this.#draw();
   }
 
+  /** What was shown stays where the program was started again; who was shut out while it ran sees nothing any more. */
   #refused() {
+    if (this.#over) return;
+    this.#over = true;
     this.#live.end();
-    forgetToken();
+    forgetToken(this.#token);
+    if (this.#lastWord && !this.#connected) {
+      this.#sayOver();
+      return;
+    }
     this.#view()?.leave?.();
     this.#shown = '';
     showDoor(true);
+  }
+
+  #sayOver() {
+    const text = t('lost.over', { time: clock(this.#lastWord) });
+    const banner = document.getElementById('lost');
+    banner.querySelector('p').textContent = text;
+    banner.querySelector('button').hidden = true;
+    banner.hidden = false;
+    document.getElementById('said').textContent = text;
   }
 }
 
@@ -236,3 +257,4 @@ if (token) {
 }
 // The address may be opened again with a new token, where the page is open already.
 addEventListener('hashchange', () => location.hash.startsWith('#token=') && location.reload());
+onNewToken(() => location.reload());

@@ -72,7 +72,9 @@ export class Store {
       entry.rateDown = (entry.down - (before ? before.down : 0)) / passed;
       this.#moving.add(entry.id);
     }
-    entry.text = before && before.process === entry.process ? before.text : searchText(entry);
+    // An entry of UDP may show another destination later, and its program is known a moment after it.
+    const same = before?.host === entry.host && before.port === entry.port && before.process === entry.process;
+    entry.text = same ? before.text : searchText(entry);
     this.open.set(entry.id, entry);
   }
 

@@ -1,6 +1,6 @@
-// What apps have used, by day, and an end to it.
+// What apps have used, by day; whether it is counted, and an end to what was.
 
-import { button, confirmed, el, say, setText } from './dom.js';
+import { button, confirmed, el, say, setAttribute, setText } from './dom.js';
 import { appName, bytes, day, number, t } from './language.js';
 
 const ALL = '';
@@ -45,12 +45,14 @@ export class UsageView {
   #days = el('div', { class: 'card' });
   #apps = el('div', { class: 'card' });
   #note = el('p', { class: 'intro' });
+  #switch;
   #wipe;
 
   constructor(context, panel) {
     this.#context = context;
+    this.#switch = button(t('usage.count'), () => this.#turn(), { role: 'switch', 'aria-checked': 'false', hidden: true });
     this.#wipe = button(t('usage.wipe'), () => this.#wipeAll(), { kind: 'danger', hidden: true });
-    panel.append(el('div', { class: 'tools' }, this.#note, this.#wipe), el('div', { class: 'pair' }, this.#days, this.#apps));
+    panel.append(el('div', { class: 'tools' }, this.#note, this.#switch, this.#wipe), el('div', { class: 'pair' }, this.#days, this.#apps));
   }
 
   async fetch() {
@@ -66,7 +68,9 @@ export class UsageView {
 
   #draw() {
     const { kept, days } = this.#usage;
-    setText(this.#note, !kept ? t('usage.off') : days.length ? t('usage.note') : t('usage.none'));
+    setText(this.#note, !kept ? t(days.length ? 'usage.offkept' : 'usage.off') : days.length ? t('usage.note') : t('usage.none'));
+    this.#switch.hidden = false;
+    setAttribute(this.#switch, 'aria-checked', String(kept));
     this.#wipe.hidden = !days.length;
     this.#days.hidden = this.#apps.hidden = !days.length;
     if (!days.some((each) => each.day === this.#chosen)) this.#chosen = ALL;
@@ -105,6 +109,13 @@ export class UsageView {
     const title = this.#chosen === ALL ? t('usage.alldays') : day(this.#chosen);
     this.#apps.replaceChildren(el('h2', {}, `${t('usage.apps')} · ${title}`),
       table(t('usage.apps'), [t('usage.app'), t('connections.down'), t('connections.up'), t('usage.connections')], rows));
+  }
+
+  async #turn() {
+    const { api, attempt } = this.#context;
+    const kept = !this.#usage.kept;
+    if (await attempt(() => api.put('usage', { kept }))) say(t(kept ? 'usage.turnedon' : 'usage.turnedoff'));
+    await attempt(() => this.fetch());
   }
 
   async #wipeAll() {

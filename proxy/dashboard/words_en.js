@@ -27,11 +27,12 @@ export const en = {
 
   'door.title': 'This page needs to be let in',
   'door.text': 'So that no other program or web page can look in here, the page needs a token. Open it from a terminal:',
-  'door.wrong': 'The token that this browser had is not accepted any more.',
+  'door.wrong': 'This page was opened before Ropeway was started again, or before the token was replaced.',
   'door.after': 'It opens the browser with the token. “ropeway dashboard --print” only prints the address.',
 
   'lost.text': 'Ropeway does not answer. What you see is from {time}. Trying again in {span}.',
   'lost.never': 'Ropeway does not answer. Trying again in {span}.',
+  'lost.over': 'Ropeway was started again: “ropeway dashboard” opens this page anew. What is shown is of {time}.',
   'lost.said': 'The connection to Ropeway is lost.',
   'back.said': 'Ropeway answers again.',
 
@@ -93,6 +94,8 @@ export const en = {
   'connections.rate': 'Now',
   'connections.age': 'Age',
   'connections.state': 'State',
+  'connections.udp': 'UDP',
+  'connections.udptitle': 'UDP: a call, a game or QUIC. It shows where most goes; closing it ends all of it.',
   'connections.end': 'Close {host}',
   'connections.details': 'Details of {host}',
   'connections.count': { one: '{n} connection', other: '{n} connections' },
@@ -170,7 +173,11 @@ export const en = {
   'usage.wiped': 'What was kept of usage is gone.',
   'usage.sure': 'Wipe the usage of all days?',
   'usage.sureText': 'It is removed from this computer and cannot be brought back.',
-  'usage.off': 'Usage is not kept: it is switched off in the configuration.',
+  'usage.count': 'Count usage',
+  'usage.turnedon': 'Usage is counted from now on.',
+  'usage.turnedoff': 'Usage is not counted any more.',
+  'usage.off': 'Usage is not counted.',
+  'usage.offkept': 'Usage is not counted. What was kept before stays until it is wiped.',
   'usage.none': 'Nothing has been counted yet.',
   'usage.note': 'Only apps and days are kept, on this computer, and no destinations.',
 

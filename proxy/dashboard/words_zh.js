@@ -27,11 +27,12 @@ export const zh = {
 
   'door.title': '此页面需要授权',
   'door.text': '为了不让其他程序或网页查看这里的内容，此页面需要令牌。请在终端中打开：',
-  'door.wrong': '此浏览器保存的令牌已失效。',
+  'door.wrong': '此页面打开之后，Ropeway 已重新启动，或令牌已更换。',
   'door.after': '该命令会带着令牌打开浏览器。“ropeway dashboard --print”只显示地址。',
 
   'lost.text': 'Ropeway 没有响应。当前显示的是 {time} 的内容，{span}后重试。',
   'lost.never': 'Ropeway 没有响应，{span}后重试。',
+  'lost.over': 'Ropeway 已重新启动：请用“ropeway dashboard”重新打开此页面。当前显示的是 {time} 的内容。',
   'lost.said': '与 Ropeway 的连接已断开。',
   'back.said': 'Ropeway 已恢复响应。',
 
@@ -93,6 +94,8 @@ export const zh = {
   'connections.rate': '当前速率',
   'connections.age': '时长',
   'connections.state': '状态',
+  'connections.udp': 'UDP',
+  'connections.udptitle': 'UDP：通话、游戏或 QUIC。显示流量最多的目标；关闭后全部结束。',
   'connections.end': '关闭 {host}',
   'connections.details': '{host} 的详细信息',
   'connections.count': '{n} 条连接',
@@ -170,7 +173,11 @@ export const zh = {
   'usage.wiped': '用量记录已清除。',
   'usage.sure': '清除所有日期的用量？',
   'usage.sureText': '记录将从本机删除，无法恢复。',
-  'usage.off': '未保存用量：已在配置中关闭。',
+  'usage.count': '统计用量',
+  'usage.turnedon': '从现在起统计用量。',
+  'usage.turnedoff': '不再统计用量。',
+  'usage.off': '未统计用量。',
+  'usage.offkept': '未统计用量。之前的记录会保留，直到清除。',
   'usage.none': '还没有统计数据。',
   'usage.note': '只在本机保存应用和日期，不保存任何目的地。',
 

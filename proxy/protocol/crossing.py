@@ -52,6 +52,11 @@ class Crossing:
         """Round trips as they were measured."""
         return self._liveness.measured
 
+    @property
+    def pace(self) -> float:
+        """How many bytes a second the carrier is to send at most (`Flight.pace`)."""
+        return self._outbox.flight.pace
+
     def chunk(self, now: float) -> int:
         """How many bytes to move at once, at most, so that messages do not wait long for it."""
         return self._outbox.chunk(now)

@@ -92,17 +92,22 @@ class Mux(Associations):
         self._outbox.schedule.add(stream, now)
 
     def read(self, stream: Stream, limit: int, now: float) -> bytes:
-        """What is buffered, at most `limit` bytes; the credit for it goes back to the peer. It counts as held until `read` is called again or
+        """What is buffered, at most `limit` bytes; the credit for it goes back to the peer. It counts as held until the stream is read again or
         `returned`.
         """
+        pieces = self.read_pieces(stream, limit, now)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def read_pieces(self, stream: Stream, limit: int, now: float) -> list[bytes]:
+        """As `read`, as it came, which saves a copy. Two that are next to each other have more than 4 KB together."""
         receiver = stream.receiver
-        data = receiver.read(limit)
+        pieces = receiver.read_pieces(limit)
         self.budget.held -= receiver.given
-        receiver.given, receiver.since = len(data), now
+        receiver.given, receiver.since = sum(map(len, pieces)), now
         credit = receiver.credit_due(now, self._liveness.round_trip, self.budget)
         if credit:
             self._outbox.control.append(encode(Type.CREDIT, stream.id, _U32.pack(credit)))
-        return data
+        return pieces
 
     def close(self, stream: Stream, now: float) -> None:
         """The app has gone: what is queued goes out and END after it, and what comes in is answered with RESET, as TCP does."""

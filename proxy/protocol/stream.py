@@ -141,18 +141,18 @@ class ReceiveHalf:
             raise RemoteProtocolError("END after END")
         self.ended = True
 
-    def read(self, limit: int) -> bytes:
-        """At most `limit` bytes, as many as there are; empty where nothing is buffered."""
+    def read_pieces(self, limit: int) -> list[bytes]:
+        """At most `limit` bytes, as many as there are, in pieces as they came, for as few copies as can be; none where nothing is buffered."""
         chunks = self._chunks
         if not chunks:
-            return b""
-        # One frame, one read: no copy.
-        data = chunks.pop() if len(chunks) == 1 and self.buffered <= limit else _join(chunks, limit)
-        if not chunks and len(data) <= JOINED:
+            return []
+        pieces = _taken(chunks, limit)
+        size = sum(map(len, pieces))
+        if not chunks and size <= JOINED:
             self._chunks = None
-        self.buffered -= len(data)
-        self._used += len(data)
-        return data
+        self.buffered -= size
+        self._used += size
+        return pieces
 
     def drop(self) -> None:
         """After a reset: the app reads nothing more."""
@@ -182,8 +182,8 @@ class ReceiveHalf:
         return increment
 
 
-def _join(chunks: deque[bytes], limit: int) -> bytes:
-    """Takes at most `limit` bytes."""
+def _taken(chunks: deque[bytes], limit: int) -> list[bytes]:
+    """At most `limit` bytes."""
     taken, size = [], 0
     while chunks and size + len(chunks[0]) <= limit:
         taken.append(chunks.popleft())
@@ -192,7 +192,7 @@ def _join(chunks: deque[bytes], limit: int) -> bytes:
         first = chunks[0]
         taken.append(first[: limit - size])
         chunks[0] = first[limit - size :]
-    return b"".join(taken)
+    return taken
 
 
 class Stream:

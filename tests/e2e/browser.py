@@ -74,6 +74,10 @@ class Browser:
         """Returns when the page has loaded with all that it names. Raises BrowserError where it cannot be had."""
         self.call("POST", "/url", url=url)
 
+    def address(self) -> str:
+        """Of the page, also while another one comes: a script would be lost then."""
+        return str(self.call("GET", "/url"))
+
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression, awaited."""
         return self.call("POST", "/execute/async", script=awaited(script), args=[])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -13,12 +14,19 @@ from websockets.exceptions import InvalidProxyStatus, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
+from tests.e2e.apps import receive
+from tests.e2e.apps.socks_udp import ASSOCIATE, header, wait_for_tunnel
 from tests.e2e.machine import ENVIRONMENT, Programs, program
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.e2e.pairs import Pair
 
 pytestmark = pytest.mark.e2e
+
+#: Datagrams of a call there and back, and their sizes: more than all that is said beside it.
+CALL, SAID, HEARD = 100, 4000, 6000
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +71,59 @@ def test_what_goes_on_is_seen_and_ended(pair: Pair, token: str) -> None:
                 assert client.delete(f"connections/{entry['id']}").status_code == 204
                 entry = told_until(watching, host, "closed")
                 assert (entry["state"], entry["reason"]) == ("closed", "it was closed by hand")
+
+
+def used(client: httpx.Client) -> tuple[int, int]:
+    """Bytes of all apps and days."""
+    days = client.get("usage").raise_for_status().json()["days"]
+    apps = [app for day in days for app in day["apps"]]
+    return sum(app["up"] for app in apps), sum(app["down"] for app in apps)
+
+
+def test_a_call_is_seen_and_counted_and_ended(pair: Pair, token: str) -> None:
+    """Both its datagrams and those that come back are counted once."""
+    client = httpx.Client(
+        base_url=f"{pair.local.url('http')}/api/v1/", headers={"Authorization": f"Bearer {token}"}, trust_env=False
+    )
+    wait_for_tunnel(pair)
+    with client, datagrams() as app, datagrams() as peer, associated(pair.port) as (control, relay):
+        before = used(client)
+        there = peer.getsockname()
+        for _ in range(CALL):
+            app.sendto(header(there) + bytes(SAID), relay)
+            data, caller = peer.recvfrom(65_535)
+            assert len(data) == SAID
+            peer.sendto(bytes(HEARD), caller)
+            assert len(app.recv(65_535)) == HEARD + len(header(there))
+        found = client.get("connections").raise_for_status().json()["open"]
+        (entry,) = [each for each in found if each["protocol"] == "udp"]
+        assert (entry["host"], entry["port"], entry["state"], entry["route"]) == (*there, "open", "tunnel")
+        assert (entry["up"], entry["down"]) == (CALL * SAID, CALL * HEARD)
+        up, down = (now - earlier for now, earlier in zip(used(client), before, strict=True))
+        assert CALL * SAID <= up < 1.5 * CALL * SAID  # others say something beside it
+        assert CALL * HEARD <= down < 1.5 * CALL * HEARD
+        assert client.delete(f"connections/{entry['id']}").status_code == 204
+        assert control.recv(1) == b""
+        closed = client.get("connections").raise_for_status().json()["closed"]
+        (entry,) = [each for each in closed if each["id"] == entry["id"]]
+        assert (entry["state"], entry["reason"], entry["up"]) == ("closed", "it was closed by hand", CALL * SAID)
+
+
+def datagrams() -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind(("127.0.0.1", 0))
+    made.settimeout(20)
+    return made
+
+
+@contextmanager
+def associated(port: int) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
+    """The connection of an association, and where its datagrams go."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as control:
+        control.sendall(ASSOCIATE)
+        answer = receive(control, 12)
+        assert answer[:6] == b"\5\0" + b"\5\0\0\1"
+        yield control, (socket.inet_ntoa(answer[6:10]), int.from_bytes(answer[10:], "big"))
 
 
 def test_nobody_else_is_told_anything(pair: Pair) -> None:

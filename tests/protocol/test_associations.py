@@ -323,7 +323,7 @@ class Link:
         self.over_udp, self.over_tcp, self.voice = 0, 0, []
         while pair.now < until:
             self.flood_out.recent, self.flood_out.recent_at = 100.0 * CALL, pair.now
-            for _ in range(60):
+            for _ in range(20):
                 pair.exit.send_datagram(self.flood_out, BACK, bytes(1200), pair.now)
             if tcp and self.stream_out.sender.queued < 100_000:
                 pair.exit.write(self.stream_out, bytes(100_000), pair.now)

@@ -75,10 +75,10 @@ class TestAnswer:
             b"",
             struct.pack("!6H", 7, 0x8180, 0, 0, 0, 0),
             write_query(7, question()),
-            reply(dns.message.make_query("other.example", "A"), "other.example. 60 IN A 1.2.3.4").to_wire(),
-            reply(dns.message.make_query("www.example", "AAAA")).to_wire(),
-            reply(dns.message.make_query("www.example", "A", "CH")).to_wire(),
-            reply(dns.message.make_query("www.example", "A")).to_wire()[:-1],
+            reply(dns.message.make_query("other.example", "A", id=7), "other.example. 60 IN A 1.2.3.4").to_wire(),
+            reply(dns.message.make_query("www.example", "AAAA", id=7)).to_wire(),
+            reply(dns.message.make_query("www.example", "A", "CH", id=7)).to_wire(),
+            reply(dns.message.make_query("www.example", "A", id=7)).to_wire()[:-1],
         ],
     )
     def test_what_is_no_answer(self, wire: bytes) -> None:

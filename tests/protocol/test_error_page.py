@@ -5,7 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.protocol.error_page import POLICY, error_page, wants_page
@@ -43,7 +43,6 @@ def test_the_mend_for_a_tunnel_that_is_down() -> None:
 PLAIN = Read(error_page(502, "x"))
 
 
-@settings(max_examples=50)
 @given(st.text())
 def test_no_text_becomes_markup(text: str) -> None:
     assert Read(error_page(502, text)).elements == PLAIN.elements

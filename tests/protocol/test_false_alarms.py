@@ -131,8 +131,8 @@ class Link:
             self.say(side, 20_000 if self.chance.random() < 0.05 else self.chance.randrange(20, 400))
 
 
-@pytest.mark.parametrize(("round_trip", "hours"), [(0.1, 1), (0.3, 1), (1.0, 4)])
-def test_no_false_alarm_at_5_percent(round_trip: float, hours: int) -> None:
+@pytest.mark.parametrize(("round_trip", "hours"), [(0.1, 0.5), (0.3, 0.5), (1.0, 2)])
+def test_no_false_alarm_at_5_percent(round_trip: float, hours: float) -> None:
     """With 3 and 7 time-outs instead of 7 and 15 it is suspect twice an hour at 1 s, and dies about once in a day."""
     link = Link(round_trip, 0.05, seed=0)
     link.chat(hours)

@@ -41,11 +41,14 @@ class Path:
     kernel: float = math.inf  # bytes, where losses hold it back
     jitter: float = 0.0
     bunches: float = 0.0
+    paced: bool = True  # by the kernel, as it is told
     now: float = 100.0
 
     def __post_init__(self) -> None:
         self.flight = Flight(0, self.now)
         self.sent = self.acked = self.delivered = 0
+        self.deepest = 0.0  # what the queue has had to hold, in bytes
+        self._due = 0.0  # bytes that the pace lets out now
         self._free_at = self.now
         self._arrivals: deque[tuple[float, int]] = deque()
         self._acks: deque[tuple[float, int]] = deque()
@@ -72,14 +75,26 @@ class Path:
 
     def _send(self) -> None:
         self._budget = min(self._budget + self.wants * STEP, 1e9) if self.wants < math.inf else math.inf
-        while self._budget >= SEGMENT and self.sent - self.acked + SEGMENT <= min(self.flight.cap, self._slow_start()):
+        pace = self.flight.pace if self.paced else math.inf
+        self._due = min(self._due, 2 * SEGMENT) + pace * STEP  # what time it has not used is lost
+        while (
+            self._budget >= SEGMENT
+            and self._due >= SEGMENT
+            and self._flying + SEGMENT <= min(self.flight.cap, self._slow_start())
+        ):
             self._budget -= SEGMENT
+            self._due -= SEGMENT
             self.sent += SEGMENT
             self._free_at = max(self._free_at, self.now) + SEGMENT / self.rate
+            self.deepest = max(self.deepest, (self._free_at - self.now) * self.rate)
             self._arrivals.append((self._out(0, self.now + self.queue), self.sent))
             self.flight.sent(self.sent, self.now, limited=self._budget < SEGMENT)
         if self._pong_at == math.inf and (self.flight.draining or self.now >= self._asked_at + PROBE):
             self._asked_at, self._pong_at = self.now, self._late(self._late(self.now + self.queue))
+
+    @property
+    def _flying(self) -> int:
+        return self.sent - self.acked
 
     def _out(self, direction: int, into: float) -> float:
         """When what goes in then comes out; nothing overtakes."""
@@ -133,7 +148,7 @@ def test_a_path_is_full_and_its_queue_is_short(rate: float, round_trip: float) -
 def test_a_path_whose_round_trips_differ_is_used(round_trip: float, jitter: float, bunches: float) -> None:
     path = Path(2.5e6, round_trip, jitter=jitter * round_trip, bunches=bunches)
     path.run(2 * UNEVEN_PAUSE)
-    assert path.run(10) > 0.7 * path.rate
+    assert path.run(5) > 0.7 * path.rate
 
 
 @pytest.mark.parametrize("rate", [10e3, 50e3])
@@ -144,6 +159,44 @@ def test_on_a_thin_path_our_own_least_flight_is_nobody_to_compete_with(rate: flo
         path.run(0.5)
         assert path.flight.state is not State.COMPETING
         assert path.queue < 3 * LEAST / rate
+
+
+@pytest.mark.parametrize(("round_trip", "bunches"), [(0.3, 0.0), (0.3, 0.05), (0.1, 0.05)])
+def test_what_is_acknowledged_at_once_is_not_sent_at_once(round_trip: float, bunches: float) -> None:
+    """Steady, and after the flight was drained: with the kernel's pace the queue has to hold less than half."""
+    deepest = {}
+    for paced in (True, False):
+        path = Path(12.5e6, round_trip, bunches=bunches, paced=paced)
+        path.run(8)
+        path.deepest = 0.0
+        rate = path.run(12)
+        deepest[paced] = path.deepest
+    assert deepest[True] < deepest[False] / 2
+    assert rate > 0.65 * path.rate
+
+
+@pytest.mark.parametrize(
+    ("rate", "round_trip", "occupied", "is_told"),
+    [
+        (12.5e6, 0.1, 0.0, True),
+        (12.5e6, 0.3, 0.0, True),
+        (12.5e6, 0.005, 0.0, False),
+        (2.5e6, 0.1, 0.0, False),
+        (12.5e6, 0.1, 3e6, False),
+    ],
+)
+def test_the_kernel_is_told_a_pace_where_much_is_in_flight(
+    rate: float, round_trip: float, occupied: float, is_told: bool
+) -> None:
+    """Not on a short way, nor where little is, nor beside others who fill the queue."""
+    path = Path(rate, round_trip)
+    assert path.flight.pace == math.inf
+    path.run(5)
+    path.occupied = occupied
+    path.run(15)
+    assert (path.flight.pace < math.inf) is is_told
+    if is_told:
+        assert 1.05 * rate < path.flight.pace < 1.6 * rate
 
 
 def test_before_anything_is_known_nothing_is_held_back() -> None:
@@ -233,11 +286,12 @@ def test_while_others_fill_the_queue_the_path_is_not_taken_for_a_longer_one() ->
 
 
 @pytest.mark.parametrize("longer", [0.15, 0.25])
-def test_a_longer_way_is_learned(longer: float) -> None:
+def test_a_longer_way_is_learned(longer: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.protocol.flight.ROUND_TRIP_MEMORY", memory := ROUND_TRIP_MEMORY / 4)
     path = Path(1e6, 0.1)
     path.run(5)
     path.round_trip, path.kernel = longer, 600_000.0
-    path.run(2 * ROUND_TRIP_MEMORY + COMPETING_TIME + 5)
+    path.run(memory + COMPETING_TIME + 5)
     assert path.run(2 * DRAIN_PAUSE) > 0.85 * path.rate
     while path.flight.draining:
         path.run(longer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import hmac
+import itertools
 
 import pytest
 from hypothesis import given
@@ -124,14 +125,14 @@ def test_every_hello_is_read_as_it_was_written(hello: Hello, padding: bytes, aft
 
 
 @every_hello
-@pytest.mark.parametrize("position", range(PADDING_AT + len(PADDING) + 32))
-def test_a_hello_with_one_wrong_bit_is_a_visitors(hello: Hello, position: int) -> None:
+def test_a_hello_with_one_wrong_bit_is_a_visitors(hello: Hello) -> None:
     """Each byte is under the MAC. A changed length of the padding may ask for more bytes first."""
     data = hello_wire(hello)
-    for bit in range(8):
+    assert len(data) == PADDING_AT + len(PADDING) + 32
+    for position, bit in itertools.product(range(len(data)), range(8)):
         wrong = bytearray(data)
         wrong[position] ^= 1 << bit
-        assert is_visitor(bytes(wrong) + bytes(MAX_PADDING)), bit
+        assert is_visitor(bytes(wrong) + bytes(MAX_PADDING)), (position, bit)
 
 
 @given(
@@ -310,10 +311,10 @@ def test_every_welcome_is_read_as_it_was_written(welcome: Welcome, hello: Hello,
     assert read_welcome(data + after, SECRET, BINDING, hello) == (welcome, len(data))
 
 
-@pytest.mark.parametrize("position", range(WELCOME_PADDING_AT + len(PADDING) + 32))
-def test_a_welcome_with_one_wrong_bit_is_none(position: int) -> None:
+def test_a_welcome_with_one_wrong_bit_is_none() -> None:
     data = welcome_wire(WELCOME)
-    for bit in range(8):
+    assert len(data) == WELCOME_PADDING_AT + len(PADDING) + 32
+    for position, bit in itertools.product(range(len(data)), range(8)):
         wrong = bytearray(data)
         wrong[position] ^= 1 << bit
         with pytest.raises(NotAWelcomeError):

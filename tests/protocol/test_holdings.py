@@ -15,6 +15,7 @@ from proxy.protocol.frame import MAX_PAYLOAD
 from proxy.protocol.holdings import LITTLE_UNREAD, RELIEVE_EVERY, SLOW, TOO_SLOW
 from proxy.protocol.outbox import LEAST_KEPT, MAX_KEPT
 from proxy.protocol.stream import INITIAL_CREDIT, LEAST_WINDOW, MAX_WINDOW, ReceiveHalf
+from tests.effort import EXAMPLES
 from tests.pair import ADDRESS, Pair
 
 if TYPE_CHECKING:
@@ -159,7 +160,6 @@ def _act(pair: Pair, what: str, both: tuple[Stream, Stream], size: int) -> None:
 
 
 @given(Steps)
-@settings(deadline=None)
 def test_whatever_happens_the_count_is_right(steps: list[tuple[str, int, int]]) -> None:
     pair = Pair()
     streams = [pair.open() for _ in range(6)]
@@ -249,7 +249,7 @@ def test_a_window_shrinks_while_memory_is_short_and_grows_again_after_it() -> No
     for _ in range(20):
         size = half.open_credit
         half.feed(bytes(size)) if size else None
-        half.read(BIG)
+        half.read_pieces(BIG)
         now += 10
         credit = half.credit_due(now, 0.1, budget)
         assert half.open_credit + half._used == half.window
@@ -259,7 +259,7 @@ def test_a_window_shrinks_while_memory_is_short_and_grows_again_after_it() -> No
     budget.change(BIG)
     for _ in range(20):
         half.feed(bytes(half.open_credit))
-        half.read(BIG)
+        half.read_pieces(BIG)
         half.credit_due(now, 0.1, budget)
     assert half.window == MAX_WINDOW
 
@@ -267,7 +267,7 @@ def test_a_window_shrinks_while_memory_is_short_and_grows_again_after_it() -> No
 def test_windows_of_many_grow_within_what_is_free() -> None:
     pair, streams = limited(20_000_000, 30)
     pair.local._liveness.round_trip = 0.1
-    for _ in range(300):
+    for _ in range(100):
         for local, remote in streams:
             send(pair, remote, 60_000)
             pair.local.read(local, BIG, pair.now)
@@ -305,7 +305,7 @@ def test_a_session_keeps_less_where_memory_is_short_and_goes_on() -> None:
     order=st.lists(st.integers(0, 44), min_size=20, max_size=150),
     limit=st.integers(3_000_000, 8_000_000),
 )
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=EXAMPLES // 2)
 def test_who_reads_is_never_reset_and_the_limit_holds(readers: int, stalled: int, order: list[int], limit: int) -> None:
     pair, streams = limited(limit, readers + stalled)
     received = [0] * readers

@@ -70,11 +70,11 @@ def test_every_kind_of_bound_address(bound: bytes) -> None:
     assert handshake.reply is Reply.SUCCEEDED
 
 
-@pytest.mark.parametrize("code", range(256))
-def test_every_reply(code: int) -> None:
-    handshake = Handshake(ADDRESS)
-    feed(handshake, NO_AUTHENTICATION + bytes([5, code, 0]) + BOUND)
-    assert handshake.reply is (Reply(code) if code <= 8 else Reply.GENERAL_FAILURE)
+def test_every_reply() -> None:
+    for code in range(256):
+        handshake = Handshake(ADDRESS)
+        feed(handshake, NO_AUTHENTICATION + bytes([5, code, 0]) + BOUND)
+        assert handshake.reply is (Reply(code) if code <= 8 else Reply.GENERAL_FAILURE), code
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -41,9 +41,13 @@ def receiver_with(*payloads: bytes) -> ReceiveHalf:
     return half
 
 
+def read(half: ReceiveHalf, limit: int) -> bytes:
+    return b"".join(half.read_pieces(limit))
+
+
 def read_all(half: ReceiveHalf, limit: int = BIG) -> bytes:
     parts = []
-    while data := half.read(limit):
+    while data := read(half, limit):
         parts.append(data)
     return b"".join(parts)
 
@@ -184,21 +188,21 @@ def test_a_new_receiver_is_empty_and_open() -> None:
     half = ReceiveHalf(0.0)
     assert (half.buffered, half.ended, half.unwanted) == (0, False, False)
     assert half.open_credit == half.window == INITIAL_CREDIT
-    assert half.read(10) == b""
+    assert read(half, 10) == b""
     assert half.credit_due(SLOW, ROUND_TRIP, Budget()) == 0
 
 
 def test_frames_are_joined_and_one_alone_comes_without_a_copy() -> None:
     large, alone = bytes(MAX_PAYLOAD), b"alone"
-    assert receiver_with(b"abc", large, b"def").read(BIG) == b"abc" + large + b"def"
-    assert receiver_with(alone).read(BIG) is alone
-    assert receiver_with(large).read(MAX_PAYLOAD) is large
+    assert read(receiver_with(b"abc", large, b"def"), BIG) == b"abc" + large + b"def"
+    assert receiver_with(alone).read_pieces(BIG)[0] is alone
+    assert receiver_with(large).read_pieces(MAX_PAYLOAD)[0] is large
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 6, 7])
 def test_a_reader_gets_at_most_its_limit(limit: int) -> None:
     half = receiver_with(b"abc", b"d", b"ef")
-    first = half.read(limit)
+    first = read(half, limit)
     assert first == b"abcdef"[:limit]
     assert half.buffered == 6 - len(first)
     assert read_all(half, limit) == b"abcdef"[limit:]
@@ -207,8 +211,8 @@ def test_a_reader_gets_at_most_its_limit(limit: int) -> None:
 
 def test_a_frame_is_cut_by_a_small_limit() -> None:
     half = receiver_with(b"x" * 5000 + b"end")
-    assert half.read(5000) == b"x" * 5000
-    assert half.read(5000) == b"end"
+    assert read(half, 5000) == b"x" * 5000
+    assert read(half, 5000) == b"end"
 
 
 @given(payloads=st.lists(st.binary(min_size=1, max_size=40), max_size=12), limits=st.lists(st.integers(1, 70)))
@@ -220,7 +224,7 @@ def test_what_is_fed_is_read(payloads: list[bytes], limits: list[int]) -> None:
         fed += len(payload)
         limit = next(reads, 0)
         if limit:
-            piece = half.read(limit)
+            piece = read(half, limit)
             assert len(piece) == min(limit, fed - len(data))
             data += piece
         assert half.buffered == fed - len(data)
@@ -242,7 +246,7 @@ def test_data_up_to_the_credit_and_not_beyond() -> None:
 def test_reading_alone_gives_no_credit() -> None:
     """Only what `credit_due` has returned was granted to the peer."""
     half = receiver_with(bytes(INITIAL_CREDIT))
-    half.read(BIG)
+    read(half, BIG)
     with pytest.raises(RemoteProtocolError, match="beyond the credit"):
         half.feed(b"x")
     assert half.credit_due(SLOW, ROUND_TRIP, Budget()) == INITIAL_CREDIT
@@ -256,14 +260,14 @@ def test_nothing_comes_after_the_end() -> None:
         half.feed(b"x")
     with pytest.raises(RemoteProtocolError, match="END after END"):
         half.end()
-    assert half.read(BIG) == b"last"
+    assert read(half, BIG) == b"last"
 
 
 def test_credit_waits_for_half_of_the_window() -> None:
     half = receiver_with(bytes(INITIAL_CREDIT))
-    half.read(INITIAL_CREDIT // 2 - 1)
+    read(half, INITIAL_CREDIT // 2 - 1)
     assert half.credit_due(SLOW, ROUND_TRIP, Budget()) == 0
-    half.read(1)
+    read(half, 1)
     assert half.credit_due(SLOW, ROUND_TRIP, Budget()) == INITIAL_CREDIT // 2
     assert half.credit_due(SLOW, ROUND_TRIP, Budget()) == 0
     assert half.open_credit == INITIAL_CREDIT // 2
@@ -273,7 +277,7 @@ def test_a_slow_reader_gives_back_what_it_read_and_keeps_its_window() -> None:
     half, now = ReceiveHalf(0.0), 0.0
     for _ in range(5):
         half.feed(bytes(INITIAL_CREDIT))
-        half.read(BIG)
+        read(half, BIG)
         now += 2 * ROUND_TRIP
         assert half.credit_due(now, ROUND_TRIP, Budget()) == INITIAL_CREDIT
         assert half.window == half.open_credit == INITIAL_CREDIT
@@ -284,7 +288,7 @@ def test_a_fast_reader_doubles_its_window_up_to_the_bound() -> None:
     for doubling in range(1, 10):
         before = half.window
         half.feed(bytes(before // 2))
-        half.read(BIG)
+        read(half, BIG)
         increment = half.credit_due(doubling * 0.01, ROUND_TRIP, Budget())
         grown = before < MAX_WINDOW
         assert half.window == (before * 2 if grown else before)
@@ -295,17 +299,17 @@ def test_a_fast_reader_doubles_its_window_up_to_the_bound() -> None:
 
 def test_after_the_end_no_credit_is_given() -> None:
     half = receiver_with(bytes(INITIAL_CREDIT))
-    half.read(BIG)
+    read(half, BIG)
     half.end()
     assert half.credit_due(SLOW, ROUND_TRIP, Budget()) == 0
 
 
 def test_a_dropped_receiver_gives_nothing_more() -> None:
     half = receiver_with(bytes(INITIAL_CREDIT))
-    half.read(INITIAL_CREDIT - 1)
+    read(half, INITIAL_CREDIT - 1)
     half.drop()
     assert (half.buffered, half.ended) == (0, True)
-    assert half.read(BIG) == b""
+    assert read(half, BIG) == b""
     assert half.credit_due(SLOW, ROUND_TRIP, Budget()) == 0
 
 
@@ -318,13 +322,13 @@ def test_the_credits_of_both_halves_agree(steps: list[tuple[int, int, float]]) -
         while sender.ready:
             receiver.feed(bytes(sender.take(MAX_PAYLOAD)))
         assert receiver.buffered <= receiver.window <= MAX_WINDOW
-        receiver.read(limit)
+        read(receiver, limit)
         now += pause
         if credit := receiver.credit_due(now, ROUND_TRIP, Budget()):
             sender.grant(credit)
         assert sender.credit == receiver.open_credit
     for _ in range(len(steps) + 1):
-        while receiver.read(BIG):
+        while read(receiver, BIG):
             pass
         if credit := receiver.credit_due(now, ROUND_TRIP, Budget()):
             sender.grant(credit)

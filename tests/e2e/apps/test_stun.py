@@ -48,10 +48,10 @@ def test_data_of_a_channel() -> None:
     assert stun.of_channel(REQUEST) is None
 
 
-@pytest.mark.parametrize("size", range(len(REQUEST)))
-def test_what_is_cut_off(size: int) -> None:
-    with pytest.raises(ValueError, match=r"too short|not STUN"):
-        stun.decode(REQUEST[:size])
+def test_what_is_cut_off() -> None:
+    for size in range(len(REQUEST)):
+        with pytest.raises(ValueError, match=r"too short|not STUN"):
+            stun.decode(REQUEST[:size])
 
 
 @given(st.integers(0, len(REQUEST) - 1), st.integers(0, 255))

@@ -8,6 +8,8 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
+from proxy.finding import Finding, Text
+
 Json: TypeAlias = dict[str, Any]
 
 LONG = 60.0
@@ -17,6 +19,7 @@ MOST_CLOSED = 200
 #: App, host, port, route, rule, and how many bytes come down and go up a second while it is busy.
 KINDS: list[tuple[str, str, int, str, str, int, int]] = [
     ("whatsapp", "g{}.chat.example.com", 443, "tunnel", "app:whatsapp", 900, 400),
+    ("whatsapp", "192.0.2.{}", 3478, "tunnel", "app:whatsapp", 12_000, 11_000),
     ("telegram", "dc{}.messages.example.net", 443, "tunnel", "app:telegram", 1200, 500),
     ("youtube", "video-{}.example.com", 443, "tunnel", "app:youtube", 620_000, 6000),
     ("signal", "chat{}.example.org", 443, "tunnel", "app:signal", 700, 300),
@@ -27,7 +30,8 @@ KINDS: list[tuple[str, str, int, str, str, int, int]] = [
     ("", "static-{}.example.net", 443, "tunnel", "", 30_000, 700),
     ("", "news{}.example.cn", 443, "direct", "home", 9000, 600),
 ]
-WEIGHTS = [14, 12, 4, 8, 10, 8, 8, 16, 12, 6]
+WEIGHTS = [14, 3, 12, 4, 8, 10, 8, 8, 16, 12, 6]
+UDP_PORT = 3478
 #: Source, text, route and hits.
 RULES = [
     ("rule 1", "block list:adverts", "block", 1284),
@@ -49,26 +53,24 @@ LINES = [
     ("error", "the list adverts.txt cannot be read: there is no such file"),
     ("info", "the list adverts.txt was read: 48211 entries"),
 ]
-FINDINGS: list[dict[str, str]] = [
-    {"check": "configuration", "kind": "ok", "what": "it has 2 exits and 6 rules", "why": "", "mend": ""},
-    {"check": "tunnel", "kind": "ok", "what": "connected to tokyo.example.com:443", "why": "", "mend": ""},
-    {"check": "clock", "kind": "ok", "what": "it agrees with the exit's to within a second", "why": "", "mend": ""},
-    {
-        "check": "name",
-        "kind": "note",
-        "what": "this network gives a false address for tokyo.example.com",
-        "why": "The exit is reached all the same, by the address that worked last.",
-        "mend": "",
-    },
-    {
-        "check": "system proxy",
-        "kind": "fault",
-        "what": "the desktop's settings lead to 127.0.0.1:1081, where nobody listens",
-        "why": "Apps that follow the settings cannot connect to anything.",
-        "mend": "Run `ropeway system-proxy on`.",
-    },
-    {"check": "round trip", "kind": "ok", "what": "84 ms", "why": "", "mend": ""},
-]
+_FOUND = [
+    Finding.ok("configuration", Text("{path}: mode {mode}, by way of {exits}", path="ropeway.toml", mode="home-direct", exits="tokyo.example.com:443")),
+    Finding.ok("tunnel", Text("Ropeway is connected: an answer from the exit took {n} ms", n=91)),
+    Finding.ok("clock", Text("the clock agrees with the exit's")),
+    Finding.note(
+        "name",
+        Text("{name} resolves to {found}, and was found at {old} before", name="tokyo.example.com", found="203.0.113.9", old="192.0.2.7"),
+        Text("the exit has moved, or this network lies about its name; the certificate tells which"),
+    ),
+    Finding.fault(
+        "system proxy",
+        Text("{states}", states=Text("{desktop}: on, at {place}", desktop="GNOME", place="127.0.0.1:1081")),
+        Text("programs that follow the system's settings reach nothing"),
+        Text("start Ropeway, or `ropeway system-proxy off` brings back what was set before"),
+    ),
+    Finding.ok("round trip", Text("{tcp} ms for TCP, {greeted} ms for the exit to answer", tcp=84, greeted=85)),
+]  # fmt: skip
+FINDINGS: list[Json] = [{**finding.plain(), "words": finding.words} for finding in _FOUND]
 #: No code that means anything, and looks like one.
 LINK = "ropeway://0123456789abcdef0123456789abcdef@tokyo.example.com:443"
 
@@ -85,7 +87,7 @@ class Invented:
             {"at": self.started + 1000.0 * i, "level": level, "text": text} for i, (level, text) in enumerate(LINES)
         ]
         self.calls: list[str] = []
-        self.kept = True
+        self.counts = self.kept = True
         self.shown_rules = list(RULES)
         self._chance = random.Random(seed)
         self._names = list(names or ())
@@ -106,12 +108,12 @@ class Invented:
         name = self._names.pop() if self._names else host.format(self._chance.randrange(1, 40))
         busy = self._chance.random() * min(self.now - at, 200)
         entry = {
-            "id": self._next, "app": app, "process": "", "protocol": self._chance.choice(["socks5", "socks5", "connect"]), "host": name,
+            "id": self._next, "app": app, "process": "", "protocol": "udp" if port == UDP_PORT else self._chance.choice(["socks5", "socks5", "connect"]), "host": name,
             "port": port, "route": route, "rule": rule, "state": "open", "reason": "", "opened": at, "closed": None,
             "up": int(up * busy) + 512, "down": int(down * busy) + 1890, "last_up": self.now - busy / 4,
             "last_down": self.now - busy / 5, "waiting_since": None, "long": self.now - at > LONG,
         }  # fmt: skip
-        if entry["long"] and self._chance.random() < 0.04:
+        if entry["long"] and port != UDP_PORT and self._chance.random() < 0.04:
             entry["waiting_since"] = self.now - self._chance.choice([2, 8, 41])
         if self._chance.random() < 0.02:
             entry["state"] = self._chance.choice(["opening", "half-closed"])
@@ -217,7 +219,7 @@ class Invented:
 
     def usage(self) -> Json:
         if not self.kept:
-            return {"kept": True, "days": []}
+            return {"kept": self.counts, "days": []}
         chance, today = random.Random(3), datetime.fromtimestamp(self.now, UTC).date()
         sizes = [
             ("youtube", 2.1e9),
@@ -235,4 +237,4 @@ class Invented:
                 down = int(size * (0.3 + chance.random()))
                 apps.append({"app": app, "up": down // 14, "down": down, "connections": chance.randrange(20, 900)})
             days.append({"day": (today - timedelta(days=i)).isoformat(), "apps": apps})
-        return {"kept": True, "days": days}
+        return {"kept": self.counts, "days": days}

@@ -35,12 +35,13 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 class StandIn(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, port: int, invented: Invented, *, findings: list[dict[str, str]] | None = None) -> None:
+    def __init__(self, port: int, invented: Invented, *, findings: list[dict[str, Any]] | None = None) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.invented = invented
         self.findings = FINDINGS if findings is None else findings
         self.interval = 1.0
         self.silent = threading.Event()
+        self.token = TOKEN
 
     @property
     def url(self) -> str:
@@ -85,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _api(self) -> None:
         content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if self.headers.get("Authorization") != f"Bearer {self.server.token}":
             self._say(HTTPStatus.UNAUTHORIZED, {"error": "the token is missing or wrong"})
             return
         path = unquote(self.path.partition("?")[0].removeprefix("/api/v1/"))
@@ -123,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.close_connection = True
-        if json.loads(self._read_message())["token"] != TOKEN:
+        if json.loads(self._read_message())["token"] != self.server.token:
             self._frame(0x88, (4401).to_bytes(2, "big"))
             return
         known: dict[int, str] = {}
@@ -170,6 +171,10 @@ def _set_mode(server: StandIn, content: dict[str, str]) -> None:
     server.invented.mode = content["mode"]
 
 
+def _count(server: StandIn, content: dict[str, bool]) -> None:
+    server.invented.counts = content["kept"]
+
+
 def _wipe(server: StandIn) -> None:
     server.invented.kept = False
 
@@ -194,6 +199,7 @@ _ROUTES: list[tuple[str, str, Callable[..., Any]]] = [
     ("DELETE", r"connections/(\d+)", lambda server, number: server.invented.end(int(number))),
     ("POST", "exits/(.+)/use", lambda server, name: server.invented.prefer(name)),
     ("PUT", "mode", _set_mode),
+    ("PUT", "usage", _count),
     ("DELETE", "usage", _wipe),
     ("POST", "doctor", _doctor),
 ]

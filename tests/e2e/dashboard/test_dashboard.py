@@ -10,6 +10,8 @@ import time
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
 
@@ -36,6 +38,8 @@ MANY = 5000
 DOWN, ESCAPE = "\ue015", "\ue00c"  # WebDriver, section 17.4.2
 #: What is there when a view has what it shows.
 CONTENT = ".bars .number, td.c-host bdi, .exit, td.c-text bdi, .plain-table, .lines li, .doctor .main"
+#: What the doctor of the stand-in says, also inside of another text.
+SAID = {"en": ("the clock agrees with", "on, at 127.0.0.1:1081"), "zh": ("时钟与出口一致", "指向 127.0.0.1:1081")}
 #: Names, rules and lines that are not what they seem. None may become more than text.
 HOSTILE = "<img src=x onerror=window.caught=1>"
 HOSTILE_NAMES = [HOSTILE, "<script>window.caught=1</script>", "\"'><b>bold</b>.example.com", "a" * 253]
@@ -93,14 +97,14 @@ def text(browser: Browser, selector: str) -> str:
     return str(browser.run(f"document.querySelector('{selector}').textContent"))
 
 
-def check_asked_nobody_else(browser: Browser, origin: str) -> None:
-    """Neither by what the page knows of itself, nor by what the browser saw, also of what was not allowed."""
+def check_asked_nobody_else(browser: Browser, origin: str, file: str) -> None:
+    """Neither by what the page knows of itself, nor by what the browser saw, also of what was not allowed. It came from the file."""
     entries = browser.run("performance.getEntriesByType('resource').map(entry => entry.name)")
     events = [json.loads(line["message"])["message"] for line in browser.log("performance")]
     asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
     asked += [event["params"]["url"] for event in events if event["method"] == "Network.webSocketCreated"]
     assert len(asked) > 20  # it does see them
-    own = (origin, origin.replace("http", "ws", 1), "data:image/svg+xml,")
+    own = (origin, origin.replace("http", "ws", 1), "data:image/svg+xml,", file)
     assert [url for url in (*entries, *asked) if not url.startswith(own)] == []
 
 
@@ -123,11 +127,33 @@ def frames(browser: Browser, seconds: float) -> Any:
     )
 
 
-def address(programs: Programs, local: Local) -> str:
-    """Of the page, as the program hands it out."""
-    done = programs.run_ropeway("dashboard", "--print", "--config", local.config)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+#: The command as it is on systems that do not tell whose a connection is, with somebody in the browser's place.
+_BY_FILE = """
+import webbrowser
+from proxy import cli, peer_user
+peer_user.is_known = lambda: False
+webbrowser.open = lambda address: print(address) is None
+cli.main()
+"""
+
+
+def entry_file(programs: Programs, local: Local) -> Path:
+    """What a browser is started with there."""
+    command = programs.start("dashboard", [sys.executable, "-c", _BY_FILE, "dashboard", "--config", local.config])
+    wait_until(lambda: not command.alive, "the command ends")
+    (line,) = command.lines("file://")
+    return Path(url2pathname(urlsplit(line).path))
+
+
+def enter(browser: Browser, programs: Programs, local: Local) -> str:
+    """By a file, whose address it returns."""
+    file = entry_file(programs, local)
+    assert file.stat().st_mode & 0o777 == 0o600
+    browser.load(file.as_uri())
+    there = f"{local.url('http')}/"
+    wait_until(lambda: browser.address() == there, "it has the token and stands without it")
+    assert not file.exists()
+    return file.as_uri()
 
 
 def another_exit(programs: Programs, local: Local) -> None:
@@ -148,10 +174,9 @@ def test_with_the_program_and_5000_connections(programs: Programs, browser: Brow
     local = own_pair.local
     another_exit(programs, local)
     with crowd(own_pair.port) as apps:
-        browser.load(address(programs, local))
+        file = enter(browser, programs, local)
         origin = local.url("http")
         sees(browser, "document.getElementById('pill').textContent.startsWith('Connected')")
-        assert browser.run("location.href") == f"{origin}/"
         browser.run("document.getElementById('tab-overview').focus()")
         for view in VIEWS[1:]:
             browser.press(DOWN)
@@ -163,7 +188,7 @@ def test_with_the_program_and_5000_connections(programs: Programs, browser: Brow
         close_one(browser, apps)
         switch_exits(browser, local)
         turn_dark_and_chinese(browser)
-        check_asked_nobody_else(browser, origin)
+        check_asked_nobody_else(browser, origin, file)
         check_no_complaint(browser)
         for program in own_pair.programs:
             program.stop(signal.SIGKILL)  # else it says farewell to all of them
@@ -259,7 +284,7 @@ def test_with_hostile_names_and_for_who_cannot_see_it(browser: Browser, stand_in
     assert "ropeway dashboard" in text(browser, ".door code")
     check_is_accessible(browser, "without a token")
     browser.load(f"{stand_in.url}#token=old")
-    sees(browser, "document.querySelector('.door .bad')?.textContent.includes('not accepted')")
+    sees(browser, "document.querySelector('.door .bad')?.textContent.includes('started again')")
     browser.load(f"{stand_in.url}?#token={TOKEN}")
     bring_axe(browser)
     check_would_find(browser)
@@ -279,8 +304,13 @@ def test_with_hostile_names_and_for_who_cannot_see_it(browser: Browser, stand_in
                 sees(browser, "document.querySelectorAll('.finding').length > 5")
             check_is_accessible(browser, f"{view}, {theme}, {language}")
             check_nothing_was_caught(browser, view)
+            if view == "doctor":
+                said = text(browser, ".findings")
+                assert {tag for tag, words in SAID.items() if any(each in said for each in words)} == {language}
+                assert all(each in said for each in SAID[language])
     check_dialogs(browser, stand_in)
     check_it_comes_back(browser, stand_in)
+    check_it_is_over(browser, stand_in)
 
 
 def bring_axe(browser: Browser) -> None:
@@ -304,6 +334,8 @@ def check_dialogs(browser: Browser, stand_in: StandIn) -> None:
     check_is_accessible(browser, "details")
     check_nothing_was_caught(browser, "details")
     browser.press(ESCAPE)
+    find(browser, "udp")
+    sees(browser, "document.querySelector('.connections td.c-host .mark')?.textContent === 'UDP'")
     find(browser, "")
     show(browser, "exits")
     sees(browser, f"document.querySelector('.exit-head')?.textContent.includes({json.dumps(HOSTILE)})")
@@ -313,6 +345,12 @@ def check_dialogs(browser: Browser, stand_in: StandIn) -> None:
     sees(browser, f"document.querySelector('.rules td.c-text')?.textContent === {json.dumps(HOSTILE)}")
     check_nothing_was_caught(browser, "log, rules")
     show(browser, "usage")
+    switch = "document.querySelector('.usage [role=switch]')"
+    for now in ("true", "false"):
+        sees(browser, f"{switch}?.ariaChecked === '{now}'")
+        click(browser, switch)
+    sees(browser, f"{switch}.ariaChecked === 'true'")
+    assert stand_in.invented.calls.count("PUT usage") == 2
     click(browser, "document.querySelector('.usage .danger')")
     check_is_accessible(browser, "a question")
     assert "DELETE usage" not in stand_in.invented.calls
@@ -334,3 +372,26 @@ def check_it_comes_back(browser: Browser, stand_in: StandIn) -> None:
     stand_in.silent.clear()
     sees(browser, "document.getElementById('lost').hidden")
     sees(browser, "document.getElementById('pill').classList.contains('up')")
+
+
+def check_it_is_over(browser: Browser, stand_in: StandIn) -> None:
+    """Another run takes another token: the page says so, and shows what it knew, also in the other language. Another tab that was let in is enough."""
+    shown = "document.querySelector('td.c-host bdi')?.textContent.length > 0"
+    show(browser, "connections")
+    sees(browser, shown)
+    stand_in.silent.set()
+    sees(browser, "!document.getElementById('lost').hidden")
+    stand_in.token = "of another run"
+    stand_in.silent.clear()
+    line = "document.querySelector('#lost p').textContent"
+    for language in ("en", "zh"):
+        choose(browser, "language", language)
+        sees(browser, f"{line}.includes('ropeway dashboard') && document.querySelector('#lost button').hidden")
+        sees(browser, shown)
+    check_is_accessible(browser, "over")
+    assert browser.run("localStorage.getItem('ropeway.token')") is None
+    show(browser, "usage")
+    stand_in.invented.calls.clear()
+    event = "new StorageEvent('storage', {key: 'ropeway.token', newValue: 'x'})"
+    browser.run(f"(localStorage.setItem('ropeway.token', {json.dumps(stand_in.token)}), dispatchEvent({event}))")
+    wait_until(lambda: "GET usage" in stand_in.invented.calls, "it goes on, with the token of another tab")
