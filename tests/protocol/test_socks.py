@@ -373,3 +373,25 @@ def check_datagram(datagram: bytes) -> None:
     assert datagram.endswith(data)
     assert datagram[2] == 0
     assert decode_datagram(encode_datagram(address, data)) == (address, data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x05\xff" + bytes(255) + CONNECT + b"\x03\xff" + b"a" * 257,
+        b"\x05\x01\x02\x01\xff" + b"u" * 255 + b"\xff" + b"p" * 255 + CONNECT + b"\x03\xff" + b"a" * 257,
+        b"\x04\x01\x01\xbb\0\0\0\1" + b"u" * 255 + b"\0" + b"a" * 254 + b"\0",
+        b"\x04\x01\x01\xbb\0\0\0\1" + b"u" * 5000,
+    ],
+    ids=["methods and a name", "a password", "SOCKS4a", "no end"],
+)
+def test_a_handshake_that_is_not_whole_holds_half_a_kb(data: bytes) -> None:
+    """So what thousands of them hold needs no count."""
+    for size in (1, 100, 4096):
+        handshake = Handshake(LONGEST if data[2] == 2 else None)
+        for start in range(0, len(data), size):
+            handshake.receive_data(data[start : start + size])
+            if handshake.over:
+                break
+            assert len(handshake.trailing_data) <= 512
+        assert handshake.over
