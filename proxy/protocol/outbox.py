@@ -26,8 +26,8 @@ SEGMENT = 1400  # a piece is no smaller than what one packet carries
 MAX_KEPT = 16_777_216  # unacknowledged bytes; as large as the largest window of a stream
 LEAST_KEPT = 65_536  # where memory is short
 #: How much is moved at once while messages go to and fro: each waits for such a chunk at every step of its way. Where none has gone for so
-#: many seconds it is `LARGEST`, which takes a twelfth less time for each byte.
-BESIDE_LITTLE, NO_LITTLE = 262_144, 0.05
+#: many seconds it is `LARGEST`, which takes less time for each byte.
+BESIDE_LITTLE, NO_LITTLE = 131_072, 0.05
 
 
 class Outbox:
