@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -56,7 +56,9 @@ class PeerProcesses:
         return found
 
     def _sockets(self, wanted: Collection[Ends]) -> dict[str, Ends]:
-        """What the files are called that these connections are."""
+        """What the files are called that these connections are. Ports alone do not tell two connections to other addresses from each other: there
+        neither is taken for the one that was meant.
+        """
         sockets: dict[str, Ends] = {}
         for table in ("tcp", "tcp6"):
             try:
@@ -64,7 +66,8 @@ class PeerProcesses:
                     sockets |= sockets_in(self._with_pauses(lines), wanted)
             except (OSError, ValueError):  # there is no IPv6, or no /proc
                 continue
-        return sockets
+        times = Counter(sockets.values())
+        return {name: ends for name, ends in sockets.items() if times[ends] == 1}
 
     def _processes(self, everywhere: bool) -> Iterator[int]:
         known = list(self._known)
@@ -102,7 +105,7 @@ def sockets_in(lines: Iterable[str], wanted: Collection[Ends]) -> dict[str, Ends
         if len(columns) <= _INODE or columns[_REMOTE][-5:] not in ours or columns[_USER] != user:
             continue
         ends = int(columns[_LOCAL][-4:], 16), int(columns[_REMOTE][-4:], 16)
-        if ends in wanted:
+        if ends in wanted and columns[_INODE] != "0":  # that one is closed, and of no process
             sockets[f"socket:[{columns[_INODE]}]"] = ends
     return sockets
 

@@ -46,6 +46,19 @@ def test_sockets_of_this_user_to_this_port() -> None:
     assert sockets_in(TABLE, ()) == {}
 
 
+@pytest.mark.usefixtures("_user")
+def test_of_two_connections_with_the_same_ports_neither_is_taken_for_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer_process, "_PROCESSES", tmp_path)
+    (tmp_path / "net").mkdir()
+    closing = ROW.format(9, 40004, 1080, 1000, 0)  # TIME_WAIT: it is of no process
+    elsewhere = ROW.format(8, 40001, 1080, 1000, 7).replace("0100007F:0438", "0200007F:0438")
+    (tmp_path / "net" / "tcp").write_text("".join([*TABLE, elsewhere, closing]))
+    found = PeerProcesses(lambda: None)._sockets({(40001, 1080), (40004, 1080)})
+    assert found == {"socket:[5]": (40004, 1080)}
+
+
 @given(st.lists(st.text("0123456789ABCDEF: \n", max_size=80)))
 def test_what_is_no_table_has_none(lines: list[str]) -> None:
     assert sockets_in(lines, {(0xFFFFF, 1)}) == {}
