@@ -826,6 +826,17 @@ async def test_a_head_that_is_too_much_is_told_to_come_later(crowded: World) -> 
     assert (crowded.opened, crowded.heads.held) == ([], 0)
 
 
+async def test_a_request_that_is_too_much_only_as_a_whole_is_told_to_come_later(
+    crowded: World, autojump_clock: MockClock
+) -> None:
+    fields = [b"X: y"] * 60  # their weight, which is known at the end, is many times their size
+    await crowded.app.send(get(b"http://a/", *fields))
+    with trio.fail_after(60):
+        answer = await crowded.app.rest()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert crowded.heads.held == 0
+
+
 async def test_a_page_that_asks_for_too_much_does_not_learn_what_is_here(crowded: World) -> None:
     await crowded.app.send(b"GET / HTTP/1.1\r\nHost: evil.example\r\n" + PADDING)
     assert await crowded.app.rest() == fault_answer.nameless_answer(503)

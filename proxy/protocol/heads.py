@@ -82,8 +82,10 @@ class Head:
         return f"<Head of {self.size} bytes>"
 
     def ends_with(self, give_way: _GiveWay) -> None:
-        """From now on this is what ends the wait for the rest."""
+        """From now on this is what ends the wait for the rest; at once where it had to go while nothing waited."""
         self._give_way = give_way
+        if self.crowded_out:
+            give_way()
 
     def count(self, size: int, now: float) -> None:
         """It holds so many bytes now. Nothing is counted any more once it had to go."""

@@ -66,6 +66,13 @@ def test_who_comes_last_goes_where_it_is_the_only_one() -> None:
     assert (world.gone, world.budget.held) == ([0], 0)
 
 
+def test_who_has_to_go_between_two_waits_goes_at_the_next_one() -> None:
+    world = World()
+    head = world.head(1001, 0)
+    head.ends_with(lambda: world.gone.append(7))
+    assert world.gone == [0, 7]
+
+
 def test_a_smaller_budget_holds_at_once() -> None:
     world = World()
     world.head(900, 0)
