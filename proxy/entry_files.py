@@ -64,14 +64,19 @@ class EntryFiles:
             self._path(code).unlink()
 
     def sweep(self) -> bool:
-        """Removes those whose codes are good no longer. Returns whether others are left."""
+        """Removes those whose codes are good no longer. Returns whether others are left, or some that could not be removed now."""
         left = False
         for path in self._folder.glob(_NAMES):
-            with suppress(OSError):
-                if 0 <= self._now() - path.stat().st_mtime < LIFE:
+            try:
+                # Windows dates files by a finer clock than it tells the time by, so a new one may be of a moment to come.
+                if abs(self._now() - path.stat().st_mtime) < LIFE:
                     left = True
                 else:
                     path.unlink()
+            except FileNotFoundError:
+                continue
+            except OSError:
+                left = True
         return left
 
     def _path(self, code: str) -> Path:

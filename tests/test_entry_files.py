@@ -53,6 +53,30 @@ def test_it_goes_when_it_was_used_and_others_stay(tmp_path: Path) -> None:
     assert (used.exists(), other.exists()) == (False, True)
 
 
+def test_one_that_is_newer_than_the_clock_stays(tmp_path: Path) -> None:
+    files = EntryFiles(tmp_path, lambda: 1_790_000_000.0)
+    path = files.write(ADDRESS, "code")
+    os.utime(path, (0, 1_790_000_000.01))
+    assert files.sweep()
+    assert path.exists()
+
+
+@pytest.mark.parametrize(("error", "left"), [(PermissionError, True), (FileNotFoundError, False)])
+def test_one_that_a_browser_holds_is_left_for_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError], left: bool
+) -> None:
+    def unlink(_path: Path) -> None:
+        raise error
+
+    files = EntryFiles(tmp_path, lambda: 1_790_000_000.0)
+    os.utime(files.write(ADDRESS, "code"), (0, 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tmp_path), "unlink", unlink)
+        assert files.sweep() is left
+    assert not files.sweep()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_old_ones_are_swept(tmp_path: Path) -> None:
     now = [1_790_000_000.0]
     files = EntryFiles(tmp_path / "state", lambda: now[0])
