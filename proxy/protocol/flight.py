@@ -310,7 +310,8 @@ class Flight:
         return self._rates.highest < SHRUNK * self._peak or self._usual * SHRUNK > self._window(GAIN)
 
     def _window(self, gain: float) -> float:
-        return gain * (max(self.least, SHORT) + self._uneven) + ack_delay(self.least)
+        # Acknowledgements are late by half of their delay, in the mean.
+        return gain * (max(self.least, SHORT) + self._uneven) + ack_delay(self.least) / 2
 
     def _drain(self) -> None:
         self._draining = MOST_DRAIN_ROUNDS
