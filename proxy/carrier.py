@@ -35,16 +35,14 @@ GROWN, FIRST_BATCH = 1_048_576, 8_192
 BATCH_TIME = 0.01
 #: Of a batch, what the kernel may have waiting to be sent: or it would have nothing before its writer has woken up.
 HELD = 0.5
+#: The kernel is told of another pace where it differs by this factor: a system call for each acknowledgement would be too many.
+PACED = 1.05
 #: How long a GO_AWAY may take to be sent.
 LAST_WORD = 1.0
 #: How long an exit waits for the hello of a carrier that takes over, where the end of the old one overtook it.
 OVERTAKEN = 2.0
 #: The reason of a carrier that is dead.
 DEAD = "nothing was heard on it for seconds"
-
-
-#: The kernel is told of another pace where it differs by this factor: a system call for each acknowledgement would be too many.
-PACED = 1.05
 
 
 class Rider(Protocol):
@@ -68,7 +66,7 @@ class Rider(Protocol):
 
 
 class _Kernel:
-    """What it was told about sending: a system call for each change would be too many. Streams that are no sockets have none to tell."""
+    """What it was told about sending. Streams that are no sockets have none to tell."""
 
     def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
         self._pace: Callable[[float], None] | None = getattr(stream, "pace", None)
