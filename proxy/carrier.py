@@ -202,6 +202,7 @@ class Carrier:
         mux, output = self._session.mux, self._session.output
         sent, batch, pace = 0, FIRST_BATCH, 0.0  # bytes; seconds for a byte, smoothed
         kernel = _Kernel(self._stream)
+        send_now = getattr(self._stream, "send_now", None)
         while True:
             while not (mux.wants_to_send or self._finishing.is_set()):
                 await output.wait()
@@ -218,7 +219,10 @@ class Carrier:
                 continue  # there were datagrams, and all were too old
             kernel.pace(mux.pace)
             self._writing = True
-            await self._stream.send_all(data)
+            if send_now is None or not send_now(data):
+                await self._stream.send_all(b"" if send_now else data)
+            elif mux.wants_to_send:
+                await trio.lowlevel.checkpoint()  # or it would wait for nobody else
             self._writing = False
             self._wear(len(data))
             if mux.over is not None and not mux.wants_to_send:

@@ -45,32 +45,49 @@ class TCPStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         await trio.lowlevel.checkpoint_if_cancelled()
-        try:
-            data = os.read(self._socket.fileno(), READ_SIZE if max_bytes is None else max_bytes)
-        except BlockingIOError:
+        waited = False
+        while (data := self._read(READ_SIZE if max_bytes is None else max_bytes)) is None:
             await trio.lowlevel.wait_readable(self._socket)
-            return await self._plain.receive_some(max_bytes)
-        except OSError as exc:
-            self._check(exc)
-            return await self._plain.receive_some(max_bytes)
+            waited = True
         if not data:
             if self._broken:
                 raise trio.BrokenResourceError("the connection was reset")
-            return await self._plain.receive_some(max_bytes)  # the end, or nothing was asked for
-        await trio.lowlevel.cancel_shielded_checkpoint()
+            return await self._plain.receive_some(max_bytes)  # the end, closed, or nothing was asked for
+        if not waited:
+            await trio.lowlevel.cancel_shielded_checkpoint()
         return data
+
+    def receive_now(self, max_bytes: int) -> bytes:
+        """What is there, with no checkpoint; empty where nothing is, and at the end, which `receive_some` tells. Raises trio.BrokenResourceError."""
+        return self._read(max_bytes) or b""
+
+    def _read(self, size: int) -> bytes | None:
+        """None where it has to wait, and empty where it is for the plain stream to say why."""
+        try:
+            return os.read(self._socket.fileno(), size)
+        except BlockingIOError:
+            return None
+        except OSError as exc:
+            self._check(exc)
+            return b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
         await trio.lowlevel.checkpoint_if_cancelled()
-        sent = self.send_now(data)
+        sent = self._sent(os.write, data)
         if sent and sent == len(data):
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
+        rest = memoryview(data)[sent or 0 :]
         self._sending = True
         try:
-            await self._plain.send_all(memoryview(data)[sent:])
+            while rest and sent != 0:
+                await trio.lowlevel.wait_writable(self._socket)
+                sent = self._written(os.write, rest)
+                rest = rest[sent or 0 :]
+            if sent == 0:
+                await self._plain.send_all(rest)
         finally:
             self._sending = False
 
@@ -79,24 +96,28 @@ class TCPStream(trio.abc.HalfCloseableStream):
 
         Raises trio.BrokenResourceError.
         """
-        return self._sent(os.write, data)
+        return self._sent(os.write, data) or 0
 
     def send_pieces_now(self, pieces: Sequence[bytes]) -> int:
         """The same for what lies in pieces, of which the kernel takes 1024."""
         if sys.platform == "win32" or len(pieces) == 1:  # the type checker knows no other there
             return self.send_now(b"".join(pieces))
-        return self._sent(os.writev, pieces)
+        return self._sent(os.writev, pieces) or 0
 
-    def _sent(self, write: Callable[[int, Any], int], what: Any) -> int:
+    def _sent(self, write: Callable[[int, Any], int], what: Any) -> int | None:
         if self._sending or self._socket.did_shutdown_SHUT_WR:
             return 0
+        return self._written(write, what)
+
+    def _written(self, write: Callable[[int, Any], int], what: Any) -> int | None:
+        """As `_read`."""
         try:
             return write(self._socket.fileno(), what)
         except BlockingIOError:
-            pass
+            return None
         except OSError as exc:
             self._check(exc)
-        return 0
+            return 0
 
     def pace(self, rate: float) -> None:
         """How many bytes a second the kernel sends at most, spread evenly, from its next acknowledgement on. Linux only: elsewhere nothing happens."""

@@ -76,6 +76,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
         else:
             self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         self._arrived = Arrived(by_record=bio is not ssl.MemoryBIO)
+        self._unsent: bytes | memoryview = b""  # records that `send_now` has left
         self._inside: float = 0  # how many reads the library may have something for, without being given anything
         self.read_size = READ_SIZE  # of the transport; what the libraries take for it they keep
         self._closed = self._ended = False
@@ -123,6 +124,17 @@ class TLSStream(trio.abc.HalfCloseableStream):
         return bytes(self._tls.getpeercert(binary_form=True))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self._encrypt(data)
+        if not await self._send_rest() or data:
+            await self._wire.send_all(self._outgoing.read())
+
+    async def _send_rest(self) -> bool:
+        rest, self._unsent = self._unsent, b""
+        if rest:
+            await self._wire.send_all(rest)
+        return bool(rest)
+
+    def _encrypt(self, data: bytes | bytearray | memoryview) -> None:
         if self._closed or self._ended:
             raise trio.ClosedResourceError("the end of this TLS stream was sent")
         if data:
@@ -130,7 +142,18 @@ class TLSStream(trio.abc.HalfCloseableStream):
                 self._tls.write(bytes(data))  # utls takes nothing else
             except ssl.SSLError as exc:
                 raise trio.BrokenResourceError(f"TLS: {exc}") from exc
-        await self._wire.send_all(self._outgoing.read())
+
+    def send_now(self, data: bytes) -> bool:
+        """Sends with no checkpoint what the transport takes at once; whether that was all. Where it was not, `send_all(b"")` has to send the rest
+        before anything else is. Raises as it does.
+        """
+        self._encrypt(data)
+        wire, records = self._wire, self._outgoing.read()
+        sent = wire.send_now(records) if isinstance(wire, TCPStream) else 0
+        if sent == len(records):
+            return True
+        self._unsent = memoryview(records)[sent:]
+        return False
 
     def pace(self, rate: float) -> None:
         """`TCPStream.pace`, where it is over one."""
@@ -259,6 +282,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
         self._arrived.add(bytes(data))  # utls takes nothing else
 
     async def _flush(self) -> None:
+        await self._send_rest()
         data = self._outgoing.read()
         if data:
             await self._wire.send_all(data)

@@ -90,6 +90,12 @@ def framed(size: int) -> int:
     return size + -(-size // MAX_PAYLOAD) * HEADER_SIZE
 
 
+def payload(size: int) -> int:
+    """How many bytes of it go into frames until there are so many of these: the last frame may be longer by its header."""
+    whole, rest = divmod(size, HEADER_SIZE + MAX_PAYLOAD)
+    return whole * MAX_PAYLOAD + min(rest, MAX_PAYLOAD)
+
+
 def encode(kind: Type, stream_id: int = 0, payload: bytes = b"") -> bytes:
     return HEADER.pack(kind << 24 | len(payload), stream_id) + payload
 

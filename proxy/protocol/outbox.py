@@ -10,7 +10,7 @@ from .budget import LARGEST, LEAST_BATCH, Budget
 from .datagrams import Association, DatagramSchedule
 from .event import Event, StreamWritable
 from .flight import FIRST, LEAST, Flight
-from .frame import HEADER_SIZE, MAX_PAYLOAD, Type, encode, header
+from .frame import HEADER_SIZE, MAX_PAYLOAD, Type, encode, framed, header, payload
 from .marks import Marks
 from .replay import ReplayLog
 from .schedule import Schedule
@@ -227,7 +227,7 @@ class Outbox:
         left = limit - sum(map(len, parts))
         bulk = self._room
         while left > 0 and (stream := self.schedule.pop(limit, bulk=bulk)) is not None:
-            left -= self._take_from(stream, min(left, stream.turn, MAX_PAYLOAD), now, parts, events)
+            left -= self._take_from(stream, min(payload(left), stream.turn), now, parts, events)
         chunk = b"".join(parts)
         if chunk:
             self.log.append(chunk)
@@ -236,12 +236,15 @@ class Outbox:
     def _take_from(
         self, stream: Stream, limit: int, now: float, parts: list[bytes | memoryview], events: list[Event]
     ) -> int:
+        """A little one gives one frame, as it may be bulk after that, and bulk as many as its turn has."""
         sender, size = stream.sender, 0
         if sender.queued:
-            data = sender.take(limit)
+            data = sender.take(limit if stream.recent >= self.schedule.little else min(limit, MAX_PAYLOAD))
             size = len(data)
             self.budget.held -= size
-            parts += (header(Type.DATA, stream.id, size), data)
+            for at in range(0, size, MAX_PAYLOAD):
+                piece = data[at : at + MAX_PAYLOAD]
+                parts += (header(Type.DATA, stream.id, len(piece)), piece)
             if sender.full and sender.queued <= self.budget.low_water:
                 sender.full = False
                 events.append(StreamWritable(stream))
@@ -250,4 +253,4 @@ class Outbox:
             parts.append(encode(Type.END, stream.id))
             self.ended.append(stream)
         self.schedule.sent(stream, size, now)
-        return size + HEADER_SIZE
+        return framed(size) or HEADER_SIZE
