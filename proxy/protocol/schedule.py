@@ -43,10 +43,15 @@ class Schedule:
         """Call after anything that may have made the stream ready."""
         if stream.scheduled or not stream.sender.ready:
             return
-        stream.scheduled = True
         stream.recent *= 0.5 ** ((now - stream.recent_at) / HALF_LIFE)
         stream.recent_at = now
-        (self._little if stream.recent < self.little else self._bulk).append(stream)
+        self._enter(stream)
+
+    def _enter(self, stream: Stream) -> None:
+        """Who has a part of its turn left goes on with it."""
+        stream.scheduled = True
+        row = self._little if stream.recent < self.little else self._bulk
+        (row.appendleft if stream.turn else row.append)(stream)
 
     def pop(self, turn: int, *, bulk: bool) -> Stream | None:
         """The stream whose turn it is, of at most `turn` bytes; `bulk`: whether bulk may go now. It stands here no more: `sent` puts it back."""
@@ -54,20 +59,21 @@ class Schedule:
             stream = (self._little or self._bulk).popleft()
             stream.scheduled = False
             if stream.sender.ready:  # a reset may have emptied it since
-                stream.turn = stream.turn or turn
+                stream.turn = min(stream.turn or turn, turn)
                 return stream
         return None
 
     def sent(self, stream: Stream, size: int, now: float) -> None:
-        """Call after the popped stream has sent `size` bytes. Where its turn was cut short it goes on with it, else it stands at the end of its row."""
+        """Call after the popped stream has sent `size` bytes. Where its turn was cut short it goes on with it, and has it still when credit comes: or
+        of many downloads those with a small window would get a part of what the others get. Else it stands at the end of its row.
+        """
         if stream.recent < self.little:
             self.little_at = now
         stream.recent += size
         stream.recent_at = now
         stream.turn -= size
-        if stream.turn > 0 and stream.sender.ready:
-            stream.scheduled = True
-            (self._little if stream.recent < self.little else self._bulk).appendleft(stream)
-        else:
+        sender = stream.sender
+        if stream.turn <= 0 or not sender.queued:
             stream.turn = 0
-            self.add(stream, now)
+        if sender.ready:
+            self._enter(stream)

@@ -173,6 +173,40 @@ def test_a_turn_ends_when_nothing_is_left_to_send() -> None:
     assert send(schedule) == (1, TURN)
 
 
+def test_who_lacks_credit_in_the_middle_of_a_turn_has_the_rest_when_it_comes() -> None:
+    narrow, other = bulk(1), bulk(2)
+    narrow.sender.credit = TURN // 4
+    schedule = scheduled(narrow, other)
+    assert send(schedule) == (1, TURN // 4)
+    assert send(schedule) == (2, TURN)
+    narrow.sender.grant(TURN)
+    schedule.add(narrow, NOW)
+    assert send(schedule) == (1, TURN - TURN // 4)
+    assert send(schedule) == (2, TURN)
+    assert send(schedule) == (1, TURN // 4)
+
+
+def test_the_rest_of_a_turn_is_no_longer_than_what_a_turn_has_become() -> None:
+    narrow = bulk(1)
+    narrow.sender.credit = 1
+    schedule = scheduled(narrow, bulk(2))
+    assert send(schedule) == (1, 1)
+    narrow.sender.grant(TURN)
+    schedule.add(narrow, NOW)
+    stream = pop(schedule, 1000)
+    assert stream is narrow
+    assert stream.turn == 1000
+
+
+def test_who_had_no_more_to_send_has_no_rest_of_its_turn() -> None:
+    stream = stream_with(1000, 1, recent=PLENTY)
+    schedule = scheduled(stream, bulk(2))
+    assert send(schedule) == (1, 1000)
+    stream.sender.write(QUEUE[:1000])
+    schedule.add(stream, NOW)
+    assert send(schedule) == (2, TURN)
+
+
 def test_what_was_sent_is_half_forgotten_after_the_half_life() -> None:
     stream = stream_with(10, recent=LITTLE * 2)
     scheduled(stream)
