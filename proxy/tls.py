@@ -125,14 +125,10 @@ class TLSStream(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self._encrypt(data)
-        if not await self._send_rest() or data:
-            await self._wire.send_all(self._outgoing.read())
-
-    async def _send_rest(self) -> bool:
-        rest, self._unsent = self._unsent, b""
-        if rest:
-            await self._wire.send_all(rest)
-        return bool(rest)
+        if self._unsent or data:
+            await self._flush()
+        else:
+            await trio.lowlevel.checkpoint()
 
     def _encrypt(self, data: bytes | bytearray | memoryview) -> None:
         if self._closed or self._ended:
@@ -282,10 +278,9 @@ class TLSStream(trio.abc.HalfCloseableStream):
         self._arrived.add(bytes(data))  # utls takes nothing else
 
     async def _flush(self) -> None:
-        await self._send_rest()
-        data = self._outgoing.read()
-        if data:
-            await self._wire.send_all(data)
+        while records := self._unsent or self._outgoing.read():
+            self._unsent = b""
+            await self._wire.send_all(records)
 
     async def _say_goodbye(self) -> None:
         """What the library has to say at the end, where that is possible at once."""

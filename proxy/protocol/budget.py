@@ -22,9 +22,9 @@ LARGEST = 8 * MAX_PAYLOAD
 ASKED = 1 / 4
 #: No stream asks for less than this, however many there are, but where nothing is free: then for the least.
 SMALL, LEAST = 4096, 1024
-#: A stream with less than this queued asks its app for more. With half of what it may be given at once a socket that has less than that, as the
-#: kernel keeps some small, is read again before the stream's turn comes: of ten downloads a few had two thirds of the others' rate with 64 KB.
-LOW_WATER = LARGEST // 2
+#: A stream with less than this part of its share queued asks its app for more. So a socket of which the kernel holds less than of others is read
+#: again before the stream's turn: with an eighth a few of ten downloads had two thirds of the others' rate.
+LOW_WATER = 1 / 4
 #: Of the limit, what the buffers of all carriers may take.
 CARRIERS = 1 / 8
 LEAST_BATCH = 16_384
@@ -133,7 +133,7 @@ class Budget:
     def _divide(self) -> None:
         share = int(ASKED * self.limit) // max(1, self.streams)
         self.share = min(LARGEST, max(SMALL, share))
-        self.low_water = min(LOW_WATER, self.share // 4)
+        self.low_water = int(LOW_WATER * self.share)
         # TLS has one more of each, in both directions.
         batch = int(CARRIERS * self.limit) // (4 * max(1, self.sessions))
         self.batch = min(LARGEST + MAX_PAYLOAD, max(LEAST_BATCH, batch))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import LocalProtocolError, OpenError, Reason, RemoteProtocolError
-from proxy.protocol.budget import ASKED, LIMIT, SMALL
+from proxy.protocol.budget import ASKED, LARGEST, LIMIT, SMALL
 from proxy.protocol.event import (
     Code,
     GoneAway,
@@ -31,8 +31,8 @@ from tests.pair import ADDRESS, Cutter, Pair, byte_by_byte, whole
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+LOW_WATER = LARGEST // 4  # while streams are few
 BIG = 1 << 30
-LOW_WATER = MAX_PAYLOAD  # while streams are few
 both_ways = pytest.mark.parametrize("local_sends", [True, False], ids=["local sends", "exit sends"])
 
 
@@ -161,7 +161,7 @@ def test_a_stalled_reader_costs_its_window_and_nothing_else(local_sends: bool) -
 def test_writable_comes_when_little_is_queued() -> None:
     pair = Pair()
     local, _ = pair.open()
-    assert not pair.local.write(local, bytes(100_000), pair.now)
+    assert not pair.local.write(local, bytes(LOW_WATER + 30_000), pair.now)
     pair.take(pair.local, 20_000)
     assert StreamWritable(local) not in pair.events[pair.local]
     pair.take(pair.local, 20_000)

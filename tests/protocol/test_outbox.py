@@ -19,9 +19,9 @@ from proxy.protocol.schedule import LITTLE
 from proxy.protocol.stream import MAX_CREDIT, Reset, Stream
 
 NOW = 10.0
+LOW_WATER = LARGEST // 4
 BIG = 1 << 30
 BULK = LITTLE * 4
-LOW_WATER = MAX_PAYLOAD
 
 
 def stream_with(outbox: Outbox, *pieces: bytes, number: int = 1, end: bool = False) -> Stream:
