@@ -23,17 +23,22 @@ if TYPE_CHECKING:
 
     from .protocol.mux import Mux
     from .session_stream import Wakeup
+    from .tcp import TCPStream
 
 # Our choices. Times are in seconds.
 #: How much is chosen at once: little while the carrier is slow, so that what comes next is chosen late; while it is fast, as much as one
 #: read of an app gives, in frames.
 LEAST_BATCH, MOST_BATCH = 16_384, framed(LARGEST)
-#: Up to so many bytes TCP's congestion window grows, and batches are so small that one of them fits, as a TLS record and beside the welcome,
-#: into the ten segments that TCP sends at first (RFC 6928): after a broken carrier apps get bytes with the welcome and not a round trip or two later.
-GROWN, FIRST_BATCH = 1_048_576, 8_192
+#: TCP's congestion window begins with ten segments (RFC 6928) and grows with what was sent. The first batches are so small that one of them fits
+#: into it, as a TLS record and beside the welcome: after a broken carrier apps get bytes with the welcome and not a round trip or two later. Later
+#: ones are this part of what was sent, or what is chosen next would wait in the kernel, a round trip or more, where TCP has much already.
+FIRST_BATCH, GROWTH = 8_192, 1 / 8
+#: After so long a pause, in seconds, the window is small again: TCP halves it with each of its time-outs, of 0.2 s and a round trip (RFC 2861).
+PAUSE = 0.3
 #: A batch is what the kernel takes over in so many seconds: that is how long a chat message may wait for one.
 BATCH_TIME = 0.01
-#: Of a batch, what the kernel may have waiting to be sent: or it would have nothing before its writer has woken up.
+#: Of a batch, what the kernel may have waiting to be sent: or it would have nothing before its writer has woken up. With the first batches it is
+#: less than ten segments, and what comes next waits for no more than one of their round trips.
 HELD = 0.5
 #: The kernel is told of another pace where it differs by this factor: a system call for each acknowledgement would be too many.
 PACED = 1.05
@@ -66,25 +71,57 @@ class Rider(Protocol):
 
 
 class _Kernel:
-    """What it was told about sending. Streams that are no sockets have none to tell."""
+    """What it was told about sending. Streams that are not over TCP have none to tell."""
 
     def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
-        self._pace: Callable[[float], None] | None = getattr(stream, "pace", None)
-        self._hold: Callable[[int], None] | None = getattr(stream, "hold", None)
+        self._tcp: TCPStream | None = getattr(stream, "tcp", None)
         self._paced = math.inf  # bytes a second
         self._held = LEAST_BATCH  # bytes
 
     def pace(self, rate: float) -> None:
-        if self._pace is not None and rate != self._paced and not self._paced / PACED < rate < self._paced * PACED:
+        if self._tcp is not None and rate != self._paced and not self._paced / PACED < rate < self._paced * PACED:
             self._paced = rate
-            self._pace(rate)
+            self._tcp.pace(rate)
 
     def hold(self, batch: int) -> None:
         """What may wait in the kernel while batches are of this size."""
-        held = max(int(HELD * batch), LEAST_BATCH)
-        if self._hold is not None and not self._held / 2 < held < self._held * 2:
+        held = int(HELD * batch)
+        if self._tcp is not None and not self._held / 2 < held < self._held * 2:
             self._held = held
-            self._hold(held)
+            self._tcp.hold(held)
+
+    @property
+    def full(self) -> bool:
+        """Whether it holds as much as it may."""
+        return self._tcp is not None and self._tcp.unsent >= self._held
+
+
+class _Batch:
+    """How much is chosen at once: `size` bytes."""
+
+    def __init__(self, kernel: _Kernel, now: float) -> None:
+        self._kernel = kernel
+        self._pace = 0.0  # seconds for a byte, smoothed
+        self._restart(now)
+
+    def _restart(self, now: float) -> None:
+        self.size, self._sent, self._at = FIRST_BATCH, 0, now
+        self._kernel.hold(self.size)
+
+    def begins(self, now: float) -> None:
+        """Call before one is chosen."""
+        if now > self._at + PAUSE:
+            self._restart(now)
+
+    def taken(self, size: int, seconds: float, now: float, *, whole: bool) -> None:
+        """Call when the kernel has taken one of so many bytes in this time; `whole`: it was as large as it might be."""
+        self._at = now
+        self._sent += size
+        if whole:
+            self._pace += (seconds / size - self._pace) / 4
+            steady = min(max(BATCH_TIME / max(self._pace, 1e-12), LEAST_BATCH), MOST_BATCH)
+            self.size = int(min(steady, max(GROWTH * self._sent, FIRST_BATCH)))
+            self._kernel.hold(self.size)
 
 
 class Carrier:
@@ -200,19 +237,23 @@ class Carrier:
 
     async def _write(self) -> str:
         mux, output = self._session.mux, self._session.output
-        sent, batch, pace = 0, FIRST_BATCH, 0.0  # bytes; seconds for a byte, smoothed
         kernel = _Kernel(self._stream)
+        batch = _Batch(kernel, trio.current_time())
         send_now = getattr(self._stream, "send_now", None)
         while True:
             while not (mux.wants_to_send or self._finishing.is_set()):
                 await output.wait()
+            start = trio.current_time()
+            while kernel.full and not self._finishing.is_set():
+                await self._stream.wait_send_all_might_not_block()
             if self._finishing.is_set():
                 await self._stream.send_eof()
                 self._said_all.set()
                 await trio.sleep_forever()
-            start = trio.current_time()
-            limit = min(batch, framed(mux.chunk(start)))
-            data = mux.data_to_send(limit, start)
+            now = trio.current_time()
+            batch.begins(now)
+            limit = min(batch.size, framed(mux.chunk(now)))
+            data = mux.data_to_send(limit, now)
             self._session.handle_events()
             self.look_at_timer()
             if not data:
@@ -227,11 +268,8 @@ class Carrier:
             self._wear(len(data))
             if mux.over is not None and not mux.wants_to_send:
                 return ""
-            sent += len(data)
-            if len(data) >= limit and sent >= GROWN:
-                pace += ((trio.current_time() - start) / len(data) - pace) / 4
-                batch = int(min(max(BATCH_TIME / max(pace, 1e-12), LEAST_BATCH), MOST_BATCH))
-                kernel.hold(batch)
+            now = trio.current_time()
+            batch.taken(len(data), now - start, now, whole=len(data) >= limit)
 
     async def _keep_time(self) -> str:
         mux = self._session.mux

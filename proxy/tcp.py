@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+if sys.platform == "linux":
+    import fcntl
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _NOT_THE_PEER = {errno.EBADF, errno.EINVAL}
 #: What one read takes where nothing is said, as in trio's own stream.
 READ_SIZE = 65_536
+#: linux/sockios.h: bytes that are not sent yet.
+_SIOCOUTQNSD = 0x894B
 #: socket(7), which has no name for it in Python; a number of the size of a pointer, of which the highest is no limit.
 _MAX_PACING_RATE, _UNPACED = 47, 2 ** (8 * struct.calcsize("L")) - 1
 
@@ -132,6 +137,16 @@ class TCPStream(trio.abc.HalfCloseableStream):
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             with contextlib.suppress(OSError):  # as in `pace`
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes the kernel has taken and not sent yet; none where it does not say so. However little it may hold, it takes so much that the
+        last of its segments is full, 64 KB, and says only to who waits that it should have no more.
+        """
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError, ValueError):  # as in `pace`
+                return int.from_bytes(fcntl.ioctl(self._socket.fileno(), _SIOCOUTQNSD, bytes(4)), sys.byteorder)
+        return 0
 
     def _check(self, error: OSError) -> None:
         """Where it is not about the call, or a stream that was closed here."""

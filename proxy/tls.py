@@ -144,22 +144,17 @@ class TLSStream(trio.abc.HalfCloseableStream):
         before anything else is. Raises as it does.
         """
         self._encrypt(data)
-        wire, records = self._wire, self._outgoing.read()
-        sent = wire.send_now(records) if isinstance(wire, TCPStream) else 0
+        tcp, records = self.tcp, self._outgoing.read()
+        sent = 0 if tcp is None else tcp.send_now(records)
         if sent == len(records):
             return True
         self._unsent = memoryview(records)[sent:]
         return False
 
-    def pace(self, rate: float) -> None:
-        """`TCPStream.pace`, where it is over one."""
-        if isinstance(self._wire, TCPStream):
-            self._wire.pace(rate)
-
-    def hold(self, size: int) -> None:
-        """`TCPStream.hold`, where it is over one."""
-        if isinstance(self._wire, TCPStream):
-            self._wire.hold(size)
+    @property
+    def tcp(self) -> TCPStream | None:
+        """What it is over, where that is TCP: what the kernel is told and asked about sending."""
+        return self._wire if isinstance(self._wire, TCPStream) else None
 
     async def send_eof(self) -> None:
         if self._closed:

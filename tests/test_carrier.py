@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from proxy.carrier import DEAD as SAYS_DEAD
-from proxy.carrier import FIRST_BATCH, GROWN, LEAST_BATCH, OVERTAKEN
+from proxy.carrier import FIRST_BATCH, GROWTH, LEAST_BATCH, OVERTAKEN, PAUSE
 from proxy.protocol.event import Code
 from proxy.protocol.frame import MAX_PAYLOAD
 from proxy.protocol.liveness import DEAD, SUSPECT
@@ -118,7 +119,19 @@ async def test_a_carrier_is_worn_by_what_goes_through_it(autojump_clock: MockClo
         assert not carrier.uneasy.is_set()
 
 
-async def test_what_is_sent_at_once_grows_with_the_carrier(autojump_clock: MockClock) -> None:
+MUCH = 2_000_000
+
+
+async def drain(ends: Ends, size: int) -> None:
+    """Reads so many bytes of the stream that was opened last, at the exit."""
+    await wait_all_tasks_blocked()
+    while size:
+        size -= len(await ends.opened[-1].receive_some(min(size, MAX_PAYLOAD)))
+
+
+async def test_what_is_sent_at_once_grows_with_what_was_sent_and_is_little_again_after_a_pause(
+    autojump_clock: MockClock,
+) -> None:
     async with two_ends() as ends:
         sizes: list[int] = []
         send_all = ends.near.send_all
@@ -129,16 +142,53 @@ async def test_what_is_sent_at_once_grows_with_the_carrier(autojump_clock: MockC
 
         ends.near.send_all = record  # type: ignore[method-assign]
         stream = ends.local.open(ADDRESS)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(stream.send_all, bytes(2 * GROWN))
-            await wait_all_tasks_blocked()
-            (opened,) = ends.opened
-            left = 2 * GROWN
-            while left:
-                left -= len(await opened.receive_some(MAX_PAYLOAD))
-    young = [size for number, size in enumerate(sizes) if sum(sizes[: number + 1]) < GROWN]
-    assert FIRST_BATCH <= max(young) < FIRST_BATCH + 100  # and the headers
-    assert max(sizes) > LEAST_BATCH
+        for _ in range(2):
+            sizes.clear()
+            ends.nursery.start_soon(stream.send_all, bytes(MUCH))
+            await drain(ends, MUCH)
+            sent = 0
+            for size in sizes:
+                assert size <= max(FIRST_BATCH, GROWTH * sent) + 100  # and the headers
+                sent += size
+            assert max(sizes) > LEAST_BATCH
+            await trio.sleep(PAUSE + 1)
+
+
+async def test_what_is_sent_is_chosen_when_the_kernel_has_room(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = trio.Event()
+    kernel = SimpleNamespace(pace=lambda _rate: None, hold=lambda _size: None, unsent=0)
+    monkeypatch.setattr(trio.StapledStream, "tcp", kernel, raising=False)
+
+    async def wait(_self: object) -> None:
+        await room.wait()
+
+    async with two_ends() as ends:
+        bulk = ends.local.open(ADDRESS)
+        ends.nursery.start_soon(bulk.send_all, bytes(MUCH))
+        await drain(ends, MUCH)
+        kernel.unsent = 10**9
+        monkeypatch.setattr(trio.StapledStream, "wait_send_all_might_not_block", wait)
+        ends.nursery.start_soon(bulk.send_all, bytes(MUCH))
+        await wait_all_tasks_blocked()
+        chat = ends.local.open(ADDRESS)
+        await chat.send_all(b"hello")
+        await wait_all_tasks_blocked()
+        assert len(ends.opened) == 1
+        taken: list[bytes] = []
+        data_to_send = ends.local.mux.data_to_send
+
+        def record(limit: int, now: float) -> bytes:
+            taken.append(data_to_send(limit, now))
+            return taken[-1]
+
+        monkeypatch.setattr(ends.local.mux, "data_to_send", record)
+        kernel.unsent = 0
+        room.set()
+        await wait_all_tasks_blocked()
+        assert b"hello" in taken[0]
+        assert await ends.opened[1].receive_some() == b"hello"
 
 
 async def test_a_kernel_that_can_is_told_the_pace_and_what_to_hold(
@@ -146,21 +196,43 @@ async def test_a_kernel_that_can_is_told_the_pace_and_what_to_hold(
 ) -> None:
     paces: list[float] = []
     held: list[int] = []
-    monkeypatch.setattr(trio.StapledStream, "pace", lambda _self, rate: paces.append(rate), raising=False)
-    monkeypatch.setattr(trio.StapledStream, "hold", lambda _self, size: held.append(size), raising=False)
+    monkeypatch.setattr(
+        trio.StapledStream, "tcp", SimpleNamespace(pace=paces.append, hold=held.append, unsent=0), raising=False
+    )
     steps = itertools.chain([math.inf, 1e6, 1.01e6, 2e6, 2e6, math.inf], itertools.repeat(math.inf))
     monkeypatch.setattr(Mux, "pace", property(lambda mux: next(steps) if mux._opens else math.inf))
     async with two_ends() as ends:
         stream = ends.local.open(ADDRESS)
-        ends.nursery.start_soon(stream.send_all, bytes(2 * GROWN))
-        await wait_all_tasks_blocked()
-        (opened,) = ends.opened
-        left = 2 * GROWN
-        while left:
-            left -= len(await opened.receive_some(MAX_PAYLOAD))
+        ends.nursery.start_soon(stream.send_all, bytes(MUCH))
+        await drain(ends, MUCH)
     assert paces == [1e6, 2e6, math.inf]  # not of one that differs by less than a twentieth
-    assert held
-    assert min(held) > LEAST_BATCH
+    assert held[0] < FIRST_BATCH
+    assert max(held) > LEAST_BATCH
+
+
+async def test_nothing_is_begun_where_it_is_finished_while_the_kernel_has_no_room(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = trio.Event()
+
+    async def wait(_self: object) -> None:
+        await room.wait()
+
+    kernel = SimpleNamespace(pace=lambda _rate: None, hold=lambda _size: None, unsent=0)
+    monkeypatch.setattr(trio.StapledStream, "tcp", kernel, raising=False)
+    async with two_ends() as ends:
+        stream = ends.local.open(ADDRESS)
+        await wait_all_tasks_blocked()
+        kernel.unsent = 10**9
+        monkeypatch.setattr(trio.StapledStream, "wait_send_all_might_not_block", wait)
+        await stream.send_all(b"for the next one")
+        await wait_all_tasks_blocked()
+        ends.carrier.finish()
+        room.set()
+        await wait_all_tasks_blocked()
+        assert ends.local.mux.wants_to_send
+        (other,) = ends.opened
+        assert not other._stream.receiver.buffered
 
 
 async def test_both_sides_bring_it_to_its_end(autojump_clock: MockClock) -> None:

@@ -339,7 +339,7 @@ ALLOWED_BESIDE = {
     "proxy.session_association": {"proxy.association", "proxy.session", "proxy.session_stream"},
     "proxy.udp": {"proxy.association", "proxy.dialer", "proxy.session_stream", "proxy.turns"},
     "proxy.openings": {"proxy.session_stream"},
-    "proxy.carrier": {"proxy.session_stream"},
+    "proxy.carrier": {"proxy.session_stream", "proxy.tcp"},
     "proxy.greeting": {"proxy.tls"},
     "proxy.ways": {"proxy.dialer", "proxy.tls"},
     "proxy.name_cache": {"proxy.dialer"},

@@ -217,6 +217,43 @@ async def test_what_lies_in_pieces_is_sent_as_one() -> None:
         assert one.send_pieces_now(pieces) == 0
 
 
+async def test_what_is_there_is_read_at_once() -> None:
+    one, other = await short_pair()
+    async with one, other:
+        assert one.receive_now(100) == b""
+        await other.send_all(b"two parts")
+        await trio.lowlevel.wait_readable(one._socket)
+        assert one.receive_now(3) == b"two"
+        assert one.receive_now(100) == b" parts"
+        assert one.receive_now(100) == b""
+        await other.send_eof()
+        assert await one.receive_some() == b""
+        assert one.receive_now(100) == b""  # the end is for `receive_some` to tell
+    one, other = await short_pair()
+    async with one, other:
+        other._plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await other.aclose()
+        await trio.lowlevel.wait_readable(one._socket)
+        with pytest.raises(trio.BrokenResourceError):
+            one.receive_now(100)
+    assert one.receive_now(100) == b""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not say")
+async def test_the_kernel_says_what_is_not_sent_yet() -> None:
+    one, other = await short_pair()
+    async with one, other:
+        assert one.unsent == 0
+        taken = 0
+        while size := one.send_now(bytes(500_000)):
+            taken += size
+        assert 0 < one.unsent < taken
+        while taken:
+            taken -= len(await other.receive_some())
+        assert one.unsent == 0
+    assert one.unsent == 0
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the pace is Linux's")
 async def test_the_kernel_is_told_how_fast_and_how_much_to_hold() -> None:
     one, other = await short_pair()

@@ -202,6 +202,41 @@ async def test_big_transfers_arrive_whole_however_they_are_cut(ours: Identity, c
         nursery.start_soon(receive, one, down)
 
 
+@pytest.mark.parametrize("kind", ["memory", "sockets"])
+async def test_what_is_sent_at_once_and_what_waits_are_one_stream(ours: Identity, context: Any, kind: str) -> None:
+    """Sockets take a part of it at once, and memory nothing."""
+    rng = random.Random(7)
+    if kind == "memory":
+        ends: Any = memory_stream_pair()
+    else:
+        ends = [trio.SocketStream(end) for end in trio.socket.socketpair()]
+    one, other = await connected(context, ours, *ends)
+    assert (one.tcp is None) == (kind == "memory")
+    data = rng.randbytes(3_000_000)
+    waited = 0
+
+    async def send() -> None:
+        nonlocal waited
+        rest = data
+        while rest:
+            size = rng.choice((1, 100, 16_383, 16_385, 100_000, 500_000))
+            piece, rest = rest[:size], rest[size:]
+            if not one.send_now(piece):
+                waited += 1
+                more = rng.choice((0, 10))
+                await one.send_all(rest[:more])
+                rest = rest[more:]
+        await one.send_eof()
+
+    async with one, other:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            got, ended = await read_all(other)
+        assert got == data
+        assert ended
+        assert waited
+
+
 @pytest.mark.parametrize("cuts", [(4, 5, 6, 16_405, 16_406, 16_407), (16_406,), (100_000,)])
 async def test_records_cut_and_read_around_their_boundaries(
     ours: Identity, context: Any, cuts: tuple[int, ...]

@@ -42,6 +42,8 @@ RATE_MEMORY = 3.0
 #: measure, and one more where there still is one. What little may be in flight then is a piece or two. After that the flight grows by twice
 #: what is acknowledged: all at once, it would be a queue again.
 DRAIN_PAUSE = 10.0
+#: Where the answer to a ping took no longer than so many times the least there is no queue to be emptied, as at the beginning of a page.
+SAME = 1.05
 DRAIN_GAIN, DRAIN_ROUNDS, MOST_DRAIN_ROUNDS = 0.5, 2, 3
 LEAST_DRAINED = 2048
 #: Where round trips are longer than the flight allows for, each rate that is measured is lower than the one before. That is our own queue
@@ -219,6 +221,8 @@ class Flight:
     def answered(self, round_trip: float, now: float) -> None:
         """A ping was."""
         self._measured(round_trip, now)
+        if round_trip <= SAME * self.least:
+            self._least_at = now
         self._choose()
 
     def acknowledged(self, offset: int, now: float) -> None:

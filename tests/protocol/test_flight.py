@@ -299,6 +299,17 @@ def test_a_longer_way_is_learned(longer: float, monkeypatch: pytest.MonkeyPatch)
     assert path.queue < 0.25 * longer + 0.03
 
 
+def test_who_fills_no_queue_is_never_held_back_to_look_for_one() -> None:
+    path = Path(2.5e6, 0.1)
+    path.run(5)
+    path.wants, path.jitter, path._budget = 1e6, 0.003, 0.0
+    path.run(1)
+    assert path.flight.state is State.STEADY
+    for _ in range(round(5 * DRAIN_PAUSE / 0.05)):
+        path.run(0.05)
+        assert not path.flight.draining
+
+
 def test_little_pieces_are_remembered_together() -> None:
     flight = Flight(0, 1.0)
     for end in range(2, 200_002, 2):
