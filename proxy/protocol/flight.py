@@ -52,6 +52,9 @@ LEAST_DRAINED = 2048
 #: than the highest since the last time, and not more often than this, in seconds.
 SHRUNK = 0.85
 UNEVEN_PAUSE = 3.0
+#: After so long a pause, in seconds, TCP begins again with a small window (RFC 2861), and what it has not sent yet waits for it: while twice what may
+#: be in flight goes out round trips are long for that, and tell nothing of the path.
+PAUSE, SLOW_START = 0.3, 2
 #: Round trips of more than this many times the least without our own queue: others fill it, and who holds back gets nothing. The flight is
 #: the kernel's affair then, and after the first time, in seconds, draining tells whether they are still there. Where they are it is asked
 #: half as often from then on, and at the latest after the second: each time costs about two rounds.
@@ -140,6 +143,7 @@ class Flight:
         "_round_rate",
         "_round_samples",
         "_round_sum",
+        "_slow_until",
         "_uneven",
         "cap",
         "least",
@@ -164,6 +168,7 @@ class Flight:
         self._drained_at = now
         self._peak = 0.0  # the highest rate since
         self._uneven = 0.0  # how much longer a round trip takes than the least, without our own queue
+        self._slow_until = 0.0  # the offset from which on TCP's window is not what holds back
         self._patience = COMPETING_TIME  # until the next question whether there is anybody to compete with
 
     @property
@@ -217,6 +222,8 @@ class Flight:
         self._rates.stand_still(idle)
         self._least_at = min(self._least_at + idle, now)
         self._drained_at += idle
+        if idle > PAUSE and self.cap < math.inf:
+            self._slow_until = self._acked + SLOW_START * self.cap
 
     def answered(self, round_trip: float, now: float) -> None:
         """A ping was."""
@@ -289,7 +296,8 @@ class Flight:
 
     def _steady(self, now: float, limited: bool) -> None:
         long_ago = now > max(self._least_at, self._drained_at) + DRAIN_PAUSE
-        if long_ago or (self._shrinks and not limited and now > self._drained_at + UNEVEN_PAUSE):
+        tells = not limited and self._acked > self._slow_until
+        if long_ago or (self._shrinks and tells and now > self._drained_at + UNEVEN_PAUSE):
             self._drain()
         elif self._has_grown() and not self._queued(QUEUED):
             self.state, self._flat_rounds = State.STARTING, 0

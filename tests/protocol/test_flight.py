@@ -14,8 +14,10 @@ from proxy.protocol.flight import (
     DRAIN_PAUSE,
     GAIN,
     LEAST,
+    PAUSE,
     RATE_MEMORY,
     ROUND_TRIP_MEMORY,
+    SLOW_START,
     UNEVEN_PAUSE,
     Flight,
     Rates,
@@ -308,6 +310,24 @@ def test_who_fills_no_queue_is_never_held_back_to_look_for_one() -> None:
     for _ in range(round(5 * DRAIN_PAUSE / 0.05)):
         path.run(0.05)
         assert not path.flight.draining
+
+
+@pytest.mark.parametrize("pause", [PAUSE / 2, PAUSE * 4])
+def test_a_window_that_a_pause_has_made_small_is_no_queue(pause: float) -> None:
+    """What waits in the kernel for it is late by as much as in a queue, which a flight that has not paused looks for."""
+    path = Path(2.5e6, 0.1)
+    path.run(5)
+    path.wants, path._budget = 0.0, 0.0
+    path.run(0.3)
+    flight, at, now = path.flight, path.acked, path.flight._acked_at + pause
+    slow_until = at + SLOW_START * flight.cap
+    assert flight.state is State.STEADY
+    while not flight.draining:
+        at += 20_000
+        flight.sent(at, now, limited=False)
+        now += 0.15
+        flight.acknowledged(at, now)
+    assert (at > slow_until) == (pause > PAUSE)
 
 
 def test_little_pieces_are_remembered_together() -> None:
