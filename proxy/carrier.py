@@ -40,6 +40,8 @@ BATCH_TIME = 0.01
 #: Of a batch, what the kernel may have waiting to be sent: or it would have nothing before its writer has woken up. With the first batches it is
 #: less than ten segments, and what comes next waits for no more than one of their round trips.
 HELD = 0.5
+#: However little the kernel may hold, it takes what makes the last of its segments whole, and holds back only who waits for room.
+SEGMENT = 65_536
 #: The kernel is told of another pace where it differs by this factor: a system call for each acknowledgement would be too many.
 PACED = 1.05
 #: How long a GO_AWAY may take to be sent.
@@ -92,8 +94,8 @@ class _Kernel:
 
     @property
     def full(self) -> bool:
-        """Whether it holds as much as it may."""
-        return self._tcp is not None and self._tcp.unsent >= self._held
+        """Whether it holds as much as it may, where that is less than it takes in any case."""
+        return self._tcp is not None and self._held < SEGMENT and self._tcp.unsent >= self._held
 
 
 class _Batch:

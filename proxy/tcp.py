@@ -140,9 +140,7 @@ class TCPStream(trio.abc.HalfCloseableStream):
 
     @property
     def unsent(self) -> int:
-        """How many bytes the kernel has taken and not sent yet; none where it does not say so. However little it may hold, it takes so much that the
-        last of its segments is full, 64 KB, and says only to who waits that it should have no more.
-        """
+        """How many bytes the kernel has taken and not sent yet; none where it does not say so. It may be more than `hold` says."""
         if sys.platform == "linux":
             with contextlib.suppress(OSError, ValueError):  # as in `pace`
                 return int.from_bytes(fcntl.ioctl(self._socket.fileno(), _SIOCOUTQNSD, bytes(4)), sys.byteorder)

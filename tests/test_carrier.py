@@ -18,6 +18,7 @@ from proxy.protocol.event import Code
 from proxy.protocol.frame import MAX_PAYLOAD
 from proxy.protocol.liveness import DEAD, SUSPECT
 from proxy.protocol.mux import Mux
+from proxy.protocol.schedule import LITTLE
 from proxy.session import Session
 from tests.pair import ADDRESS
 
@@ -166,8 +167,8 @@ async def test_what_is_sent_is_chosen_when_the_kernel_has_room(
 
     async with two_ends() as ends:
         bulk = ends.local.open(ADDRESS)
-        ends.nursery.start_soon(bulk.send_all, bytes(MUCH))
-        await drain(ends, MUCH)
+        await bulk.send_all(bytes(LITTLE))
+        await drain(ends, LITTLE)
         kernel.unsent = 10**9
         monkeypatch.setattr(trio.StapledStream, "wait_send_all_might_not_block", wait)
         ends.nursery.start_soon(bulk.send_all, bytes(MUCH))
