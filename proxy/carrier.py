@@ -37,8 +37,8 @@ FIRST_BATCH, GROWTH = 8_192, 1 / 8
 PAUSE = 0.3
 #: A batch is what the kernel takes over in so many seconds: that is how long a chat message may wait for one.
 BATCH_TIME = 0.01
-#: Of a batch, what the kernel may have waiting to be sent: or it would have nothing before its writer has woken up. With the first batches it is
-#: less than ten segments, and what comes next waits for no more than one of their round trips.
+#: Of a batch, what the kernel may have waiting to be sent: or it would have nothing before its writer has woken up, where that is less than
+#: `LEAST_BATCH`. It is with the first batches: with one of them less than ten segments, so what comes next waits no longer than one round trip.
 HELD = 0.5
 #: However little the kernel may hold, it takes what makes the last of its segments whole, and holds back only who waits for room.
 SEGMENT = 65_536
@@ -87,7 +87,7 @@ class _Kernel:
 
     def hold(self, batch: int) -> None:
         """What may wait in the kernel while batches are of this size."""
-        held = int(HELD * batch)
+        held = int(HELD * batch) if batch < LEAST_BATCH else max(int(HELD * batch), LEAST_BATCH)
         if self._tcp is not None and not self._held / 2 < held < self._held * 2:
             self._held = held
             self._tcp.hold(held)
