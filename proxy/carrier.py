@@ -86,7 +86,7 @@ class _Kernel:
             self._tcp.pace(rate)
 
     def hold(self, batch: int) -> None:
-        """What may wait in the kernel while batches are of this size."""
+        """What may wait in the kernel while batches are of this size: while they are the first it is told once."""
         held = int(HELD * batch) if batch < LEAST_BATCH else max(int(HELD * batch), LEAST_BATCH)
         if self._tcp is not None and not self._held / 2 < held < self._held * 2:
             self._held = held
@@ -241,19 +241,20 @@ class Carrier:
         mux, output = self._session.mux, self._session.output
         kernel = _Kernel(self._stream)
         batch = _Batch(kernel, trio.current_time())
-        send_now = getattr(self._stream, "send_now", None)
         while True:
             while not (mux.wants_to_send or self._finishing.is_set()):
                 await output.wait()
             start = trio.current_time()
-            while kernel.full and not self._finishing.is_set():
+            batch.begins(start)
+            if (
+                kernel.full and not self._finishing.is_set()
+            ):  # once: after a reset there is always room, and what is sent says so
                 await self._stream.wait_send_all_might_not_block()
             if self._finishing.is_set():
                 await self._stream.send_eof()
                 self._said_all.set()
                 await trio.sleep_forever()
             now = trio.current_time()
-            batch.begins(now)
             limit = min(batch.size, framed(mux.chunk(now)))
             data = mux.data_to_send(limit, now)
             self._session.handle_events()
@@ -261,17 +262,23 @@ class Carrier:
             if not data:
                 continue  # there were datagrams, and all were too old
             kernel.pace(mux.pace)
-            self._writing = True
-            if send_now is None or not send_now(data):
-                await self._stream.send_all(b"" if send_now else data)
-            elif mux.wants_to_send:
-                await trio.lowlevel.checkpoint()  # or it would wait for nobody else
-            self._writing = False
+            await self._send(data)
             self._wear(len(data))
             if mux.over is not None and not mux.wants_to_send:
                 return ""
             now = trio.current_time()
             batch.taken(len(data), now - start, now, whole=len(data) >= limit)
+
+    async def _send(self, data: bytes) -> None:
+        self._writing = True
+        send_now: Callable[[bytes], bool] | None = getattr(self._stream, "send_now", None)
+        if send_now is None:
+            await self._stream.send_all(data)
+        elif not send_now(data):
+            await self._stream.send_all(b"")
+        elif self._session.mux.wants_to_send:
+            await trio.lowlevel.checkpoint()  # or the writer would wait for nobody
+        self._writing = False
 
     async def _keep_time(self) -> str:
         mux = self._session.mux

@@ -211,6 +211,28 @@ async def test_a_kernel_that_can_is_told_the_pace_and_what_to_hold(
     assert max(held) > LEAST_BATCH
 
 
+async def test_a_kernel_that_says_it_is_full_and_that_it_has_room_is_written_to(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is after a reset, and nothing but the write says that."""
+    kernel = SimpleNamespace(pace=lambda _rate: None, hold=lambda _size: None, unsent=10**9)
+    monkeypatch.setattr(trio.StapledStream, "tcp", kernel, raising=False)
+    waits = 0
+
+    async def wait(_self: object) -> None:
+        nonlocal waits
+        waits += 1
+        assert waits < 100, "it does nothing but look"
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(trio.StapledStream, "wait_send_all_might_not_block", wait)
+    async with two_ends() as ends:
+        await ends.local.open(ADDRESS).send_all(b"hello")
+        await wait_all_tasks_blocked()
+        assert await ends.opened[-1].receive_some() == b"hello"
+        assert waits
+
+
 async def test_nothing_is_begun_where_it_is_finished_while_the_kernel_has_no_room(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -225,8 +225,8 @@ class Outbox:
         self.control.clear()
         self.datagrams.announced(now)
         left = limit - sum(map(len, parts))
-        bulk = self._room
-        while left > 0 and (stream := self.schedule.pop(limit, bulk=bulk)) is not None:
+        bulk, turn = self._room, payload(limit)
+        while left > 0 and (stream := self.schedule.pop(turn, bulk=bulk)) is not None:
             left -= self._take_from(stream, min(payload(left), stream.turn), now, parts, events)
         chunk = b"".join(parts)
         if chunk:
@@ -236,7 +236,7 @@ class Outbox:
     def _take_from(
         self, stream: Stream, limit: int, now: float, parts: list[bytes | memoryview], events: list[Event]
     ) -> int:
-        """A little one gives one frame, as it may be bulk after that, and bulk as many as its turn has."""
+        """Of what the app wrote at once: of a little one a frame, as it may be bulk after that, and of bulk as many as its turn has."""
         sender, size = stream.sender, 0
         if sender.queued:
             data = sender.take(limit if stream.recent >= self.schedule.little else min(limit, MAX_PAYLOAD))

@@ -134,6 +134,21 @@ def test_headers_count_towards_the_limit() -> None:
     assert len(take(outbox, limit=90)) == 10
 
 
+def test_turns_of_bulk_are_whole_frames() -> None:
+    outbox = Outbox()
+    for number in range(1, 4):
+        stream = stream_with(outbox, number=number)
+        stream.recent = BULK
+        stream.sender.write(bytes(20 * MAX_PAYLOAD))
+        outbox.schedule.add(stream, NOW)
+    turn = 4 * MAX_PAYLOAD
+    for _ in range(3):
+        frames = take(outbox, framed(turn))
+        assert {len(frame.payload) for frame in frames} == {MAX_PAYLOAD}
+        assert sum(len(frame.payload) for frame in frames) == turn
+        assert len({frame.stream_id for frame in frames}) == 1
+
+
 def test_a_limit_cuts_data_and_the_end_follows_the_last_byte() -> None:
     outbox = Outbox()
     stream = stream_with(outbox, b"abcdef", end=True)
