@@ -246,9 +246,8 @@ class Carrier:
                 await output.wait()
             start = trio.current_time()
             batch.begins(start)
-            if (
-                kernel.full and not self._finishing.is_set()
-            ):  # once: after a reset there is always room, and what is sent says so
+            if kernel.full and not self._finishing.is_set():
+                # Once: after a reset there is always room, and what it holds stays, until something is sent.
                 await self._stream.wait_send_all_might_not_block()
             if self._finishing.is_set():
                 await self._stream.send_eof()
