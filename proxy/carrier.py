@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from .protocol.budget import LARGEST
+from .protocol.flight import PAUSE
 from .protocol.frame import framed
 from .protocol.liveness import Health
 
@@ -31,14 +32,12 @@ if TYPE_CHECKING:
 LEAST_BATCH, MOST_BATCH = 16_384, framed(LARGEST)
 #: TCP's congestion window begins with ten segments (RFC 6928) and grows with what was sent. The first batches are so small that one of them fits
 #: into it, as a TLS record and beside the welcome: after a broken carrier apps get bytes with the welcome and not a round trip or two later. Later
-#: ones are this part of what was sent, or what is chosen next would wait in the kernel, a round trip or more, where TCP has much already.
+#: ones are this part of what was sent since the last `PAUSE`, or what is chosen next would wait in the kernel, a round trip or more, where TCP has much already.
 FIRST_BATCH, GROWTH = 8_192, 1 / 8
-#: After so long a pause, in seconds, the window is small again: TCP halves it with each of its time-outs, of 0.2 s and a round trip (RFC 2861).
-PAUSE = 0.3
 #: A batch is what the kernel takes over in so many seconds: that is how long a chat message may wait for one.
 BATCH_TIME = 0.01
-#: Of a batch, what the kernel may have waiting to be sent: or it would have nothing before its writer has woken up, where that is less than
-#: `LEAST_BATCH`. It is with the first batches: with one of them less than ten segments, so what comes next waits no longer than one round trip.
+#: Of a batch, what the kernel may have waiting to be sent: or it would have nothing before its writer has woken up. So it is `LEAST_BATCH` at
+#: least, but with the first batches: with one of them less than ten segments, and what comes next waits no longer than one round trip.
 HELD = 0.5
 #: However little the kernel may hold, it takes what makes the last of its segments whole, and holds back only who waits for room.
 SEGMENT = 65_536

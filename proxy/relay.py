@@ -122,9 +122,9 @@ async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStre
     appetite = getattr(sink, "appetite", _whole_reads)  # a stream of the tunnel says how much it likes
     if hasattr(source, "hand_on") and hasattr(sink, "send_pieces_now"):
         source.hand_on(sink.send_pieces_now, count)
-    receive_now = getattr(source, "receive_now", _nothing_now)
     # What is there is taken without a checkpoint, as sending it is one.
-    while data := receive_now(appetite()) or await source.receive_some(appetite()):
+    receive = getattr(source, "receive_soon", source.receive_some)
+    while data := await receive(appetite()):
         if count is not None:
             count(len(data), trio.current_time())
         await sink.send_all(data)
@@ -136,10 +136,6 @@ async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStre
 
 def _whole_reads() -> int:
     return READ_SIZE
-
-
-def _nothing_now(_max_bytes: int) -> bytes:
-    return b""
 
 
 def _foremost(group: BaseExceptionGroup[BaseException]) -> BaseException:

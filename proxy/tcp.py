@@ -50,21 +50,26 @@ class TCPStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         await trio.lowlevel.checkpoint_if_cancelled()
-        waited = False
-        while (data := self._read(READ_SIZE if max_bytes is None else max_bytes)) is None:
-            await trio.lowlevel.wait_readable(self._socket)
-            waited = True
-        if not data:
-            if self._broken:
-                raise trio.BrokenResourceError("the connection was reset")
-            return await self._plain.receive_some(max_bytes)  # the end, closed, or nothing was asked for
-        if not waited:
+        size = READ_SIZE if max_bytes is None else max_bytes
+        data = self._read(size)
+        if data:
             await trio.lowlevel.cancel_shielded_checkpoint()
-        return data
+            return data
+        return await self._receive_later(data, size)
 
-    def receive_now(self, max_bytes: int) -> bytes:
-        """What is there, with no checkpoint; empty where nothing is, and at the end, which `receive_some` tells. Raises trio.BrokenResourceError."""
-        return self._read(max_bytes) or b""
+    async def receive_soon(self, max_bytes: int) -> bytes | bytearray:
+        """As `receive_some`, and no checkpoint where something is there."""
+        data = self._read(max_bytes)
+        return data or await self._receive_later(data, max_bytes)
+
+    async def _receive_later(self, data: bytes | None, size: int) -> bytes | bytearray:
+        """`data`: what `_read` said, which was nothing."""
+        while data is None:
+            await trio.lowlevel.wait_readable(self._socket)
+            data = self._read(size)
+        if not data and self._broken:
+            raise trio.BrokenResourceError("the connection was reset")
+        return data or await self._plain.receive_some(size)  # the end, closed, or nothing was asked for
 
     def _read(self, size: int) -> bytes | None:
         """None where it has to wait, and empty where it is for the plain stream to say why."""

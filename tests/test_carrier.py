@@ -13,8 +13,9 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from proxy.carrier import DEAD as SAYS_DEAD
-from proxy.carrier import FIRST_BATCH, GROWTH, LEAST_BATCH, OVERTAKEN, PAUSE
+from proxy.carrier import FIRST_BATCH, GROWTH, LEAST_BATCH, OVERTAKEN
 from proxy.protocol.event import Code
+from proxy.protocol.flight import PAUSE
 from proxy.protocol.frame import MAX_PAYLOAD
 from proxy.protocol.liveness import DEAD, SUSPECT
 from proxy.protocol.mux import Mux
@@ -121,6 +122,16 @@ async def test_a_carrier_is_worn_by_what_goes_through_it(autojump_clock: MockClo
 
 
 MUCH = 2_000_000
+#: More than any kernel may hold.
+FULL = 10**9
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """That of both sides: it takes what it is told, and says what it has not sent."""
+    kernel = SimpleNamespace(pace=lambda _rate: None, hold=lambda _size: None, unsent=0)
+    monkeypatch.setattr(trio.StapledStream, "tcp", kernel, raising=False)
+    return kernel
 
 
 async def drain(ends: Ends, size: int) -> None:
@@ -156,11 +167,9 @@ async def test_what_is_sent_at_once_grows_with_what_was_sent_and_is_little_again
 
 
 async def test_what_is_sent_is_chosen_when_the_kernel_has_room(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, kernel: SimpleNamespace
 ) -> None:
     room = trio.Event()
-    kernel = SimpleNamespace(pace=lambda _rate: None, hold=lambda _size: None, unsent=0)
-    monkeypatch.setattr(trio.StapledStream, "tcp", kernel, raising=False)
 
     async def wait(_self: object) -> None:
         await room.wait()
@@ -169,7 +178,7 @@ async def test_what_is_sent_is_chosen_when_the_kernel_has_room(
         bulk = ends.local.open(ADDRESS)
         await bulk.send_all(bytes(LITTLE))
         await drain(ends, LITTLE)
-        kernel.unsent = 10**9
+        kernel.unsent = FULL
         monkeypatch.setattr(trio.StapledStream, "wait_send_all_might_not_block", wait)
         ends.nursery.start_soon(bulk.send_all, bytes(MUCH))
         await wait_all_tasks_blocked()
@@ -212,11 +221,10 @@ async def test_a_kernel_that_can_is_told_the_pace_and_what_to_hold(
 
 
 async def test_a_kernel_that_says_it_is_full_and_that_it_has_room_is_written_to(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, kernel: SimpleNamespace
 ) -> None:
     """So it is after a reset, and nothing but the write says that."""
-    kernel = SimpleNamespace(pace=lambda _rate: None, hold=lambda _size: None, unsent=10**9)
-    monkeypatch.setattr(trio.StapledStream, "tcp", kernel, raising=False)
+    kernel.unsent = FULL
     waits = 0
 
     async def wait(_self: object) -> None:
@@ -234,19 +242,17 @@ async def test_a_kernel_that_says_it_is_full_and_that_it_has_room_is_written_to(
 
 
 async def test_nothing_is_begun_where_it_is_finished_while_the_kernel_has_no_room(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, kernel: SimpleNamespace
 ) -> None:
     room = trio.Event()
 
     async def wait(_self: object) -> None:
         await room.wait()
 
-    kernel = SimpleNamespace(pace=lambda _rate: None, hold=lambda _size: None, unsent=0)
-    monkeypatch.setattr(trio.StapledStream, "tcp", kernel, raising=False)
     async with two_ends() as ends:
         stream = ends.local.open(ADDRESS)
         await wait_all_tasks_blocked()
-        kernel.unsent = 10**9
+        kernel.unsent = FULL
         monkeypatch.setattr(trio.StapledStream, "wait_send_all_might_not_block", wait)
         await stream.send_all(b"for the next one")
         await wait_all_tasks_blocked()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from trio.testing import check_half_closeable_stream, memory_stream_pair
+from trio.testing import assert_no_checkpoints, check_half_closeable_stream, memory_stream_pair
 
 from proxy.tcp import TCPStream, shortcut
 
@@ -217,26 +217,34 @@ async def test_what_lies_in_pieces_is_sent_as_one() -> None:
         assert one.send_pieces_now(pieces) == 0
 
 
-async def test_what_is_there_is_read_at_once() -> None:
+async def test_what_is_there_is_read_with_no_checkpoint() -> None:
     one, other = await short_pair()
     async with one, other:
-        assert one.receive_now(100) == b""
         await other.send_all(b"two parts")
         await trio.lowlevel.wait_readable(one._socket)
-        assert one.receive_now(3) == b"two"
-        assert one.receive_now(100) == b" parts"
-        assert one.receive_now(100) == b""
+        with assert_no_checkpoints():
+            assert await one.receive_soon(3) == b"two"
+            assert await one.receive_soon(100) == b" parts"
+        with trio.move_on_after(0) as nothing:
+            await one.receive_soon(100)
+        assert nothing.cancelled_caught
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other.send_all, b"later")
+            assert await one.receive_soon(100) == b"later"
         await other.send_eof()
+        assert await one.receive_soon(100) == b""
         assert await one.receive_some() == b""
-        assert one.receive_now(100) == b""  # the end is for `receive_some` to tell
+        assert await one.receive_soon(100) == b""
+    with pytest.raises(trio.ClosedResourceError):
+        await one.receive_soon(100)
     one, other = await short_pair()
     async with one, other:
         other._plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await other.aclose()
         await trio.lowlevel.wait_readable(one._socket)
-        with pytest.raises(trio.BrokenResourceError):
-            one.receive_now(100)
-    assert one.receive_now(100) == b""
+        for _ in range(2):
+            with pytest.raises(trio.BrokenResourceError):
+                await one.receive_soon(100)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others do not say")

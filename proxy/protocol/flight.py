@@ -42,18 +42,18 @@ RATE_MEMORY = 3.0
 #: measure, and one more where there still is one. What little may be in flight then is a piece or two. After that the flight grows by twice
 #: what is acknowledged: all at once, it would be a queue again.
 DRAIN_PAUSE = 10.0
-#: Where the answer to a ping took no longer than so many times the least there is no queue to be emptied, as at the beginning of a page.
-SAME = 1.05
 DRAIN_GAIN, DRAIN_ROUNDS, MOST_DRAIN_ROUNDS = 0.5, 2, 3
 LEAST_DRAINED = 2048
+#: Where the answer to a ping took no longer than so many times the least there is no queue to be emptied, as at the beginning of a page.
+SAME = 1.05
 #: Where round trips are longer than the flight allows for, each rate that is measured is lower than the one before. That is our own queue
 #: where the path has become slower, or the path's own doing: radio and cable hold packets back and let them go in bunches. Draining tells. It
 #: costs an eighth of the throughput meanwhile, so it is done where the rate of a round, or the highest of the last seconds, is so much lower
 #: than the highest since the last time, and not more often than this, in seconds.
 SHRUNK = 0.85
 UNEVEN_PAUSE = 3.0
-#: After so long a pause, in seconds, TCP begins again with a small window (RFC 2861), and what it has not sent yet waits for it: while twice what may
-#: be in flight goes out round trips are long for that, and tell nothing of the path.
+#: After so long a pause, in seconds, TCP begins again with a small window: it halves it with each of its time-outs, of 0.2 s and a round trip (RFC
+#: 2861). What it has not sent yet waits for it: while twice what may be in flight goes out round trips are long for that, and tell nothing of the path.
 PAUSE, SLOW_START = 0.3, 2
 #: Round trips of more than this many times the least without our own queue: others fill it, and who holds back gets nothing. The flight is
 #: the kernel's affair then, and after the first time, in seconds, draining tells whether they are still there. Where they are it is asked
@@ -121,7 +121,8 @@ class Rates:
 class Flight:
     """Of one direction of one carrier. Offsets are those of reliable bytes, and of datagrams as `marks` counts them; `acked` is where the carrier begins, `cap` what holds at first."""
 
-    # Over the budget of attributes: each is one fact of the path, or where the present round stands.
+    # Over the budget of attributes, and of lines with their list: each is one fact of the path, or where the present round stands, and all of them
+    # decide together.
 
     __slots__ = (
         "_acked",
