@@ -41,8 +41,7 @@ class Address:
 
         Raises ValueError with a text for people.
         """
-        if not 0 < port < 65536:
-            raise ValueError(f"port {port} is not between 1 and 65535")
+        _check_port(port)
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         try:
             if "%" in bare:  # a zone means something on one machine only, and may hold any character
@@ -97,7 +96,13 @@ class Address:
         (port,) = struct.unpack("!H", data[-2:])
         if data[0] == KIND_NAME:
             return cls.make(data[2:-2].decode("ascii", "replace"), port)
-        return cls.make(str(ipaddress.ip_address(data[1:-2])), port)
+        _check_port(port)
+        return cls(str(ipaddress.ip_address(data[1:-2])), port)
+
+
+def _check_port(port: int) -> None:
+    if not 0 < port < 65536:
+        raise ValueError(f"port {port} is not between 1 and 65535")
 
 
 @functools.lru_cache(maxsize=4096)  # the same hosts are asked for again and again

@@ -19,6 +19,7 @@ from .forward import answer_and_close, serve_http
 from .opener import Choose, Opener, carry
 from .protocol import http_proxy, socks
 from .protocol.heads import Heads
+from .tcp import receive_soon, send_soon, shortcut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,15 +99,15 @@ class _Port:
     async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
         # What it took to get there is forgotten by then: a connection may be idle for days, and there may be thousands.
         if (joined := await self._greet(stream)) is not None:
-            await carry(stream, *joined)
+            await carry(shortcut(stream), *joined)
 
     async def _greet(self, stream: trio.abc.HalfCloseableStream) -> _Joined | None:
         """None where it is done with."""
-        data, handshake = b"", None
+        data, handshake, app = b"", None, shortcut(stream)
         with trio.move_on_after(HANDSHAKE_LIMIT) as limit:
-            data = bytes(await stream.receive_some(_CHUNK))
+            data = bytes(await receive_soon(app)(_CHUNK))
             if data.startswith(_SOCKS):
-                handshake = await self._shake_hands(stream, data)
+                handshake = await self._shake_hands(app, data)
         if limit.cancelled_caught or not data:
             return None
         if not data.startswith(_SOCKS):
@@ -125,10 +126,10 @@ class _Port:
                 await answer_and_close(stream, answer)
                 return None
             if answer:
-                await stream.send_all(answer)
+                await send_soon(stream)(answer)
             if handshake.over:
                 return handshake
-            data = bytes(await stream.receive_some(_CHUNK))
+            data = bytes(await receive_soon(stream)(_CHUNK))
         return None
 
     async def _open(

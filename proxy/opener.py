@@ -12,6 +12,7 @@ from .address import Address
 from .connections import TUNNEL
 from .errors import OpenError, Reason
 from .relay import abort, relay
+from .tcp import send_soon
 
 if TYPE_CHECKING:
     from .connections import AppProtocol, Connection, Connections
@@ -84,7 +85,7 @@ async def carry(
     """Sends the reply to the app and its early data to the stream, and relays until both are done. Closes all three in any case."""
     try:
         if reply:
-            await app.send_all(reply)
+            await send_soon(app)(reply)
         if early:
             connection.traffic.up(len(early), trio.current_time())
             await stream.send_all(early)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 
 from .protocol.budget import LARGEST
-from .tcp import shortcut
+from .tcp import TCPStream, receive_soon, shortcut
 
 if TYPE_CHECKING:
     from .connections import Connection
@@ -61,7 +61,7 @@ async def relay(
 
 async def abort(stream: trio.abc.AsyncResource) -> None:
     """Closes at once and in a way that the peer cannot take for an end: a socket sends a reset, a stream of the tunnel RESET."""
-    if isinstance(stream, trio.SocketStream):
+    if isinstance(stream, (trio.SocketStream, TCPStream)):
         with contextlib.suppress(OSError):  # it is closed already
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     # Shielded, so that a cancellation from outside does not replace the error that brought us here.
@@ -123,7 +123,7 @@ async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStre
     if hasattr(source, "hand_on") and hasattr(sink, "send_pieces_now"):
         source.hand_on(sink.send_pieces_now, count)
     # What is there is taken without a checkpoint, as sending it is one.
-    receive = getattr(source, "receive_soon", source.receive_some)
+    receive = receive_soon(source)
     while data := await receive(appetite()):
         if count is not None:
             count(len(data), trio.current_time())

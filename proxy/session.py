@@ -102,7 +102,7 @@ class Session:
 
     def wake_writer(self) -> None:
         """Call after anything that may have given the core something to say."""
-        if self.mux.wants_to_send:
+        if self.output.awaited and self.mux.wants_to_send:
             self.output.wake()
 
     def go_away(self, code: Code, text: str) -> None:

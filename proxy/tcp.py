@@ -16,7 +16,7 @@ if sys.platform == "linux":
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
 _NOT_THE_PEER = {errno.EBADF, errno.EINVAL}
 #: What one read takes where nothing is said, as in trio's own stream.
@@ -32,6 +32,16 @@ def shortcut(stream: trio.abc.HalfCloseableStream) -> trio.abc.HalfCloseableStre
     if isinstance(stream, trio.SocketStream) and sys.platform != "win32":
         return TCPStream(stream)
     return stream
+
+
+def receive_soon(stream: trio.abc.ReceiveStream) -> Callable[[int], Awaitable[bytes | bytearray]]:
+    """How to receive with no checkpoint where something is there; of other streams the usual way."""
+    return getattr(stream, "receive_soon", stream.receive_some)
+
+
+def send_soon(stream: trio.abc.SendStream) -> Callable[[bytes], Awaitable[None]]:
+    """The same for what is sent."""
+    return getattr(stream, "send_soon", stream.send_all)
 
 
 class TCPStream(trio.abc.HalfCloseableStream):
@@ -67,9 +77,14 @@ class TCPStream(trio.abc.HalfCloseableStream):
         while data is None:
             await trio.lowlevel.wait_readable(self._socket)
             data = self._read(size)
-        if not data and self._broken:
+        if data:
+            return data
+        if self._broken:
             raise trio.BrokenResourceError("the connection was reset")
-        return data or await self._plain.receive_some(size)  # the end, closed, or nothing was asked for
+        if size > 0 and not self.closed:
+            await trio.lowlevel.checkpoint()
+            return b""  # the end, as it is said each time
+        return await self._plain.receive_some(size)
 
     def _read(self, size: int) -> bytes | None:
         """None where it has to wait, and empty where it is for the plain stream to say why."""
@@ -100,6 +115,12 @@ class TCPStream(trio.abc.HalfCloseableStream):
                 await self._plain.send_all(rest)
         finally:
             self._sending = False
+
+    async def send_soon(self, data: bytes) -> None:
+        """As `send_all`, and no checkpoint where the kernel takes all of it at once."""
+        sent = self.send_now(data)
+        if sent < len(data):
+            await self.send_all(memoryview(data)[sent:])
 
     def send_now(self, data: bytes | bytearray | memoryview) -> int:
         """How many bytes of it the kernel took at once: 0 also where it was closed or ended, or another task is sending.
@@ -166,6 +187,14 @@ class TCPStream(trio.abc.HalfCloseableStream):
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
         await self._plain.send_eof()
+
+    @property
+    def closed(self) -> bool:
+        return self._socket.fileno() < 0
+
+    def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
+        """Raises OSError where it is closed."""
+        self._plain.setsockopt(level, option, value)
 
     async def aclose(self) -> None:
         await self._plain.aclose()

@@ -137,3 +137,29 @@ async def test_a_cancellation_closes_everything() -> None:
         nursery.cancel_scope.cancel()
     assert listener.closed
     assert await stream.receive_some() == b""
+
+
+async def test_what_was_closed_already_is_not_closed_again(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
+    close = trio.SocketStream.aclose
+
+    async def note(stream: trio.SocketStream) -> None:
+        closed.append(stream)
+        await close(stream)
+
+    async def serve(stream: trio.abc.HalfCloseableStream) -> None:
+        if await stream.receive_some() == b"close":
+            await stream.aclose()
+
+    monkeypatch.setattr(trio.SocketStream, "aclose", note)
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    await nursery.start(Acceptor(serve, 10).run, [listener])
+    for word in (b"close", b"leave"):
+        app = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
+        await app.send_all(word)
+        assert await app.receive_some() == b""  # it is closed in any case
+        app.socket.close()
+    await wait_all_tasks_blocked()
+    assert len(closed) == 2

@@ -14,6 +14,7 @@ from proxy.connections import BY_HAND, DIRECT, AppProtocol, Connections, State
 from proxy.errors import Reason
 from proxy.idleness import IDLE_TEXT, LEAST_IDLE_TIME, LOOK_EVERY, end_idle
 from proxy.relay import READ_SIZE, abort, relay
+from proxy.tcp import shortcut
 from tests.ends import two_ends
 
 if TYPE_CHECKING:
@@ -287,12 +288,22 @@ async def test_a_cancelled_relay_resets() -> None:
                 await stream.receive_some()
 
 
-async def test_abort_of_what_is_closed_already() -> None:
+@pytest.mark.parametrize("shorter", [False, True])
+async def test_abort_of_what_is_closed_already(shorter: bool) -> None:
     app, a = await socket_pair()
-    await a.aclose()
-    await abort(a)
+    stream = shortcut(a) if shorter else a
+    await stream.aclose()
+    await abort(stream)
     assert await app.receive_some() == b""
     await app.aclose()
+
+
+async def test_abort_of_the_shorter_way_is_a_reset() -> None:
+    app, a = await socket_pair()
+    async with app:
+        await abort(shortcut(a))
+        with pytest.raises(trio.BrokenResourceError):
+            await app.receive_some()
 
 
 async def test_a_side_that_likes_little_is_given_little() -> None:

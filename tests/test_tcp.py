@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import assert_no_checkpoints, check_half_closeable_stream, memory_stream_pair
 
-from proxy.tcp import TCPStream, shortcut
+from proxy.tcp import TCPStream, receive_soon, send_soon, shortcut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -245,6 +245,48 @@ async def test_what_is_there_is_read_with_no_checkpoint() -> None:
         for _ in range(2):
             with pytest.raises(trio.BrokenResourceError):
                 await one.receive_soon(100)
+
+
+async def test_what_fits_is_sent_with_no_checkpoint_and_the_rest_waits() -> None:
+    one, other = await short_pair()
+    data = bytes(range(256)) * 100_000
+    async with one, other, trio.open_nursery() as nursery:
+        with assert_no_checkpoints():
+            await send_soon(one)(b"first")
+        nursery.start_soon(send_soon(one), data)
+        got = bytearray()
+        while len(got) < 5 + len(data):
+            got += await receive_soon(other)(1_000_000)
+        assert got == b"first" + data
+        await one.send_eof()
+        with pytest.raises(trio.ClosedResourceError):
+            await send_soon(one)(b"late")
+
+
+async def test_streams_with_no_shorter_way_go_the_usual_one() -> None:
+    one, other = memory_stream_pair()
+    await send_soon(one)(b"data")
+    assert await receive_soon(other)(2) == b"da"
+
+
+@both
+async def test_who_waits_for_an_end_can_be_cancelled_and_has_it_again(kind: str) -> None:
+    async with pair(kind) as (one, other):
+        await other.send_eof()
+        for _ in range(2):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await one.receive_some()
+            assert scope.cancelled_caught
+            assert await one.receive_some() == b""
+
+
+async def test_whether_it_is_closed() -> None:
+    one, other = await short_pair()
+    async with other:
+        assert not one.closed
+        await one.aclose()
+        assert one.closed
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others do not say")
