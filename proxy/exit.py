@@ -351,7 +351,7 @@ class Exit:
         """One stream, from OPEN to its end; its error boundary."""
         try:
             with stream.until_reset() as scope:
-                await trio.lowlevel.checkpoint()  # one that was reset at once costs no system call
+                await trio.lowlevel.checkpoint_if_cancelled()  # one that was reset at once costs no system call
                 destination = await self._terms.connect(stream.address)
             if not scope.cancelled_caught:
                 stream.accept()

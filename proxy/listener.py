@@ -19,7 +19,8 @@ from .forward import answer_and_close, serve_http
 from .opener import Choose, Opener, carry
 from .protocol import http_proxy, socks
 from .protocol.heads import Heads
-from .tcp import receive_soon, send_soon, shortcut
+from .shortcut import receive_soon, send_soon
+from .tcp import shortcut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

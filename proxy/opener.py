@@ -12,7 +12,7 @@ from .address import Address
 from .connections import TUNNEL
 from .errors import OpenError, Reason
 from .relay import abort, relay
-from .tcp import send_soon
+from .shortcut import send_soon
 
 if TYPE_CHECKING:
     from .connections import AppProtocol, Connection, Connections

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 
 from .protocol.budget import LARGEST
-from .tcp import TCPStream, receive_soon, shortcut
+from .session_stream import SessionStream
+from .shortcut import close_soon, end_soon, receive_soon, send_soon
+from .tcp import TCPStream, shortcut
 
 if TYPE_CHECKING:
     from .connections import Connection
@@ -23,6 +25,10 @@ _Count: TypeAlias = Callable[[int, float], None]
 # Our choices.
 #: One read's worth: what a stream of the tunnel gives at once, so that a task switch serves much of a fast stream.
 READ_SIZE = LARGEST
+
+#: So many bytes are moved with no turn for others, where neither reading nor sending has to wait; of each read some more are counted, or tiny
+#: ones would go on for long. A message needs no turn of its own: the next read waits.
+RUSH, EACH = 65_536, 4096
 
 # How the kernel is told to forget a connection with a reset: linger on, for 0 seconds. Windows has shorter fields.
 _NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
@@ -47,6 +53,7 @@ async def relay(
 
     `connection` is the entry of the app, where `a` is one's: it is told of each byte, ends both where it is to end, and is closed.
     """
+    a, b = shortcut(a), shortcut(b)
     whole = False
     try:
         whole = await _copy_both(a, b, connection)
@@ -84,54 +91,101 @@ def _end(connection: Connection | None, b: trio.abc.AsyncResource, whole: bool) 
 
 async def _close(stream: trio.abc.AsyncResource) -> None:
     with contextlib.suppress(*_ENDED):
-        await stream.aclose()
+        await close_soon(stream)
 
 
 async def _copy_both(
     a: trio.abc.HalfCloseableStream, b: trio.abc.HalfCloseableStream, connection: Connection | None
 ) -> bool:
     """Whether both directions came to their end."""
-    ended = 0
-    a, b = shortcut(a), shortcut(b)
-
-    async def one_way(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream, count: _Count | None) -> None:
-        nonlocal ended
-        try:
-            await _copy(source, sink, count)
-        except _ENDED:
-            nursery.cancel_scope.cancel()
-        else:
-            ended += 1
-
     try:
         async with trio.open_nursery() as nursery:
             for stream in (a, b):
-                if hasattr(stream, "cancel_when_reset"):  # one of the tunnel; who does not read is told as well
+                if isinstance(stream, SessionStream):  # who does not read is told as well
                     stream.cancel_when_reset(nursery.cancel_scope)
             up, down = _begin(connection, nursery.cancel_scope)
-            nursery.start_soon(one_way, a, b, up, name=_NAME)
-            await one_way(b, a, down)  # a nursery's own task would only wait
+            both = _Both(nursery)
+            if isinstance(a, TCPStream) and isinstance(b, SessionStream):
+                await both.join_tunnel(a, b, up, down)
+            elif isinstance(a, SessionStream) and isinstance(b, TCPStream):
+                await both.join_tunnel(b, a, down, up)
+            else:
+                await both.join(a, b, up, down)
     except BaseExceptionGroup as group:
         error = _foremost(group)
     else:
-        return ended == 2
+        return both.ended == 2
     raise error
+
+
+class _Both:
+    """Both directions, and how many of them have come to their end. The first that breaks cancels the nursery."""
+
+    __slots__ = ("_nursery", "ended")
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self.ended = 0
+
+    async def join(
+        self,
+        a: trio.abc.HalfCloseableStream,
+        b: trio.abc.HalfCloseableStream,
+        up: _Count | None,
+        down: _Count | None,
+    ) -> None:
+        self._nursery.start_soon(self._one_way, a, b, up, name=_NAME)
+        await self._one_way(b, a, down)  # a nursery's own task would only wait
+
+    async def join_tunnel(
+        self, near: TCPStream, tunnel: SessionStream, into: _Count | None, out: _Count | None
+    ) -> None:
+        """What comes out of the tunnel needs a task only once the socket does not take it: a tenth of a short connection's time, and the memory of
+        a task for each that is idle.
+        """
+
+        def otherwise() -> None:
+            if tunnel.at_end and near.send_eof_now():
+                if out is not None:
+                    out(0, trio.current_time())
+                self.ended += 1
+            else:
+                self._nursery.start_soon(self._one_way, tunnel, near, out, name=_NAME)
+
+        tunnel.hand_on(near.send_pieces_now, out, otherwise)
+        try:
+            await self._one_way(near, tunnel, into)
+            if tunnel.let_go():
+                await self._one_way(tunnel, near, out)
+        finally:
+            tunnel.let_go()  # or it would call into a nursery that is closed
+
+    async def _one_way(
+        self, source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream, count: _Count | None
+    ) -> None:
+        try:
+            await _copy(source, sink, count)
+        except _ENDED:
+            self._nursery.cancel_scope.cancel()
+        else:
+            self.ended += 1
 
 
 async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream, count: _Count | None) -> None:
     appetite = getattr(sink, "appetite", _whole_reads)  # a stream of the tunnel says how much it likes
-    if hasattr(source, "hand_on") and hasattr(sink, "send_pieces_now"):
-        source.hand_on(sink.send_pieces_now, count)
-    # What is there is taken without a checkpoint, as sending it is one.
-    receive = receive_soon(source)
+    receive, send = receive_soon(source), send_soon(sink)
+    rush = 0
     while data := await receive(appetite()):
         if count is not None:
             count(len(data), trio.current_time())
-        await sink.send_all(data)
+        rush = 0 if await send(data) else rush + len(data) + EACH
+        if rush > RUSH:
+            await trio.lowlevel.checkpoint()
+            rush = 0
         data = b""  # an idle stream keeps no chunk alive
     if count is not None:
         count(0, trio.current_time())
-    await sink.send_eof()
+    await end_soon(sink)
 
 
 def _whole_reads() -> int:

@@ -72,6 +72,7 @@ class SessionStream(trio.abc.HalfCloseableStream):
         "_closed",
         "_count",
         "_left",
+        "_otherwise",
         "_readable",
         "_scope",
         "_sending",
@@ -92,6 +93,7 @@ class SessionStream(trio.abc.HalfCloseableStream):
         self._take: Callable[[list[bytes]], int] | None = None
         self._count: Callable[[int, float], None] | None = None
         self._left = b""  # what it did not take
+        self._otherwise: Callable[[], None] | None = None
         self.exit = ""  # what whoever opened it calls the exit
 
     def __repr__(self) -> str:
@@ -157,6 +159,11 @@ class SessionStream(trio.abc.HalfCloseableStream):
         self.wake_all()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if not await self.send_soon(data):
+            await trio.lowlevel.checkpoint()
+
+    async def send_soon(self, data: bytes | bytearray | memoryview) -> bool:
+        """As `send_all`, and no checkpoint where little is queued; whether there was one."""
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
         self._check()
@@ -169,12 +176,12 @@ class SessionStream(trio.abc.HalfCloseableStream):
             go_on = self._session.mux.write(self._stream, data, trio.current_time())
             self._session.wake_writer()
             if go_on:
-                await trio.lowlevel.checkpoint()
-                return
+                return False
             await self._writable.wait()
             self._check()
         finally:
             self._sending = False
+        return True
 
     async def wait_send_all_might_not_block(self) -> None:
         if self._sending:
@@ -186,9 +193,16 @@ class SessionStream(trio.abc.HalfCloseableStream):
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
         self._check()
+        self.send_eof_now()
+        await trio.lowlevel.checkpoint()
+
+    def send_eof_now(self) -> bool:
+        """As `send_eof`, with no checkpoint; where it returns False nothing has happened, and that one says why."""
+        if self._sending or self._closed or self._stream.reset is not None:
+            return False
         self._session.mux.write_end(self._stream, trio.current_time())
         self._session.wake_writer()
-        await trio.lowlevel.checkpoint()
+        return True
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if max_bytes is not None and operator.index(max_bytes) < 1:
@@ -212,7 +226,8 @@ class SessionStream(trio.abc.HalfCloseableStream):
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 return data
             if receiver.ended:
-                await trio.lowlevel.checkpoint()
+                if not waited:
+                    await trio.lowlevel.checkpoint()
                 return b""
             self._session.mux.returned(self._stream)
             await self._readable.wait()
@@ -227,6 +242,12 @@ class SessionStream(trio.abc.HalfCloseableStream):
         except trio.Cancelled:
             self.reset(Reason.CANCELLED)
             raise
+        self.close_now()
+
+    def close_now(self) -> None:
+        """As `aclose`, with no checkpoint."""
+        if self._closed:
+            return
         if self._left:
             self.reset(Reason.CANCELLED)
             return
@@ -243,25 +264,47 @@ class SessionStream(trio.abc.HalfCloseableStream):
         if self._scope is not None and self._stream.reset is not None:
             self._scope.cancel()
 
-    def hand_on(self, take: Callable[[list[bytes]], int], count: Callable[[int, float], None] | None = None) -> None:
+    def hand_on(
+        self,
+        take: Callable[[list[bytes]], int],
+        count: Callable[[int, float], None] | None = None,
+        otherwise: Callable[[], None] | None = None,
+    ) -> None:
         """From now on what arrives while `receive_some` waits goes to `take` at once, with no task in between, which saves a tenth of the time
         of bulk. It returns how many bytes it took, of which `count` is told with the time; `receive_some` returns the rest, also where it raises
         trio.BrokenResourceError.
+
+        With `otherwise` nobody needs to receive: it is called once, where there is a rest or the end, and somebody has to from then on. An idle
+        stream has one task less.
         """
-        self._take, self._count = take, count
+        self._take, self._count, self._otherwise = take, count, otherwise
+        if otherwise is not None and (self._stream.receiver.buffered or self._stream.receiver.ended):
+            self.wake_reader()
+
+    def let_go(self) -> bool:
+        """Nothing is called any more; whether it would have been: then it is for who asks to receive."""
+        handed, self._otherwise = self._otherwise is not None, None
+        return handed
+
+    @property
+    def at_end(self) -> bool:
+        """Whether everything was received, and the end has come."""
+        receiver = self._stream.receiver
+        return self._stream.reset is None and receiver.ended and not receiver.buffered and not self._left
 
     def wake_reader(self) -> None:
-        if (
-            self._take is None
-            or not self._readable.awaited
-            or not self._stream.receiver.buffered
-            or self._pour(self._take)
-        ):
+        """Something has come: data, the end, or that the exit is connected."""
+        if self._otherwise is not None:
+            if self._pour():
+                otherwise, self._otherwise = self._otherwise, None
+                otherwise()
+        elif self._take is None or not self._readable.awaited or not self._stream.receiver.buffered or self._pour():
             self._readable.wake()
 
-    def _pour(self, take: Callable[[list[bytes]], int]) -> bool:
+    def _pour(self) -> bool:
         """Whether something is left for `receive_some`."""
-        mux, receiver = self._session.mux, self._stream.receiver
+        mux, receiver, take = self._session.mux, self._stream.receiver, self._take
+        assert take is not None
         while receiver.buffered:
             now = trio.current_time()
             pieces = mux.read_pieces(self._stream, self.appetite(), now)

@@ -16,7 +16,7 @@ if sys.platform == "linux":
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
 _NOT_THE_PEER = {errno.EBADF, errno.EINVAL}
 #: What one read takes where nothing is said, as in trio's own stream.
@@ -32,16 +32,6 @@ def shortcut(stream: trio.abc.HalfCloseableStream) -> trio.abc.HalfCloseableStre
     if isinstance(stream, trio.SocketStream) and sys.platform != "win32":
         return TCPStream(stream)
     return stream
-
-
-def receive_soon(stream: trio.abc.ReceiveStream) -> Callable[[int], Awaitable[bytes | bytearray]]:
-    """How to receive with no checkpoint where something is there; of other streams the usual way."""
-    return getattr(stream, "receive_soon", stream.receive_some)
-
-
-def send_soon(stream: trio.abc.SendStream) -> Callable[[bytes], Awaitable[None]]:
-    """The same for what is sent."""
-    return getattr(stream, "send_soon", stream.send_all)
 
 
 class TCPStream(trio.abc.HalfCloseableStream):
@@ -74,6 +64,7 @@ class TCPStream(trio.abc.HalfCloseableStream):
 
     async def _receive_later(self, data: bytes | None, size: int) -> bytes | bytearray:
         """`data`: what `_read` said, which was nothing."""
+        waits = data is None
         while data is None:
             await trio.lowlevel.wait_readable(self._socket)
             data = self._read(size)
@@ -81,9 +72,10 @@ class TCPStream(trio.abc.HalfCloseableStream):
             return data
         if self._broken:
             raise trio.BrokenResourceError("the connection was reset")
-        if size > 0 and not self.closed:
-            await trio.lowlevel.checkpoint()
-            return b""  # the end, as it is said each time
+        if size > 0 and not self.closed:  # the end, as it is said each time
+            if not waits:
+                await trio.lowlevel.checkpoint()
+            return b""
         return await self._plain.receive_some(size)
 
     def _read(self, size: int) -> bytes | None:
@@ -116,11 +108,13 @@ class TCPStream(trio.abc.HalfCloseableStream):
         finally:
             self._sending = False
 
-    async def send_soon(self, data: bytes) -> None:
-        """As `send_all`, and no checkpoint where the kernel takes all of it at once."""
+    async def send_soon(self, data: bytes | bytearray | memoryview) -> bool:
+        """As `send_all`, and no checkpoint where the kernel takes all of it at once; whether there was one."""
         sent = self.send_now(data)
-        if sent < len(data):
-            await self.send_all(memoryview(data)[sent:])
+        if sent == len(data):
+            return False
+        await self.send_all(memoryview(data)[sent:])
+        return True
 
     def send_now(self, data: bytes | bytearray | memoryview) -> int:
         """How many bytes of it the kernel took at once: 0 also where it was closed or ended, or another task is sending.
@@ -196,5 +190,19 @@ class TCPStream(trio.abc.HalfCloseableStream):
         """Raises OSError where it is closed."""
         self._plain.setsockopt(level, option, value)
 
+    def send_eof_now(self) -> bool:
+        """As `send_eof`, with no checkpoint; where it returns False nothing has happened, and that one says why."""
+        if self._sending:
+            return False
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            return False
+        return True
+
     async def aclose(self) -> None:
         await self._plain.aclose()
+
+    def close_now(self) -> None:
+        """As `aclose`, with no checkpoint."""
+        self._socket.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,16 +15,17 @@ from proxy.address import Address
 from proxy.connections import BY_HAND, DIRECT, AppProtocol, Connections, State
 from proxy.errors import Reason
 from proxy.idleness import IDLE_TEXT, LEAST_IDLE_TIME, LOOK_EVERY, end_idle
-from proxy.relay import READ_SIZE, abort, relay
+from proxy.relay import EACH, READ_SIZE, RUSH, abort, relay
 from proxy.tcp import shortcut
 from tests.ends import two_ends
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from trio.testing import MockClock
 
     from proxy.connections import ConnectionView
+    from proxy.session_stream import SessionStream
 
     Close = Callable[[], Coroutine[None, None, None]]
 
@@ -485,3 +488,198 @@ async def test_an_app_that_breaks_it_off_is_named() -> None:
             nursery.start_soon(relay, local, tunnel, entry.connection)
             await abort(app)
         assert entry.closed.reason == "the app broke it off"
+
+
+# ---- a socket and a stream of the tunnel
+
+
+class Tunneled:
+    """near - relay - tunnel ~ far. `at_exit`: the relay has the tunnel's end first, as an exit does."""
+
+    def __init__(
+        self,
+        near: trio.SocketStream,
+        relayed: trio.SocketStream,
+        tunnel: SessionStream,
+        far: SessionStream,
+        at_exit: bool,
+    ) -> None:
+        self.near, self.far = near, far
+        self.sides = (tunnel, relayed) if at_exit else (relayed, tunnel)
+        self.scope = trio.CancelScope()
+
+    async def run(self) -> None:
+        with self.scope:
+            await relay(*self.sides)
+
+
+@asynccontextmanager
+async def tunneled(at_exit: bool) -> AsyncIterator[Tunneled]:
+    async with two_ends() as ends:
+        tunnel, far = await ends.open()
+        near, relayed = await socket_pair()
+        async with near, far:
+            joined = Tunneled(near, relayed, tunnel, far, at_exit)
+            ends.nursery.start_soon(joined.run)
+            await wait_all_tasks_blocked()
+            yield joined
+
+
+orientations = pytest.mark.parametrize("at_exit", [False, True])
+SIZES = [1, 65_535, 65_536, 65_537, 524_288, 524_289, 3_000_000]
+
+
+@orientations
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_same_bytes_and_ends_both_ways(at_exit: bool, size: int) -> None:
+    data = random.Random(size).randbytes(size)
+    async with tunneled(at_exit) as joined:
+
+        async def send(stream: trio.abc.HalfCloseableStream) -> None:
+            await stream.send_all(data)
+            await stream.send_eof()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send, joined.near)
+            nursery.start_soon(send, joined.far)
+            results: list[bytes] = []
+
+            async def read(stream: trio.abc.HalfCloseableStream) -> None:
+                results.append(await read_all(stream))
+
+            nursery.start_soon(read, joined.near)
+            nursery.start_soon(read, joined.far)
+        assert [len(each) for each in results] == [size, size]
+        assert results == [data, data]
+
+
+@orientations
+@pytest.mark.parametrize("tunnel_first", [False, True])
+async def test_an_end_leaves_the_other_way_open(at_exit: bool, tunnel_first: bool) -> None:
+    async with tunneled(at_exit) as joined:
+        first, second = (joined.far, joined.near) if tunnel_first else (joined.near, joined.far)
+        await first.send_all(b"request")
+        await first.send_eof()
+        assert await read_all(second) == b"request"
+        for word in (b"an", b"swer"):
+            await second.send_all(word)
+            assert await first.receive_some() == word
+        await second.send_eof()
+        assert await read_all(first) == b""
+
+
+@orientations
+async def test_messages_to_and_fro_in_order(at_exit: bool) -> None:
+    async with tunneled(at_exit) as joined:
+        for number in range(200):
+            one, other = (joined.near, joined.far) if number % 2 else (joined.far, joined.near)
+            message = b"%d" % number * (number % 7 + 1)
+            await one.send_all(message)
+            assert await other.receive_some() == message
+
+
+@orientations
+async def test_who_does_not_read_for_a_while_misses_nothing(at_exit: bool) -> None:
+    """The socket is full again and again: each time somebody has to wait for it."""
+    data = random.Random(7).randbytes(20_000_000)
+    async with tunneled(at_exit) as joined, trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def send() -> None:
+            await joined.far.send_all(data)
+            await joined.far.send_eof()
+
+        got = bytearray()
+        while piece := await joined.near.receive_some(300_000):
+            got += piece
+            if len(got) % 7 == 0:
+                await wait_all_tasks_blocked()
+        assert got == data
+
+
+@orientations
+@pytest.mark.parametrize("stuck", [False, True])
+async def test_cancelled_while_data_comes(at_exit: bool, stuck: bool) -> None:
+    """What comes after that calls nobody in a nursery that is closed, and both are told."""
+    async with tunneled(at_exit) as joined:
+        if stuck:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(joined.far.send_all, bytes(20_000_000))
+                await wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+        joined.scope.cancel()
+        with suppress(trio.BrokenResourceError):
+            await joined.far.send_all(b"late")
+            await joined.far.send_eof()
+        with pytest.raises(trio.BrokenResourceError):
+            await read_all(joined.near)
+        with pytest.raises(trio.BrokenResourceError):
+            await read_all(joined.far)
+
+
+@orientations
+async def test_a_socket_that_breaks_resets_the_tunnel(at_exit: bool) -> None:
+    async with tunneled(at_exit) as joined:
+        await abort(joined.near)
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BrokenResourceError):
+            await joined.far.send_all(b"into the void")
+
+
+@orientations
+async def test_a_tunnel_that_breaks_resets_the_socket(at_exit: bool) -> None:
+    async with tunneled(at_exit) as joined:
+        await joined.near.send_all(b"x")
+        await joined.far.receive_some()
+        joined.far.reset(Reason.FAILED)
+        with pytest.raises(trio.BrokenResourceError):
+            await joined.near.receive_some()
+
+
+@orientations
+async def test_an_idle_one_has_one_task(at_exit: bool) -> None:
+    """A task for each direction would cost 3 KB for each of thousands of idle streams."""
+    async with two_ends() as ends:
+        streams = [await ends.open() for _ in range(10)]
+        pairs = [await socket_pair() for _ in streams]
+        await wait_all_tasks_blocked()
+        before = trio.lowlevel.current_statistics().tasks_living
+        for (tunnel, _), (_, relayed) in zip(streams, pairs, strict=True):
+            ends.nursery.start_soon(relay, *((tunnel, relayed) if at_exit else (relayed, tunnel)))
+        await wait_all_tasks_blocked()
+        for (_, far), (near, _) in zip(streams, pairs, strict=True):
+            await far.send_all(b"hello")
+            assert await near.receive_some() == b"hello"
+        assert trio.lowlevel.current_statistics().tasks_living == before + len(streams)
+        for near, _ in pairs:
+            await near.aclose()
+
+
+async def test_who_is_in_a_rush_gives_others_a_turn() -> None:
+    """Neither what is read nor what is sent ever waits."""
+
+    class Endless(Side):
+        size, left = 1, 0
+
+        async def receive_soon(self, _size: int) -> bytes:
+            self.left -= 1
+            return bytes(self.size) if self.left >= 0 else b""
+
+        async def send_soon(self, _data: bytes) -> bool:
+            return False
+
+    async def take_turns() -> None:
+        while True:
+            turns.append(None)
+            await trio.lowlevel.checkpoint()
+
+    for size, least in ((1, 1000 * EACH // RUSH - 2), (RUSH, 1000)):
+        turns: list[None] = []
+        joined = Joined()
+        source, sink = Endless(joined.a.inner), Endless(joined.b.inner)
+        source.size, source.left = size, 1000
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take_turns)
+            await relay(source, sink)
+            nursery.cancel_scope.cancel()
+        assert least <= len(turns) < least + 20

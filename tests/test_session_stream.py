@@ -288,6 +288,101 @@ async def test_nothing_is_handed_on_while_nobody_waits() -> None:
         assert await other.receive_some() == b"data"
 
 
+class Called:
+    """How often, in place of who would receive."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> None:
+        self.times += 1
+
+
+@pytest.mark.parametrize("size", [1, 65_536, 262_144, 524_289])
+@pytest.mark.parametrize("before", [False, True])
+async def test_nobody_needs_to_receive_until_the_end(
+    size: int, before: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """`before`: data is there already when it is asked for."""
+    data = random.Random(size).randbytes(size)
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        socket, called = Socket(), Called()
+        if before:
+            await one.send_all(data[:100_000])
+            await trio.sleep(5)
+        other.hand_on(socket.take, None, called)
+        await one.send_all(data[100_000 * before :])
+        await trio.sleep(5)
+        assert socket.taken == data
+        assert (called.times, other.at_end) == (0, False)
+        assert ends.exit.mux.budget.held == STREAM + ends.exit.mux.kept
+        await one.send_eof()
+        await trio.sleep(5)
+        assert (called.times, other.at_end) == (1, True)
+        assert await other.receive_some() == b""
+        assert not other.let_go()
+
+
+@pytest.mark.parametrize("room", [0, 1, 65_536, 99_999])
+async def test_a_rest_calls_for_somebody_once(room: int, autojump_clock: trio.testing.MockClock) -> None:
+    data = random.Random(room).randbytes(100_000)
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        socket, called = Socket(room), Called()
+        other.hand_on(socket.take, None, called)
+        await one.send_all(data)
+        await trio.sleep(5)
+        assert (called.times, bytes(socket.taken)) == (1, data[:room])
+        socket.room = math.inf
+        await one.send_all(b"more")
+        await one.send_eof()
+        await trio.sleep(5)
+        assert (called.times, other.at_end, len(socket.taken)) == (1, False, room)
+        assert b"".join([piece async for piece in other]) == data[room:] + b"more"
+        assert other.at_end
+
+
+async def test_an_end_that_was_there_before_calls_at_once() -> None:
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        await one.send_eof()
+        await wait_all_tasks_blocked()
+        called = Called()
+        other.hand_on(Socket().take, None, called)
+        assert (called.times, other.at_end) == (1, True)
+
+
+async def test_who_lets_go_receives_himself() -> None:
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        socket, called = Socket(), Called()
+        other.hand_on(socket.take, None, called)
+        assert other.let_go()
+        assert not other.let_go()
+        await one.send_all(b"data")
+        await wait_all_tasks_blocked()
+        assert await other.receive_some() == b"data"
+        assert (called.times, bytes(socket.taken)) == (0, b"")
+
+
+async def test_nobody_is_called_for_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """That the exit is connected is no data, and a reset cancels who works for the stream."""
+    async with two_ends() as ends:
+        stream = ends.local.open(ADDRESS)
+        called = Called()
+        scope = stream.until_reset()
+        stream.hand_on(Socket().take, None, called)
+        await wait_all_tasks_blocked()
+        other = ends.opened.pop()
+        other.accept()
+        await trio.sleep(5)
+        assert called.times == 0
+        other.reset(Reason.FAILED)
+        await trio.sleep(5)
+        assert (called.times, stream.at_end, scope.cancel_called) == (0, False, True)
+
+
 async def test_who_closes_with_something_left_resets() -> None:
     async with two_ends() as ends:
         one, other = await ends.open()

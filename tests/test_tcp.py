@@ -13,7 +13,8 @@ import pytest
 import trio
 from trio.testing import assert_no_checkpoints, check_half_closeable_stream, memory_stream_pair
 
-from proxy.tcp import TCPStream, receive_soon, send_soon, shortcut
+from proxy.shortcut import receive_soon, send_soon
+from proxy.tcp import TCPStream, shortcut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -263,12 +264,6 @@ async def test_what_fits_is_sent_with_no_checkpoint_and_the_rest_waits() -> None
             await send_soon(one)(b"late")
 
 
-async def test_streams_with_no_shorter_way_go_the_usual_one() -> None:
-    one, other = memory_stream_pair()
-    await send_soon(one)(b"data")
-    assert await receive_soon(other)(2) == b"da"
-
-
 @both
 async def test_who_waits_for_an_end_can_be_cancelled_and_has_it_again(kind: str) -> None:
     async with pair(kind) as (one, other):
@@ -279,6 +274,49 @@ async def test_who_waits_for_an_end_can_be_cancelled_and_has_it_again(kind: str)
                 await one.receive_some()
             assert scope.cancelled_caught
             assert await one.receive_some() == b""
+
+
+async def test_an_end_and_a_close_with_no_checkpoint() -> None:
+    one, other = await short_pair()
+    async with one, other:
+        with assert_no_checkpoints():
+            assert one.send_eof_now()
+            assert one.send_eof_now()
+        assert await other.receive_some() == b""
+        with pytest.raises(trio.ClosedResourceError):
+            await one.send_all(b"late")
+        with assert_no_checkpoints():
+            one.close_now()
+            one.close_now()
+        assert one.closed
+    one, other = await short_pair()
+    async with other:
+        one.close_now()
+        assert not one.send_eof_now()
+        with pytest.raises(trio.ClosedResourceError):
+            await one.send_eof()
+
+
+async def test_no_end_now_in_the_middle_of_what_another_sends() -> None:
+    one, other = await short_pair()
+    async with one, other, trio.open_nursery() as nursery:
+        nursery.start_soon(one.send_all, bytes(20_000_000))
+        await trio.testing.wait_all_tasks_blocked()
+        assert not one.send_eof_now()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_close_with_no_checkpoint_wakes_who_waits() -> None:
+    one, other = await short_pair()
+    async with other, trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def read() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await one.receive_soon(10)
+
+        await trio.testing.wait_all_tasks_blocked()
+        one.close_now()
 
 
 async def test_whether_it_is_closed() -> None:
