@@ -60,6 +60,39 @@ class Owner(Protocol):
         """Called when nobody waits for anything of it any more."""
 
 
+class _Onward:
+    """Where what arrives goes at once: `SessionStream.hand_on`."""
+
+    __slots__ = ("_count", "_take", "otherwise")
+
+    def __init__(
+        self,
+        take: Callable[[list[bytes]], int],
+        count: Callable[[int, float], None] | None,
+        otherwise: Callable[[], None] | None,
+    ) -> None:
+        self._take = take
+        self._count = count
+        self.otherwise = otherwise
+
+    def pour(self, mux: Mux, stream: Stream, appetite: Callable[[], int]) -> bytes:
+        """What is buffered; returns what was read of it and not taken."""
+        receiver = stream.receiver
+        while receiver.buffered:
+            now = trio.current_time()
+            pieces = mux.read_pieces(stream, appetite(), now)
+            try:
+                taken = self._take(pieces)
+            except trio.BrokenResourceError:
+                taken = 0  # whoever sends the rest is told again
+            if taken and self._count is not None:
+                self._count(taken, now)
+            if taken < receiver.given:
+                return b"".join(pieces)[taken:]
+        mux.returned(stream)
+        return b""
+
+
 class SessionStream(trio.abc.HalfCloseableStream):
     """One stream of a session. It stays whole while its session goes from carrier to carrier.
 
@@ -70,15 +103,13 @@ class SessionStream(trio.abc.HalfCloseableStream):
 
     __slots__ = (
         "_closed",
-        "_count",
         "_left",
-        "_otherwise",
+        "_onward",
         "_readable",
         "_scope",
         "_sending",
         "_session",
         "_stream",
-        "_take",
         "_writable",
         "exit",
     )
@@ -90,10 +121,8 @@ class SessionStream(trio.abc.HalfCloseableStream):
         self._writable = Wakeup()
         self._sending = self._closed = False
         self._scope: trio.CancelScope | None = None
-        self._take: Callable[[list[bytes]], int] | None = None
-        self._count: Callable[[int, float], None] | None = None
+        self._onward: _Onward | None = None
         self._left = b""  # what it did not take
-        self._otherwise: Callable[[], None] | None = None
         self.exit = ""  # what whoever opened it calls the exit
 
     def __repr__(self) -> str:
@@ -277,14 +306,17 @@ class SessionStream(trio.abc.HalfCloseableStream):
         With `otherwise` nobody needs to receive: it is called once, where there is a rest or the end, and somebody has to from then on. An idle
         stream has one task less.
         """
-        self._take, self._count, self._otherwise = take, count, otherwise
+        self._onward = _Onward(take, count, otherwise)
         if otherwise is not None and (self._stream.receiver.buffered or self._stream.receiver.ended):
             self.wake_reader()
 
     def let_go(self) -> bool:
         """Nothing is called any more; whether it would have been: then it is for who asks to receive."""
-        handed, self._otherwise = self._otherwise is not None, None
-        return handed
+        onward = self._onward
+        if onward is None or onward.otherwise is None:
+            return False
+        onward.otherwise = None
+        return True
 
     @property
     def at_end(self) -> bool:
@@ -294,31 +326,18 @@ class SessionStream(trio.abc.HalfCloseableStream):
 
     def wake_reader(self) -> None:
         """Something has come: data, the end, or that the exit is connected."""
-        if self._otherwise is not None:
-            if self._pour():
-                otherwise, self._otherwise = self._otherwise, None
+        onward = self._onward
+        if onward is not None and onward.otherwise is not None:
+            if self._pour(onward):
+                otherwise, onward.otherwise = onward.otherwise, None
                 otherwise()
-        elif self._take is None or not self._readable.awaited or not self._stream.receiver.buffered or self._pour():
+        elif onward is None or not self._readable.awaited or not self._stream.receiver.buffered or self._pour(onward):
             self._readable.wake()
 
-    def _pour(self) -> bool:
-        """Whether something is left for `receive_some`."""
-        mux, receiver, take = self._session.mux, self._stream.receiver, self._take
-        assert take is not None
-        while receiver.buffered:
-            now = trio.current_time()
-            pieces = mux.read_pieces(self._stream, self.appetite(), now)
-            try:
-                taken = take(pieces)
-            except trio.BrokenResourceError:
-                taken = 0  # whoever sends the rest is told again
-            if taken and self._count is not None:
-                self._count(taken, now)
-            if taken < receiver.given:
-                self._left = b"".join(pieces)[taken:]
-                return True
-        mux.returned(self._stream)
-        return receiver.ended
+    def _pour(self, onward: _Onward) -> bool:
+        """Whether there is something for `receive_some`: a rest, or the end."""
+        self._left = onward.pour(self._session.mux, self._stream, self.appetite)
+        return bool(self._left) or self._stream.receiver.ended
 
     def wake_sender(self) -> None:
         self._writable.wake()
