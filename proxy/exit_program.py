@@ -57,7 +57,8 @@ async def serve_exit(files: Reload, settings: Settings, start: Start | None = No
 
 
 def _exit_status(listeners: list[trio.SocketListener], settings: Settings) -> str:
-    return f"exit on {shown(listeners)}, for {len(settings.config.exit.users)} users"
+    users = len(settings.config.exit.users)
+    return f"exit on {shown(listeners)}, for {users} {'user' if users == 1 else 'users'}"
 
 
 def terms_of(settings: Settings, udp: UDP, lookup: Lookup) -> Terms:

@@ -103,8 +103,9 @@ class Budget:
 
     @property
     def appetite(self) -> int:
-        """How much a stream may be given to carry at once, from either side."""
-        return max(LEAST, min(self.share, self.free // 128))
+        """How much a stream may be given to carry at once, from either side: as much as whole frames carry, where it is more than one."""
+        size = max(LEAST, min(self.share, self.free // 128))
+        return size if size < MAX_PAYLOAD else size - size % MAX_PAYLOAD
 
     def change(self, limit: int) -> None:
         """Takes effect at once; what is held already stays, or goes as where memory is short."""

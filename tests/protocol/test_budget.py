@@ -19,6 +19,7 @@ from proxy.protocol.budget import (
     Budget,
     limit_of,
 )
+from proxy.protocol.frame import MAX_PAYLOAD
 
 
 def test_the_limit_leaves_room_for_the_program_and_the_heap() -> None:
@@ -43,6 +44,17 @@ def test_however_little_is_free_each_may_have_a_little(held: int, streams: int) 
     assert LEAST <= budget.appetite <= LARGEST
     assert budget.batch >= LEAST_BATCH
     assert budget.low_water >= SMALL // 4
+
+
+@pytest.mark.parametrize(("streams", "frames"), [(1, 8), (51, 8), (52, 7), (100, 4), (400, 1)])
+def test_a_turn_is_whole_frames_where_it_is_more_than_one(streams: int, frames: int) -> None:
+    """Or each turn of many downloads would end with a splinter."""
+    budget = Budget()
+    for _ in range(streams):
+        budget.stream_opened()
+    assert budget.appetite == frames * MAX_PAYLOAD
+    budget.held = LIMIT - 128 * (MAX_PAYLOAD - 1)
+    assert budget.appetite == MAX_PAYLOAD - 1
 
 
 @pytest.mark.parametrize("queues", [1, 10, 100, 1000, 5000])
