@@ -26,8 +26,8 @@ _Count: TypeAlias = Callable[[int, float], None]
 #: One read's worth: what a stream of the tunnel gives at once, so that a task switch serves much of a fast stream.
 READ_SIZE = LARGEST
 
-#: So many bytes are moved with no turn for others, where neither reading nor sending has to wait; of each read some more are counted, or tiny
-#: ones would go on for long. A message needs no turn of its own: the next read waits.
+#: So many bytes are moved with no turn for others, where sending has not to wait; of each read some more are counted, or tiny ones would go on for
+#: long. A message needs no turn of its own: the next read waits.
 RUSH, EACH = 65_536, 4096
 
 # How the kernel is told to forget a connection with a reset: linger on, for 0 seconds. Windows has shorter fields.
@@ -152,6 +152,9 @@ class _Both:
             else:
                 self._nursery.start_soon(self._one_way, tunnel, near, out, name=_NAME)
 
+        await (
+            trio.lowlevel.checkpoint_if_cancelled()
+        )  # or the socket would get something, even an end, before it is reset
         tunnel.hand_on(near.send_pieces_now, out, otherwise)
         try:
             await self._one_way(near, tunnel, into)

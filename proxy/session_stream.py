@@ -304,14 +304,15 @@ class SessionStream(trio.abc.HalfCloseableStream):
         trio.BrokenResourceError.
 
         With `otherwise` nobody needs to receive: it is called once, where there is a rest or the end, and somebody has to from then on. An idle
-        stream has one task less.
+        stream has one task less. Where something is there already it goes to `take` before this returns.
         """
         self._onward = _Onward(take, count, otherwise)
         if otherwise is not None and (self._stream.receiver.buffered or self._stream.receiver.ended):
             self.wake_reader()
+            self._session.wake_writer()  # there may be credit for it
 
     def let_go(self) -> bool:
-        """Nothing is called any more; whether it would have been: then it is for who asks to receive."""
+        """`otherwise` is not called any more; whether it would have been: then it is for who asks to receive."""
         onward = self._onward
         if onward is None or onward.otherwise is None:
             return False
@@ -331,6 +332,7 @@ class SessionStream(trio.abc.HalfCloseableStream):
             if self._pour(onward):
                 otherwise, onward.otherwise = onward.otherwise, None
                 otherwise()
+            self._readable.wake()  # it may be that the exit is connected
         elif onward is None or not self._readable.awaited or not self._stream.receiver.buffered or self._pour(onward):
             self._readable.wake()
 

@@ -79,7 +79,7 @@ class TCPStream(trio.abc.HalfCloseableStream):
         return await self._plain.receive_some(size)
 
     def _read(self, size: int) -> bytes | None:
-        """None where it has to wait, and empty where it is for the plain stream to say why."""
+        """None where it has to wait, and empty at the end, and where the call cannot be: it was closed, or the size is none."""
         try:
             return os.read(self._socket.fileno(), size)
         except BlockingIOError:

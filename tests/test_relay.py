@@ -618,6 +618,22 @@ async def test_cancelled_while_data_comes(at_exit: bool, stuck: bool) -> None:
 
 
 @orientations
+async def test_one_that_is_cancelled_before_it_begins_sends_nothing(at_exit: bool) -> None:
+    async with two_ends() as ends:
+        tunnel, far = await ends.open()
+        near, relayed = await socket_pair()
+        async with near:
+            await far.send_all(b"whole")
+            await far.send_eof()
+            await wait_all_tasks_blocked()
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await relay(*((tunnel, relayed) if at_exit else (relayed, tunnel)))
+            with pytest.raises(trio.BrokenResourceError):
+                await near.receive_some()
+
+
+@orientations
 async def test_a_socket_that_breaks_resets_the_tunnel(at_exit: bool) -> None:
     async with tunneled(at_exit) as joined:
         await abort(joined.near)

@@ -353,6 +353,30 @@ async def test_an_end_that_was_there_before_calls_at_once() -> None:
         assert (called.times, other.at_end) == (1, True)
 
 
+async def test_what_was_there_before_gives_credit(autojump_clock: trio.testing.MockClock) -> None:
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        socket = Socket()
+        ends.nursery.start_soon(one.send_all, bytes(3 * INITIAL_CREDIT))
+        await trio.sleep(5)
+        begun = trio.current_time()
+        other.hand_on(socket.take, None, Called())
+        await wait_all_tasks_blocked()
+        assert len(socket.taken) == 3 * INITIAL_CREDIT
+        assert trio.current_time() == begun
+
+
+async def test_who_waits_for_the_exit_is_told_all_the_same(autojump_clock: trio.testing.MockClock) -> None:
+    async with two_ends() as ends:
+        stream = ends.local.open(ADDRESS)
+        stream.hand_on(Socket().take, None, Called())
+        ends.nursery.start_soon(stream.wait_accepted)
+        await wait_all_tasks_blocked()
+        ends.opened.pop().accept()
+        await trio.sleep(5)
+        assert not stream._readable.awaited
+
+
 async def test_who_lets_go_receives_himself() -> None:
     async with two_ends() as ends:
         one, other = await ends.open()
