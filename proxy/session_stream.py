@@ -88,7 +88,7 @@ class _Onward:
             if taken and self._count is not None:
                 self._count(taken, now)
             if taken < receiver.given:
-                return b"".join(pieces)[taken:]
+                return _rest(pieces, taken)
         mux.returned(stream)
         return b""
 
@@ -249,27 +249,26 @@ class SessionStream(trio.abc.HalfCloseableStream):
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 return data
             if receiver.buffered:
-                data = self._session.mux.read(self._stream, limit, trio.current_time())
+                if self._onward is None:
+                    self._left = self._session.mux.read(self._stream, limit, trio.current_time())
+                else:
+                    self._pour(self._onward)
                 self._session.wake_writer()
-                if not waited:
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                return data
-            if receiver.ended:
+            elif receiver.ended:
                 if not waited:
                     await trio.lowlevel.checkpoint()
                 return b""
-            self._session.mux.returned(self._stream)
-            await self._readable.wait()
-            waited = True
+            else:
+                self._session.mux.returned(self._stream)
+                await self._readable.wait()
+                waited = True
 
     async def aclose(self) -> None:
-        if self._closed:
-            await trio.lowlevel.checkpoint()
-            return
         try:
             await trio.lowlevel.checkpoint()
         except trio.Cancelled:
-            self.reset(Reason.CANCELLED)
+            if not self._closed:
+                self.reset(Reason.CANCELLED)
             raise
         self.close_now()
 
@@ -299,8 +298,8 @@ class SessionStream(trio.abc.HalfCloseableStream):
         count: Callable[[int, float], None] | None = None,
         otherwise: Callable[[], None] | None = None,
     ) -> None:
-        """From now on what arrives while `receive_some` waits goes to `take` at once, with no task in between, which saves a tenth of the time
-        of bulk. It returns how many bytes it took, of which `count` is told with the time; `receive_some` returns the rest, also where it raises
+        """From now on what is there when `receive_some` is called, and what arrives while it waits, goes to `take` at once, with no task in between and
+        without a copy, which saves a tenth of the time of bulk. It returns how many bytes it took, of which `count` is told with the time; `receive_some` returns the rest, also where it raises
         trio.BrokenResourceError.
 
         With `otherwise` nobody needs to receive: it is called once, where there is a rest or the end, and somebody has to from then on. An idle
@@ -343,6 +342,15 @@ class SessionStream(trio.abc.HalfCloseableStream):
 
     def wake_sender(self) -> None:
         self._writable.wake()
+
+
+def _rest(pieces: list[bytes], taken: int) -> bytes:
+    """What is behind so many bytes of them, copied once."""
+    for number, piece in enumerate(pieces):
+        if taken < len(piece):
+            return b"".join((memoryview(piece)[taken:], *pieces[number + 1 :]))
+        taken -= len(piece)
+    return b""
 
 
 def _reset_text(reset: Reset) -> str:

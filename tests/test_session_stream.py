@@ -241,10 +241,11 @@ async def test_what_is_not_taken_comes_first_and_whole(room: int, autojump_clock
         await one.send_all(b"more")  # nobody waits: it must not overtake the rest
         await one.send_eof()
         await trio.sleep(5)
-        rest = b"".join(got)
-        while rest and (piece := await other.receive_some(10_000)):
-            rest += piece
-        assert bytes(socket.taken) + rest == data + b"more"
+        assert socket.taken == data[:room]
+        socket.taken += b"".join(got)  # who receives a rest sends it before the next
+        while piece := await other.receive_some(10_000):
+            socket.taken += piece
+        assert socket.taken == data + b"more"
 
 
 @pytest.mark.parametrize("room", [0, 1, 99_999, math.inf])
@@ -277,15 +278,20 @@ async def test_a_socket_that_breaks_leaves_everything_to_who_waits() -> None:
         assert got == [b"data"]
 
 
-async def test_nothing_is_handed_on_while_nobody_waits() -> None:
+@pytest.mark.parametrize("room", [0, 1, 70_000, math.inf])
+async def test_nothing_is_handed_on_before_somebody_receives(room: float) -> None:
+    data = random.Random(room).randbytes(100_000)
     async with two_ends() as ends:
         one, other = await ends.open()
-        socket = Socket()
+        socket = Socket(room)
         other.hand_on(socket.take)
-        await one.send_all(b"data")
+        await one.send_all(data)
+        await one.send_eof()
         await wait_all_tasks_blocked()
         assert not socket.taken
-        assert await other.receive_some() == b"data"
+        rest = b"".join([piece async for piece in other])
+        assert socket.taken + rest == data
+        assert len(socket.taken) == min(room, len(data))
 
 
 class Called:
@@ -339,7 +345,9 @@ async def test_a_rest_calls_for_somebody_once(room: int, autojump_clock: trio.te
         await one.send_eof()
         await trio.sleep(5)
         assert (called.times, other.at_end, len(socket.taken)) == (1, False, room)
-        assert b"".join([piece async for piece in other]) == data[room:] + b"more"
+        async for piece in other:
+            socket.taken += piece
+        assert socket.taken == data + b"more"
         assert other.at_end
 
 
@@ -385,9 +393,11 @@ async def test_who_lets_go_receives_himself() -> None:
         assert other.let_go()
         assert not other.let_go()
         await one.send_all(b"data")
+        await one.send_eof()
         await wait_all_tasks_blocked()
-        assert await other.receive_some() == b"data"
-        assert (called.times, bytes(socket.taken)) == (0, b"")
+        assert not socket.taken
+        assert await other.receive_some() == b""
+        assert (called.times, socket.taken) == (0, b"data")
 
 
 async def test_nobody_is_called_for_nothing(autojump_clock: trio.testing.MockClock) -> None:
