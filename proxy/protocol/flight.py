@@ -40,8 +40,9 @@ GROWING_ROUNDS = 5
 RATE_MEMORY = 3.0
 #: After this time, in seconds, the least round trip is looked for again, with half of the flight: one round to empty our own queue, one to
 #: measure, and one more where there still is one. What little may be in flight then is a piece or two. After that the flight grows by twice
-#: what is acknowledged: all at once, it would be a queue again.
-DRAIN_PAUSE = 10.0
+#: what is acknowledged: all at once, it would be a queue again. In the tenth of a second after that messages wait up to half as long again, so it is
+#: rare enough for them to be less than one in a hundred.
+DRAIN_PAUSE = 20.0
 DRAIN_GAIN, DRAIN_ROUNDS, MOST_DRAIN_ROUNDS = 0.5, 2, 3
 LEAST_DRAINED = 2048
 #: Where the answer to a ping took no longer than so many times the least there is no queue to be emptied, as at the beginning of a page.
