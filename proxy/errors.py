@@ -46,7 +46,7 @@ REASON_TEXT = {
     Reason.NETWORK_UNREACHABLE: "the exit has no route to the destination's network",
     Reason.TIMED_OUT: "the destination did not answer in time",
     Reason.NAME_NOT_FOUND: "the destination's name does not exist or cannot be resolved at the exit",
-    Reason.FORBIDDEN: "the exit does not connect to private or other non-public addresses, if who runs it does not say allow_private",
+    Reason.FORBIDDEN: "the exit does not connect to private or other non-public addresses; whoever runs it may set allow_private",
     Reason.BUSY: "a limit of the exit was reached; try again later",
     Reason.TUNNEL_DOWN: "the tunnel to the exit is down; it is tried again all the time",
     Reason.FAILED: "the exit could not connect to the destination",

@@ -152,9 +152,8 @@ class _Both:
             else:
                 self._nursery.start_soon(self._one_way, tunnel, near, out, name=_NAME)
 
-        await (
-            trio.lowlevel.checkpoint_if_cancelled()
-        )  # or the socket would get something, even an end, before it is reset
+        # Or the socket would get something, even an end, before it is reset.
+        await trio.lowlevel.checkpoint_if_cancelled()
         tunnel.hand_on(near.send_pieces_now, out, otherwise)
         try:
             await self._one_way(near, tunnel, into)

@@ -299,8 +299,8 @@ class SessionStream(trio.abc.HalfCloseableStream):
         otherwise: Callable[[], None] | None = None,
     ) -> None:
         """From now on what is there when `receive_some` is called, and what arrives while it waits, goes to `take` at once, with no task in between and
-        without a copy, which saves a tenth of the time of bulk. It returns how many bytes it took, of which `count` is told with the time; `receive_some` returns the rest, also where it raises
-        trio.BrokenResourceError.
+        without a copy, which saves a tenth of the time of bulk. It returns how many bytes it took, of which `count` is told with the time;
+        `receive_some` returns the rest, also where it raises trio.BrokenResourceError.
 
         With `otherwise` nobody needs to receive: it is called once, where there is a rest or the end, and somebody has to from then on. An idle
         stream has one task less. Where something is there already it goes to `take` before this returns.
