@@ -18,6 +18,7 @@ from .protocol.budget import LARGEST
 from .protocol.flight import PAUSE
 from .protocol.frame import framed
 from .protocol.liveness import Health
+from .shortcut import send_soon
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -269,12 +270,7 @@ class Carrier:
 
     async def _send(self, data: bytes) -> None:
         self._writing = True
-        send_now: Callable[[bytes], bool] | None = getattr(self._stream, "send_now", None)
-        if send_now is None:
-            await self._stream.send_all(data)
-        elif not send_now(data):
-            await self._stream.send_all(b"")
-        elif self._session.mux.wants_to_send:
+        if await send_soon(self._stream)(data) is False and self._session.mux.wants_to_send:
             await trio.lowlevel.checkpoint()  # or the writer would wait for nobody
         self._writing = False
 

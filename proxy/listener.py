@@ -19,8 +19,7 @@ from .forward import answer_and_close, serve_http
 from .opener import Choose, Opener, carry
 from .protocol import http_proxy, socks
 from .protocol.heads import Heads
-from .shortcut import receive_soon, send_soon
-from .tcp import shortcut
+from .shortcut import receive_soon, send_soon, shortcut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,12 +98,13 @@ class _Port:
 
     async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
         # What it took to get there is forgotten by then: a connection may be idle for days, and there may be thousands.
-        if (joined := await self._greet(stream)) is not None:
-            await carry(shortcut(stream), *joined)
+        app = shortcut(stream)
+        if (joined := await self._greet(stream, app)) is not None:
+            await carry(app, *joined)
 
-    async def _greet(self, stream: trio.abc.HalfCloseableStream) -> _Joined | None:
-        """None where it is done with."""
-        data, handshake, app = b"", None, shortcut(stream)
+    async def _greet(self, stream: trio.abc.HalfCloseableStream, app: trio.abc.HalfCloseableStream) -> _Joined | None:
+        """None where it is done with. `app`: the stream, by its shorter way."""
+        data, handshake = b"", None
         with trio.move_on_after(HANDSHAKE_LIMIT) as limit:
             data = bytes(await receive_soon(app)(_CHUNK))
             if data.startswith(_SOCKS):

@@ -13,8 +13,8 @@ import trio
 
 from .protocol.budget import LARGEST
 from .session_stream import SessionStream
-from .shortcut import close_soon, end_soon, receive_soon, send_soon
-from .tcp import TCPStream, shortcut
+from .shortcut import close_soon, end_soon, receive_soon, send_soon, shortcut
+from .tcp import TCPStream
 
 if TYPE_CHECKING:
     from .connections import Connection

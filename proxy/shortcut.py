@@ -5,12 +5,22 @@ Those of ours have it, as methods of these names; others go the usual way. Who g
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
+
+import trio
+
+from .tcp import TCPStream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    import trio
+
+def shortcut(stream: trio.abc.HalfCloseableStream) -> trio.abc.HalfCloseableStream:
+    """The same connection with the shorter way, or what was given where it has none: another kind of stream, or Windows, whose sockets are no files."""
+    if isinstance(stream, trio.SocketStream) and sys.platform != "win32":
+        return TCPStream(stream)
+    return stream
 
 
 def receive_soon(stream: trio.abc.ReceiveStream) -> Callable[[int], Awaitable[bytes | bytearray]]:
@@ -19,7 +29,9 @@ def receive_soon(stream: trio.abc.ReceiveStream) -> Callable[[int], Awaitable[by
 
 
 def send_soon(stream: trio.abc.SendStream) -> Callable[[bytes | bytearray | memoryview], Awaitable[bool | None]]:
-    """`send_all`, with no checkpoint where all of it is taken at once. What it returns is true where it had to wait, so others had a turn."""
+    """`send_all`, with no checkpoint where all of it is taken at once. What it returns is true where it had to wait, so others had a turn, False where
+    it had not, and None of streams that do not say so: their way always has a checkpoint.
+    """
     return getattr(stream, "send_soon", stream.send_all)
 
 

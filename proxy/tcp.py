@@ -27,13 +27,6 @@ _SIOCOUTQNSD = 0x894B
 _MAX_PACING_RATE, _UNPACED = 47, 2 ** (8 * struct.calcsize("L")) - 1
 
 
-def shortcut(stream: trio.abc.HalfCloseableStream) -> trio.abc.HalfCloseableStream:
-    """The same connection with the shorter way, or what was given where it has none: another kind of stream, or Windows, whose sockets are no files."""
-    if isinstance(stream, trio.SocketStream) and sys.platform != "win32":
-        return TCPStream(stream)
-    return stream
-
-
 class TCPStream(trio.abc.HalfCloseableStream):
     """A `trio.SocketStream` by another way: the same contract, and where it has come to an end or was closed it is left to it.
 

@@ -18,7 +18,8 @@ import trio
 from .errors import CarrierError, ConfigError
 from .keys import channel_binding, pin_of
 from .protocol.budget import LARGEST
-from .tcp import TCPStream, shortcut
+from .shortcut import send_soon, shortcut
+from .tcp import TCPStream
 from .tls_records import RECORD_SIZE, Arrived
 
 if TYPE_CHECKING:
@@ -76,7 +77,6 @@ class TLSStream(trio.abc.HalfCloseableStream):
         else:
             self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         self._arrived = Arrived(by_record=bio is not ssl.MemoryBIO)
-        self._unsent: bytes | memoryview = b""  # records that `send_now` has left
         self._inside: float = 0  # how many reads the library may have something for, without being given anything
         self.read_size = READ_SIZE  # of the transport; what the libraries take for it they keep
         self._closed = self._ended = False
@@ -125,7 +125,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self._encrypt(data)
-        if self._unsent or data:
+        if data:
             await self._flush()
         else:
             await trio.lowlevel.checkpoint()
@@ -139,17 +139,10 @@ class TLSStream(trio.abc.HalfCloseableStream):
             except ssl.SSLError as exc:
                 raise trio.BrokenResourceError(f"TLS: {exc}") from exc
 
-    def send_now(self, data: bytes) -> bool:
-        """Sends with no checkpoint what the transport takes at once; whether that was all. Where it was not, `send_all(b"")` has to send the rest
-        before anything else is. Raises as it does.
-        """
+    async def send_soon(self, data: bytes) -> bool:
+        """As `send_all`, and no checkpoint where the transport takes all of it at once; whether there was one."""
         self._encrypt(data)
-        tcp, records = self.tcp, self._outgoing.read()
-        sent = 0 if tcp is None else tcp.send_now(records)
-        if sent == len(records):
-            return True
-        self._unsent = memoryview(records)[sent:]
-        return False
+        return await send_soon(self._wire)(self._outgoing.read()) is not False
 
     @property
     def tcp(self) -> TCPStream | None:
@@ -273,8 +266,7 @@ class TLSStream(trio.abc.HalfCloseableStream):
         self._arrived.add(bytes(data))  # utls takes nothing else
 
     async def _flush(self) -> None:
-        while records := self._unsent or self._outgoing.read():
-            self._unsent = b""
+        while records := self._outgoing.read():
             await self._wire.send_all(records)
 
     async def _say_goodbye(self) -> None:

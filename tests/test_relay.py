@@ -16,7 +16,7 @@ from proxy.connections import BY_HAND, DIRECT, AppProtocol, Connections, State
 from proxy.errors import Reason
 from proxy.idleness import IDLE_TEXT, LEAST_IDLE_TIME, LOOK_EVERY, end_idle
 from proxy.relay import EACH, READ_SIZE, RUSH, abort, relay
-from proxy.tcp import shortcut
+from proxy.shortcut import shortcut
 from tests.ends import two_ends
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import pytest
 import trio
 from trio.testing import assert_no_checkpoints, check_half_closeable_stream, memory_stream_pair
 
-from proxy.shortcut import receive_soon, send_soon
-from proxy.tcp import TCPStream, shortcut
+from proxy.shortcut import receive_soon, send_soon, shortcut
+from proxy.tcp import TCPStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -221,7 +221,7 @@ async def test_what_is_sent_at_once_and_what_waits_are_one_stream(ours: Identity
         while rest:
             size = rng.choice((1, 100, 16_383, 16_385, 100_000, 500_000))
             piece, rest = rest[:size], rest[size:]
-            if not one.send_now(piece):
+            if await one.send_soon(piece):
                 waited += 1
                 more = rng.choice((0, 10))
                 await one.send_all(rest[:more])
