@@ -115,7 +115,10 @@ class Outbox:
 
     def chunk(self, now: float) -> int:
         """How much to move at once, at most."""
-        return LARGEST if now > max(self.schedule.little_at, self.datagrams.little_at) + NO_LITTLE else BESIDE_LITTLE
+        return BESIDE_LITTLE if self._beside_little(now) else LARGEST
+
+    def _beside_little(self, now: float) -> bool:
+        return now <= max(self.schedule.little_at, self.datagrams.little_at) + NO_LITTLE
 
     @property
     def _room(self) -> bool:
@@ -193,6 +196,7 @@ class Outbox:
         return (self.schedule.has_bulk or self.log.sent < self.log.end) and self._room and self._reliable_ready
 
     def _note_flight(self, now: float) -> None:
+        self.flight.beside_little = self._beside_little(now)
         more = self.log.sent < self.log.end or self.schedule or self.datagrams.has_bulk
         self.flight.sent(self.log.sent + self.marks.sent, now, limited=not more)
 

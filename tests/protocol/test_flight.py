@@ -23,7 +23,7 @@ from proxy.protocol.flight import (
     Rates,
     State,
 )
-from proxy.protocol.liveness import PROBE, ack_delay
+from proxy.protocol.liveness import ACK_BYTES, PROBE, ack_delay
 
 STEP = 0.001  # seconds
 SEGMENT = 1400  # bytes
@@ -199,6 +199,57 @@ def test_the_kernel_is_told_a_pace_where_much_is_in_flight(
     assert (path.flight.pace < math.inf) is is_told
     if is_told:
         assert 1.05 * rate < path.flight.pace < 1.6 * rate
+
+
+def near(rate: float, round_trip: float, *, beside_little: bool) -> tuple[float, float]:
+    """A short path to a peer whose program reads at this rate, and acknowledges as it should. Bytes a second that it gets, and the seconds that what
+    is sent waits for it, in the middle.
+    """
+    flight, piece = Flight(0, 0.0, cap=1_000_000), 131_072
+    flight.answered(round_trip, 0.0)
+    flight.beside_little = beside_little
+    now = free_at = 0.0
+    sent = acked = offset = 0
+    unread: deque[tuple[float, int]] = deque()
+    waits = []
+    while sent < 2000 * piece:
+        if flight.room >= piece:
+            sent += piece
+            free_at = max(free_at, now + round_trip / 2) + piece / rate
+            waits.append(free_at - now)
+            unread.append((free_at, sent))
+            flight.sent(sent, now, limited=False)
+            continue
+        at, due = 0.0, unread[0][0] + ack_delay(round_trip)
+        while unread and unread[0][0] <= due and offset - acked < ACK_BYTES:
+            at, offset = unread.popleft()
+        now = (at if offset - acked >= ACK_BYTES else due) + round_trip / 2
+        acked = offset
+        flight.acknowledged(acked, now)
+    return sent / now, sorted(waits)[len(waits) // 2]
+
+
+@pytest.mark.parametrize("rate", [50e6, 120e6, 500e6, 1e9])
+@pytest.mark.parametrize("round_trip", [0.0003, 0.001, 0.005])
+def test_beside_messages_little_waits_on_a_short_path_and_it_is_full_all_the_same(
+    rate: float, round_trip: float
+) -> None:
+    usual, beside = near(rate, round_trip, beside_little=False), near(rate, round_trip, beside_little=True)
+    assert usual[0] > 0.9 * rate
+    assert beside[0] > 0.9 * rate
+    assert beside[1] <= GAIN * round_trip + ACK_BYTES / rate
+    assert beside[1] <= usual[1]
+    if rate >= 500e6 and round_trip <= 0.001:
+        assert beside[1] < usual[1] / 3
+
+
+@paths
+def test_beside_messages_a_longer_path_is_as_full_as_ever(rate: float, round_trip: float) -> None:
+    path = Path(rate, round_trip)
+    path.run(max(2, 15 * round_trip))
+    room = path.flight.room
+    path.flight.beside_little = True
+    assert path.flight.room == room
 
 
 def test_before_anything_is_known_nothing_is_held_back() -> None:

@@ -14,7 +14,7 @@ from proxy.protocol.budget import LARGEST
 from proxy.protocol.datagrams import Association
 from proxy.protocol.event import Event, StreamWritable
 from proxy.protocol.frame import HEADER_SIZE, MAX_PAYLOAD, Frame, FrameDecoder, Type, encode, framed
-from proxy.protocol.outbox import BESIDE_LITTLE, MAX_KEPT, Outbox
+from proxy.protocol.outbox import BESIDE_LITTLE, MAX_KEPT, NO_LITTLE, Outbox
 from proxy.protocol.schedule import LITTLE
 from proxy.protocol.stream import MAX_CREDIT, Reset, Stream
 
@@ -349,6 +349,20 @@ def test_bulk_stays_within_the_cap(cap: int) -> None:
     outbox.acknowledge(outbox.log.sent - cap // 2, NOW + 1)
     assert outbox.ready
     assert outbox.take_reliable(BIG, NOW + 1, [])
+
+
+def test_the_flight_knows_of_messages_beside_bulk() -> None:
+    outbox = Outbox()
+    stream_with(outbox, bytes(2_000_000))
+    outbox.take_reliable(4 * LITTLE, NOW, [])
+    later = NOW + 2 * NO_LITTLE  # a download begins as a message does
+    outbox.take_reliable(LITTLE, later, [])
+    assert not outbox.flight.beside_little
+    stream_with(outbox, b"a message", number=2)
+    outbox.take_reliable(LITTLE, later, [])
+    assert outbox.flight.beside_little
+    outbox.take_reliable(LITTLE, later + 2 * NO_LITTLE, [])
+    assert not outbox.flight.beside_little
 
 
 def test_messages_and_control_go_beyond_the_cap() -> None:
