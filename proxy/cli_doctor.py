@@ -49,9 +49,15 @@ def doctor(as_json: JsonOption = False, config: ConfigOption = None) -> None:
         print(json.dumps({"findings": [finding.plain() for finding in findings]}, indent=1))
     faults = sum(finding.kind.value == "fault" for finding in findings)
     if not as_json:
-        say("Nothing is wrong." if not faults else f"{faults} fault{'s' * (faults > 1)}; each says how to mend it.")
+        say(f"{faults} fault{'s' * (faults > 1)}; each says how to mend it." if faults else _no_fault(findings))
     if has_fault(findings):
         raise typer.Exit(1)
+
+
+def _no_fault(findings: Sequence[Finding]) -> str:
+    """A note may be that Ropeway does not run."""
+    notes = sum(finding.kind.value == "note" for finding in findings)
+    return f"No fault, {notes} note{'s' * (notes > 1)}." if notes else "Nothing is wrong."
 
 
 def walk_to(destination: DestinationArgument, as_json: JsonOption = False, config: ConfigOption = None) -> None:

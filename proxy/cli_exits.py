@@ -13,6 +13,7 @@ from .errors import ConfigError
 from .terminal import PLAIN, ConfigOption, command, config_path, say
 
 if TYPE_CHECKING:
+    from .address import Address
     from .exit_links import JoinedExits
     from .share import Link
 
@@ -67,10 +68,12 @@ def join(
     values = ({} if add else {"exit": str(parsed)}) | ({"listen": listen} if listen else {})
     path = config_path(config)
     had_one = False
+    before: list[Address] = []
 
     def edit(text: str) -> str:
-        nonlocal had_one
+        nonlocal had_one, before
         had_one = bool(text)
+        before = _first_addresses(text, path)
         text = with_exit(text, path, parsed) if add else text
         text = with_settings(text, "local", values)
         return with_settings(text, "rules", {"mode": mode}) if mode else text
@@ -79,7 +82,19 @@ def join(
     number = len(settings.exits)
     exits = f"the exit is {parsed.address}" if number == 1 else f"{parsed.address} is one of {number} exits"
     say(f"Written to {path}. Apps will connect at {settings.listen}, {exits}.")
+    for gone in [each for each in before if each not in {exit_.link.address for exit_ in settings.exits}]:
+        say(f"{gone} is no exit of this computer any more; `ropeway join --add LINK` with its link has both.")
     say(f"Now start it: {command('run', config)}" + (f". {_HOW_TO_TELL}" if had_one else ""))
+
+
+def _first_addresses(text: str, path: Path) -> list[Address]:
+    """Of the exits in the text; none where it cannot be used."""
+    from .config import check
+
+    try:
+        return [each.link.address for each in check(text, path).local.exits]
+    except ConfigError:
+        return []
 
 
 def _link(text: str) -> Link:

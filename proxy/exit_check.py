@@ -28,7 +28,7 @@ AskName: TypeAlias = Callable[[str], Awaitable[Answers]]
 TCP, TLS, KEY, SPEED, IPV6 = "connection", "tls", "key", "round trip", "ipv6"
 
 _SERVER_MEND = Text(
-    "at the exit: `ropeway service logs` or `systemctl status ropeway-exit` says whether it runs; start it with `ropeway exit run`"
+    "at the exit: `systemctl status ropeway-exit` says whether it runs, and `journalctl -u ropeway-exit` why not; start it with `ropeway exit run`"
 )
 _OTHER_WAY = Text(
     "try another network (a phone's) to see whether it is this one; if so, ask whoever runs the exit for another port or address "

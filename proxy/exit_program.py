@@ -57,8 +57,7 @@ async def serve_exit(files: Reload, settings: Settings, start: Start | None = No
 
 
 def _exit_status(listeners: list[trio.SocketListener], settings: Settings) -> str:
-    users = len(settings.config.exit.users)
-    return f"exit on {shown(listeners)}, for {users} {'user' if users == 1 else 'users'}"
+    return f"exit on {shown(listeners)}, for {settings.for_whom}"
 
 
 def terms_of(settings: Settings, udp: UDP, lookup: Lookup) -> Terms:

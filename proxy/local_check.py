@@ -142,7 +142,7 @@ def judge_tunnel(answer: PortAnswer | None, seconds: float) -> Finding:
     if answer is None or "tunnel" in answer.text:
         what, why = Text("Ropeway runs, and is not connected to the exit"), Text("apps wait and then give up")
         mend = Text(
-            "the findings about the exit say why; with none of them, start Ropeway again and look at `ropeway service logs`"
+            "what `ropeway doctor` finds about the exit is why; where that is nothing, start Ropeway again and look at its log"
         )
         return Finding.fault(TUNNEL, what, why, mend)
     if answer.status == 502 and "rules say direct" not in answer.text:

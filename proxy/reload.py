@@ -43,6 +43,12 @@ class Settings:
     identity: Identity
     pin: bytes
 
+    @property
+    def for_whom(self) -> str:
+        """How many users, for people."""
+        users = len(self.config.exit.users)
+        return f"{users} user{'s' * (users != 1)}"
+
 
 class Reload:
     """Call `read` once, then `run`."""
@@ -107,7 +113,7 @@ class Reload:
         if before is not None:
             for remark in remarks(before, settings):
                 log.warning(remark)
-        log.info("the configuration and the certificate were read again, for %d users", len(settings.config.exit.users))
+        log.info("the configuration and the certificate were read again, for %s", settings.for_whom)
 
 
 def remarks(before: Settings, now: Settings) -> Iterator[str]:

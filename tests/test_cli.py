@@ -62,7 +62,9 @@ def test_join_another_exit_with_the_same_settings(
     ropeway("join", str(exit_of_anna), "--listen", "[::1]:1090", "--config", path)
     other = str(exit_of_anna).replace("exit.example.com", "other.example.com")
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{other}\n"))
-    assert ropeway("join", "-", "--config", path).code == 0
+    done = ropeway("join", "-", "--config", path)
+    assert done.code == 0
+    assert "exit.example.com:443 is no exit of this computer any more; `ropeway join --add LINK`" in done.err
     settings = config.load(path)
     assert (exits_in(path), settings.local.listen) == ([Link.parse(other)], Listen("::1", 1090))
     assert [user.name for user in settings.exit.users] == ["anna"]
@@ -84,7 +86,8 @@ def test_join_adds_exits(ropeway: Callable[..., Done], tmp_path: Path, exit_of_a
     newer = replace(exit_of_anna, also=(Address("192.0.2.1", 443),))
     ropeway("join", newer, "--add", "--config", path)
     assert exits_in(path) == [newer, other]
-    ropeway("join", exit_of_anna, "--config", path)
+    done = ropeway("join", exit_of_anna, "--config", path)
+    assert "any more" not in done.err
     assert exits_in(path) == [exit_of_anna, other]
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 import typer
 
-from proxy import cli_doctor, service, system_proxy
+from proxy import cli_doctor, doctor, service, system_proxy
 from proxy.api_client import ApiClient, History
 from proxy.config import parse
 from proxy.errors import ConfigError, DesktopError, ServiceError
-from proxy.finding import Kind
+from proxy.finding import Finding, Kind, Text
 from proxy.keys import UserKey
 from proxy.share import Link
 from proxy.supervisor import State
@@ -71,6 +71,22 @@ def test_a_fault_is_told_with_its_mend_and_ends_with_1(run: Callable[..., Done],
     assert f"FAULT  connection     {LOOPBACK}:1 refuses connections" in done.out
     assert "mend: at the exit" in done.out
     assert "1 fault; each says how to mend it." in done.err
+
+
+@pytest.mark.parametrize(
+    ("notes", "said"), [(0, "Nothing is wrong."), (1, "No fault, 1 note."), (2, "No fault, 2 notes.")]
+)
+def test_no_fault_is_not_all_well_where_there_are_notes(
+    run: Callable[..., Done], settings: Path, monkeypatch: pytest.MonkeyPatch, notes: int, said: str
+) -> None:
+    async def examine(_path: Path, _book: object, tell: Callable[[Finding], None], _around: object) -> None:
+        tell(Finding.ok("port", Text("answers")))
+        for _ in range(notes):
+            tell(Finding.note("port", Text("is free")))
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    done = run("doctor", "--config", settings)
+    assert (done.code, done.err.splitlines()[-1]) == (0, said)
 
 
 def test_for_programs(run: Callable[..., Done], settings: Path) -> None:

@@ -98,7 +98,9 @@ async def test_an_exit_takes_over_what_changes_in_its_file(
     (anna,), bert = settings.config.exit.users, User("bert", UserKey.new())
     with trio.fail_after(30):
         nursery.start_soon(exit_program.serve_exit, files, settings, Start(told))
-        port = int((await logged(caplog, "ready")).split(":")[2].split(",")[0])
+        ready = await logged(caplog, "ready")
+        assert ready.endswith("for 1 user")
+        port = int(ready.split(":")[2].split(",")[0])
 
         async def say_hello(user: User) -> Greeted:
             transport = await trio.open_tcp_stream("127.0.0.1", port)
