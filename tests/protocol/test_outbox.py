@@ -14,7 +14,7 @@ from proxy.protocol.budget import LARGEST
 from proxy.protocol.datagrams import Association
 from proxy.protocol.event import Event, StreamWritable
 from proxy.protocol.frame import HEADER_SIZE, MAX_PAYLOAD, Frame, FrameDecoder, Type, encode, framed
-from proxy.protocol.outbox import BESIDE_LITTLE, MAX_KEPT, NO_LITTLE, Outbox
+from proxy.protocol.outbox import BESIDE_LITTLE, LEAST_ROOM, MAX_KEPT, NO_LITTLE, Outbox
 from proxy.protocol.schedule import LITTLE
 from proxy.protocol.stream import MAX_CREDIT, Reset, Stream
 
@@ -349,6 +349,17 @@ def test_bulk_stays_within_the_cap(cap: int) -> None:
     outbox.acknowledge(outbox.log.sent - cap // 2, NOW + 1)
     assert outbox.ready
     assert outbox.take_reliable(BIG, NOW + 1, [])
+
+
+@pytest.mark.parametrize("cap", [100_000, 300_000, 1_000_000])
+def test_of_what_may_be_in_flight_little_stays_empty(cap: int) -> None:
+    outbox = Outbox()
+    stream_with(outbox, bytes(2_000_000))
+    sent = flying(outbox, cap)
+    outbox.flight.cap = sent + LEAST_ROOM - 1
+    assert not outbox.ready, "it would be a splinter"
+    outbox.flight.cap = sent + LEAST_ROOM
+    assert outbox.ready
 
 
 def test_the_flight_knows_of_messages_beside_bulk() -> None:
