@@ -29,8 +29,9 @@ MB = 1_000_000
 KEPT = 16 * 1_048_576
 #: The share of one user in the waiting room, in MB: less than all sessions that a user may leave would keep.
 SHARE = 24
-#: Kernels, allocators and TLS come to some megabytes; one that keeps twice as much as it may is found.
-SLACK = 16 * MB
+#: Kernels, allocators and TLS come to some megabytes: 8 to 13 were measured, and 16.4 once, with all tests at the same time. One that keeps twice as
+#: much as it may is found.
+SLACK = 20 * MB
 #: All bodies together are more than all bounds; so are those of one session of that user.
 BODY = 20 * MB
 TRANSFERS = 4
