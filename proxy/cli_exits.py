@@ -82,8 +82,10 @@ def join(
     number = len(settings.exits)
     exits = f"the exit is {parsed.address}" if number == 1 else f"{parsed.address} is one of {number} exits"
     say(f"Written to {path}. Apps will connect at {settings.listen}, {exits}.")
-    for gone in [each for each in before if each not in {exit_.link.address for exit_ in settings.exits}]:
-        say(f"{gone} is no exit of this computer any more; `ropeway join --add LINK` with its link has both.")
+    there = {each.link.address for each in settings.exits}
+    for gone in before:
+        if gone not in there:
+            say(f"{gone} is no exit of this computer any more; `ropeway join --add LINK` with its link has both.")
     say(f"Now start it: {command('run', config)}" + (f". {_HOW_TO_TELL}" if had_one else ""))
 
 
