@@ -25,6 +25,7 @@ LAYERS: list[set[str]] = [
         "proxy.protocol.netlink",
         "proxy.protocol.event",
         "proxy.protocol.flight",
+        "proxy.protocol.rates",
         "proxy.protocol.inbox",
         "proxy.protocol.outbox",
         "proxy.protocol.crossing",
@@ -232,7 +233,7 @@ ALLOWED_BESIDE = {
     "proxy.protocol.budget": {"proxy.protocol.frame"},
     "proxy.protocol.stream": {"proxy.protocol.budget", "proxy.protocol.frame"},
     "proxy.protocol.schedule": {"proxy.protocol.stream"},
-    "proxy.protocol.flight": {"proxy.protocol.frame", "proxy.protocol.liveness"},
+    "proxy.protocol.flight": {"proxy.protocol.frame", "proxy.protocol.liveness", "proxy.protocol.rates"},
     "proxy.protocol.event": {"proxy.protocol.datagrams", "proxy.protocol.stream"},
     "proxy.protocol.datagrams": {f"proxy.protocol.{name}" for name in ("budget", "frame", "schedule", "stream")},
     "proxy.protocol.associations": {

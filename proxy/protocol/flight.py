@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from .frame import JOINED
 from .liveness import ACK_BYTES, ack_delay
+from .rates import Rates
 
 # Our choices. Times are in seconds.
 #: Never less, so that a rate can be measured at all.
@@ -37,8 +38,6 @@ GROWTH, FLAT_ROUNDS = 1.25, 3
 QUEUED = 1.25
 #: Steady, a rate that has grown by as much within so many rounds, without a queue, has found room: it starts again.
 GROWING_ROUNDS = 5
-#: The highest rate of this time counts.
-RATE_MEMORY = 3.0
 #: After this time, in seconds, the least round trip is looked for again, with half of the flight: one round to empty our own queue, one to
 #: measure, and one more where there still is one. What little may be in flight then is a piece or two. After that the flight grows by twice
 #: what is acknowledged: all at once, it would be a queue again. In the tenth of a second after that messages wait up to half as long again, so it is
@@ -51,7 +50,7 @@ SAME = 1.05
 #: Where round trips are longer than the flight allows for, each rate that is measured is lower than the one before. That is our own queue
 #: where the path has become slower, or the path's own doing: radio and cable hold packets back and let them go in bunches. Draining tells. It
 #: costs an eighth of the throughput meanwhile, so it is done where the rate of a round, or the highest of the last seconds, is so much lower
-#: than the highest since the last time, and not more often than this, in seconds.
+#: than the highest since the last time, and after the first time not more often than this, in seconds.
 SHRUNK = 0.85
 UNEVEN_PAUSE = 3.0
 #: After so long a pause, in seconds, TCP begins again with a small window: it halves it with each of its time-outs, of 0.2 s and a round trip (RFC
@@ -62,6 +61,11 @@ PAUSE, SLOW_START = 0.3, 2
 #: half as often from then on, and at the latest after the second: each time costs about two rounds.
 CROWDED = 1.4
 COMPETING_TIME, MOST_COMPETING_TIME = 10.0, 40.0
+#: Who came when others had filled it knows no least. Where with half of the flight the shortest round trip is nearer to the usual one than to the least,
+#: and the flight shrinks again soon after, and the same is seen once more, it is their queue. Once it may be a path that has become longer.
+#: No bound, in bytes a second. But where one is set Linux spreads over a round trip what its window lets out. Who sends in bursts into a queue that
+#: others keep full has all the losses: 0.3 of a plain download's rate beside it at times, and never less than 0.55 in this way.
+SPREAD = 1e9
 #: A path that has become longer looks like others that fill its queue. Those leave it empty at times: Reno beside us on a link of 20 Mbit/s with
 #: a queue of 1 MB after each loss, every minute or two. So the least round trip is forgotten when it was not seen for so long, and no sooner,
 #: or each drain would find the path a little longer than the last, and us content with a little less.
@@ -72,8 +76,7 @@ STALL = 0.5
 #: An eighth of what may be in flight is acknowledged at once, and more where acknowledgements were held up on the way. To send as much at once
 #: would make a queue, in which chat messages wait and for which there may be no room: on a link of 100 Mbit/s and 300 ms, with a queue of 1 MB,
 #: the start ended with losses before it had found the rate. So the kernel spreads it over the round trip (BBR, section 5.6.2), a little faster
-#: than it is to go, or what waiting for clocks takes would be lost. With less in flight than this any queue has room, and beside others who do not
-#: spread what they send nor do we: it would cost a part of our share.
+#: than it is to go, or what waiting for clocks takes would be lost. With less in flight than this any queue has room.
 PACE_GAIN, UNPACED = 1.1, 524_288
 
 
@@ -94,30 +97,6 @@ class Piece:
     acked: int
     acked_at: float
     previous_at: float  # when the piece was sent that was acknowledged last then
-
-
-class Rates:
-    """The highest of the last seconds. What was known last stays known where nothing new comes."""
-
-    __slots__ = ("_falling",)
-
-    def __init__(self) -> None:
-        self._falling: deque[tuple[float, float]] = deque()  # (time, rate): each is higher than all later ones
-
-    def add(self, rate: float, now: float) -> None:
-        falling = self._falling
-        while falling and falling[-1][1] <= rate:
-            falling.pop()
-        falling.append((now, rate))
-        while falling[0][0] < now - RATE_MEMORY:
-            falling.popleft()
-
-    def stand_still(self, seconds: float) -> None:
-        self._falling = deque((at + seconds, rate) for at, rate in self._falling)
-
-    @property
-    def highest(self) -> float:
-        return self._falling[0][1] if self._falling else 0.0
 
 
 class Flight:
@@ -147,6 +126,7 @@ class Flight:
         "_round_samples",
         "_round_sum",
         "_slow_until",
+        "_suspect",
         "_uneven",
         "beside_little",
         "cap",
@@ -170,10 +150,13 @@ class Flight:
         self._flat_since, self._flat_rounds = 0.0, 0
         self._draining = 0  # rounds to come
         self._ramp = math.inf  # while the flight grows again after it, how far it has come
-        self._drained_at = now
+        self._drained_at = -math.inf  # who begins beside others has to know it before they have all
+        self._suspect = False  # the last drain left a queue
         self._peak = 0.0  # the highest rate since
         self._uneven = 0.0  # how much longer a round trip takes than the least, without our own queue
-        self._slow_until = 0.0  # the offset from which on TCP's window is not what holds back
+        self._slow_until = (
+            0.0  # the offset from which on neither TCP's window nor what we began with makes round trips long
+        )
         self._patience = COMPETING_TIME  # until the next question whether there is anybody to compete with
 
     @property
@@ -206,9 +189,12 @@ class Flight:
 
     @property
     def pace(self) -> float:
-        """How many bytes a second the kernel is to send at most; infinitely many where bursts do no harm, or what may be in flight is its own affair."""
-        if self.state is State.COMPETING or self.least <= SHORT or not UNPACED < self.cap < math.inf:
+        """How many bytes a second the kernel is to send at most; infinitely many where bursts do no harm."""
+        competing = self.state is State.COMPETING
+        if self.least <= SHORT or not (competing or UNPACED < self.cap < math.inf):
             return math.inf
+        if competing:
+            return SPREAD
         return PACE_GAIN * max(self.cap / self.least, self._rates.highest)
 
     @property
@@ -303,6 +289,7 @@ class Flight:
             self._flat_since, self._flat_rounds = rate, 0
         elif self._queued(QUEUED):
             self.state = State.STEADY
+            self._slow_until = max(self._slow_until, self._acked + self._flying)
         elif not limited:
             self._flat_rounds += 1
         if self._flat_rounds >= FLAT_ROUNDS:
@@ -310,8 +297,8 @@ class Flight:
 
     def _steady(self, now: float, limited: bool) -> None:
         long_ago = now > max(self._least_at, self._drained_at) + DRAIN_PAUSE
-        tells = not limited and self._acked > self._slow_until
-        if long_ago or (self._shrinks and tells and now > self._drained_at + UNEVEN_PAUSE):
+        tells = not limited and self._round_began[1] >= self._slow_until
+        if long_ago or (tells and self._shrinks and (self._suspect or now > self._drained_at + UNEVEN_PAUSE)):
             self._drain()
         elif self._has_grown() and not self._queued(QUEUED):
             self.state, self._flat_rounds = State.STARTING, 0
@@ -352,12 +339,16 @@ class Flight:
             self._end_drain(now, limited=limited)
 
     def _end_drain(self, now: float, *, limited: bool) -> None:
+        nearer = 2 * self._round_least > self._usual + self.least + ack_delay(self.least)
+        left = nearer and self._queued(SAME)
+        twice = left and self._suspect and now < self._drained_at + 2 * UNEVEN_PAUSE
+        self._suspect = left and not twice
         self._drained_at, self._peak, self._ramp = now, 0.0, self._flying
         if not self._queued(QUEUED):
             self._least_at = now
         elif now > self._least_at + ROUND_TRIP_MEMORY:
             self.least, self._least_at = self._round_least, now
-        if not self._queued(CROWDED):
+        if not (twice or self._queued(CROWDED)):
             self.state, self._patience = State.STEADY, COMPETING_TIME
             if not limited:
                 self._uneven = max(self._usual - self.least - ack_delay(self.least), 0.0)
@@ -375,7 +366,7 @@ class Flight:
         if self._draining:
             return
         if self.state is State.COMPETING:
-            self.cap = max(LEAST, self._ramp)
+            self.cap = math.inf
         elif rate and self.least < math.inf:
             self._grow(rate)
 

@@ -15,15 +15,15 @@ from proxy.protocol.flight import (
     GAIN,
     LEAST,
     PAUSE,
-    RATE_MEMORY,
     ROUND_TRIP_MEMORY,
     SLOW_START,
+    SPREAD,
     UNEVEN_PAUSE,
     Flight,
-    Rates,
     State,
 )
 from proxy.protocol.liveness import ACK_BYTES, PROBE, ack_delay
+from proxy.protocol.rates import RATE_MEMORY
 
 STEP = 0.001  # seconds
 SEGMENT = 1400  # bytes
@@ -32,7 +32,7 @@ SEGMENT = 1400  # bytes
 @dataclass
 class Path:
     """A queue that is drained at a rate, then half a round trip each way. The receiver acknowledges after its delay. A competitor keeps
-    `occupied` bytes of the queue filled. On the way each packet is late by up to `jitter` seconds, and what comes out in the same multiple of
+    `occupied` bytes of the queue filled; a rival has as many bytes as its window in flight, as a plain TCP download. On the way each packet is late by up to `jitter` seconds, and what comes out in the same multiple of
     `bunches` seconds comes at once.
     """
 
@@ -40,6 +40,7 @@ class Path:
     round_trip: float
     wants: float = math.inf  # bytes a second that the apps have
     occupied: float = 0.0
+    rival: float = 0.0
     kernel: float = math.inf  # bytes, where losses hold it back
     jitter: float = 0.0
     bunches: float = 0.0
@@ -59,12 +60,14 @@ class Path:
         self._pong_at, self._asked_at = math.inf, -math.inf
         self._budget = 0.0
         self._random = random.Random(1)
+        self._rivals: deque[float] = deque()  # when each of its packets is acknowledged
         self._last = [0.0, 0.0]  # when something came out at last, of each direction
 
     def run(self, seconds: float) -> float:
         """Returns the rate at which bytes arrived."""
         until, before = self.now + seconds, self.delivered
         while self.now < until:
+            self._send_rival()
             self._send()
             self._arrive()
             self.now += STEP
@@ -74,6 +77,13 @@ class Path:
     def queue(self) -> float:
         """Seconds that what is sent now waits."""
         return max(self._free_at - self.now, 0.0) + self.occupied / self.rate
+
+    def _send_rival(self) -> None:
+        while self._rivals and self._rivals[0] <= self.now:
+            self._rivals.popleft()
+        while (len(self._rivals) + 1) * SEGMENT <= self.rival:
+            self._free_at = max(self._free_at, self.now) + SEGMENT / self.rate
+            self._rivals.append(self._free_at + self.round_trip)
 
     def _send(self) -> None:
         self._budget = min(self._budget + self.wants * STEP, 1e9) if self.wants < math.inf else math.inf
@@ -178,24 +188,19 @@ def test_what_is_acknowledged_at_once_is_not_sent_at_once(round_trip: float, bun
 
 
 @pytest.mark.parametrize(
-    ("rate", "round_trip", "occupied", "is_told"),
+    ("rate", "round_trip", "is_told"),
     [
-        (12.5e6, 0.1, 0.0, True),
-        (12.5e6, 0.3, 0.0, True),
-        (12.5e6, 0.005, 0.0, False),
-        (2.5e6, 0.1, 0.0, False),
-        (12.5e6, 0.1, 3e6, False),
+        (12.5e6, 0.1, True),
+        (12.5e6, 0.3, True),
+        (12.5e6, 0.005, False),
+        (2.5e6, 0.1, False),
     ],
 )
-def test_the_kernel_is_told_a_pace_where_much_is_in_flight(
-    rate: float, round_trip: float, occupied: float, is_told: bool
-) -> None:
-    """Not on a short way, nor where little is, nor beside others who fill the queue."""
+def test_the_kernel_is_told_a_pace_where_much_is_in_flight(rate: float, round_trip: float, is_told: bool) -> None:
+    """Not on a short way, nor where little is."""
     path = Path(rate, round_trip)
     assert path.flight.pace == math.inf
-    path.run(5)
-    path.occupied = occupied
-    path.run(15)
+    path.run(20)
     assert (path.flight.pace < math.inf) is is_told
     if is_told:
         assert 1.05 * rate < path.flight.pace < 1.6 * rate
@@ -305,7 +310,51 @@ def test_where_others_fill_the_queue_the_kernel_competes() -> None:
     path.run(UNEVEN_PAUSE + 2)
     assert path.flight.state is State.COMPETING
     path.run(1)
-    assert path.flight.room > path.flight.cap / 2, "it is not what holds back"
+    assert path.flight.room == math.inf
+
+
+@pytest.mark.parametrize("later", [0.5, 5.0])
+@pytest.mark.parametrize("window", [300_000, 600_000, 1_100_000])
+def test_who_finds_a_rival_competes_within_three_seconds(window: int, later: float) -> None:
+    """Also where it is the first time on this carrier, and with all that the kernel lets out, spread by it."""
+    path = Path(2.5e6, 0.1, kernel=800_000.0)
+    path.run(later)
+    path.rival = window
+    path.run(3)
+    assert path.flight.state is State.COMPETING
+    assert path.flight.room == math.inf
+    assert path.flight.pace == SPREAD
+    assert path.run(5) > 0.8 * path.rate * path.kernel / (path.kernel + window)
+
+
+def test_who_comes_when_a_rival_has_filled_the_queue_competes() -> None:
+    """The least round trip is unknown. The rival's window grows, as it does with Reno."""
+    path = Path(2.5e6, 0.1, kernel=1_000_000.0, rival=600_000)
+    for _ in range(100):
+        path.run(0.1)
+        path.rival += 3000
+    assert path.flight.least > 0.2
+    assert path.flight.state is State.COMPETING
+    assert path.run(5) > 0.5 * path.rate
+
+
+@pytest.mark.parametrize("slower", [0.8, 0.5, 0.2])
+def test_a_path_that_has_become_slower_is_nobody_to_compete_with(slower: float) -> None:
+    path = Path(2.5e6, 0.1)
+    path.run(5)
+    path.rate *= slower
+    for _ in range(100):
+        path.run(0.1)
+        assert path.flight.state is not State.COMPETING
+
+
+def test_a_path_that_becomes_slower_all_the_time_is_nobody_to_compete_with() -> None:
+    path = Path(2.5e6, 0.1)
+    path.run(5)
+    for _ in range(40):
+        path.rate *= 0.95
+        path.run(0.5)
+        assert path.flight.state is not State.COMPETING
 
 
 def test_when_the_others_have_gone_the_queue_is_short_again() -> None:
@@ -410,18 +459,6 @@ def test_an_answer_to_nothing_is_no_round_trip() -> None:
     flight = Flight(0, 1.0)
     flight.answered(math.inf, 2.0)
     assert flight.least == math.inf
-
-
-def test_the_highest_rate_of_the_last_seconds() -> None:
-    rates = Rates()
-    assert rates.highest == 0
-    for rate, now in ((5, 0), (9, 1), (3, 2), (4, 2.5)):
-        rates.add(rate, now)
-        assert rates.highest == max(5, 9 if now >= 1 else 5)
-    rates.add(1, 1 + RATE_MEMORY + 0.1)
-    assert rates.highest == 4
-    rates.add(1, 100)
-    assert rates.highest == 1
 
 
 def test_where_nothing_is_acknowledged_as_much_again_may_be_in_flight() -> None:
