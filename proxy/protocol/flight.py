@@ -61,10 +61,8 @@ PAUSE, SLOW_START = 0.3, 2
 #: half as often from then on, and at the latest after the second: each time costs about two rounds.
 CROWDED = 1.4
 COMPETING_TIME, MOST_COMPETING_TIME = 10.0, 40.0
-#: Who came when others had filled it knows no least. Where with half of the flight the shortest round trip is nearer to the usual one than to the least,
-#: and the flight shrinks again soon after, and the same is seen once more, it is their queue. Once it may be a path that has become longer.
 #: No bound, in bytes a second. But where one is set Linux spreads over a round trip what its window lets out. Who sends in bursts into a queue that
-#: others keep full has all the losses: 0.3 of a plain download's rate beside it at times, and never less than 0.55 in this way.
+#: others keep full has all the losses: 0.3 of a plain download's rate beside it at times, and from 0.53 on in this way.
 SPREAD = 1e9
 #: A path that has become longer looks like others that fill its queue. Those leave it empty at times: Reno beside us on a link of 20 Mbit/s with
 #: a queue of 1 MB after each loss, every minute or two. So the least round trip is forgotten when it was not seen for so long, and no sooner,
@@ -154,9 +152,7 @@ class Flight:
         self._suspect = False  # the last drain left a queue
         self._peak = 0.0  # the highest rate since
         self._uneven = 0.0  # how much longer a round trip takes than the least, without our own queue
-        self._slow_until = (
-            0.0  # the offset from which on neither TCP's window nor what we began with makes round trips long
-        )
+        self._slow_until = 0.0  # before this offset TCP's small window, or what we began with, makes round trips long
         self._patience = COMPETING_TIME  # until the next question whether there is anybody to compete with
 
     @property
@@ -190,12 +186,13 @@ class Flight:
     @property
     def pace(self) -> float:
         """How many bytes a second the kernel is to send at most; infinitely many where bursts do no harm."""
-        competing = self.state is State.COMPETING
-        if self.least <= SHORT or not (competing or UNPACED < self.cap < math.inf):
+        if self.least <= SHORT:
             return math.inf
-        if competing:
+        if self.state is State.COMPETING:
             return SPREAD
-        return PACE_GAIN * max(self.cap / self.least, self._rates.highest)
+        if UNPACED < self.cap < math.inf:
+            return PACE_GAIN * max(self.cap / self.least, self._rates.highest)
+        return math.inf
 
     @property
     def stall_at(self) -> float:
@@ -296,6 +293,7 @@ class Flight:
             self.state = State.STEADY
 
     def _steady(self, now: float, limited: bool) -> None:
+        self._peak = max(self._peak, self._rates.highest)
         long_ago = now > max(self._least_at, self._drained_at) + DRAIN_PAUSE
         tells = not limited and self._round_began[1] >= self._slow_until
         if long_ago or (tells and self._shrinks and (self._suspect or now > self._drained_at + UNEVEN_PAUSE)):
@@ -319,7 +317,6 @@ class Flight:
     @property
     def _shrinks(self) -> bool:
         """Whether this flight delivers less than the last one did, and the next one will less again."""
-        self._peak = max(self._peak, self._rates.highest)
         return self._rates.highest < SHRUNK * self._peak or self._usual * SHRUNK > self._window(GAIN)
 
     def _window(self, gain: float) -> float:
@@ -339,6 +336,8 @@ class Flight:
             self._end_drain(now, limited=limited)
 
     def _end_drain(self, now: float, *, limited: bool) -> None:
+        # Who came when others had filled the queue knows no least. Where the shortest round trip is nearer to the usual one, and the flight shrinks
+        # again soon after, and this is so once more, the queue is theirs. Once it may be a path that has become longer.
         nearer = 2 * self._round_least > self._usual + self.least + ack_delay(self.least)
         left = nearer and self._queued(SAME)
         twice = left and self._suspect and now < self._drained_at + 2 * UNEVEN_PAUSE

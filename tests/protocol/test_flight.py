@@ -32,8 +32,8 @@ SEGMENT = 1400  # bytes
 @dataclass
 class Path:
     """A queue that is drained at a rate, then half a round trip each way. The receiver acknowledges after its delay. A competitor keeps
-    `occupied` bytes of the queue filled; a rival has as many bytes as its window in flight, as a plain TCP download. On the way each packet is late by up to `jitter` seconds, and what comes out in the same multiple of
-    `bunches` seconds comes at once.
+    `occupied` bytes of the queue filled; a `rival` has so many bytes in flight, as a plain TCP download. On the way each packet is late by up to
+    `jitter` seconds, and what comes out in the same multiple of `bunches` seconds comes at once.
     """
 
     rate: float  # bytes a second
@@ -328,7 +328,7 @@ def test_who_finds_a_rival_competes_within_three_seconds(window: int, later: flo
 
 
 def test_who_comes_when_a_rival_has_filled_the_queue_competes() -> None:
-    """The least round trip is unknown. The rival's window grows, as it does with Reno."""
+    """The least round trip is unknown. The rival's window grows."""
     path = Path(2.5e6, 0.1, kernel=1_000_000.0, rival=600_000)
     for _ in range(100):
         path.run(0.1)
