@@ -15,6 +15,7 @@ from .terminal import ConfigOption, config_path, fixed_port, say, until_interrup
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .api_client import ApiClient, Carrier
     from .destination_walk import Step
     from .finding import Finding
     from .settings import Config
@@ -42,7 +43,7 @@ def doctor(as_json: JsonOption = False, config: ConfigOption = None) -> None:
     from .finding import has_fault
 
     findings: list[Finding] = []
-    around = Surroundings(looks=LOOKS)
+    around = Surroundings(ask_program=ask_program, looks=LOOKS)
     tell = _teller(findings, silent=as_json)
     until_interrupted(trio.run, examine, config_path(config), AddressBook.of_user(), tell, around)
     if as_json:
@@ -106,7 +107,7 @@ def status(as_json: JsonOption = False, config: ConfigOption = None) -> None:
 
     settings = load(config_path(config))
     findings: list[Finding] = []
-    around = Surroundings(looks=(look_at_service, look_at_system_proxy))
+    around = Surroundings(ask_program=ask_program, looks=(look_at_service, look_at_system_proxy))
     until_interrupted(trio.run, look_at_port, settings, _teller(findings, silent=as_json), around)
     connected = is_connected(findings)
     if as_json:
@@ -174,18 +175,31 @@ def look_at_system_proxy(_settings: Config) -> Sequence[Finding]:
 
 def look_at_speed(settings: Config) -> Sequence[Finding]:
     """What has gone through a Ropeway that runs, where it has a dashboard."""
-    from .api_client import ApiClient
-    from .cli_dashboard import check_is_ours, dashboard_port
-    from .dashboard_token import TokenFile
     from .local_check import judge_speed
 
     with suppress(RopewayError):
-        port, file = dashboard_port(settings, None), TokenFile.of_user()
-        check_is_ours(port, file, None)  # before the secret is said
-        found = ApiClient(port, file.read).history()
+        found = _running(settings).history()
         with suppress(ValueError):  # of an answer that makes no sense
             return [judge_speed(found.up, found.down, found.rtt_ms)]
     return []
+
+
+def ask_program(settings: Config) -> Carrier | None:
+    """How a Ropeway that runs is connected, by what it says; None where it has no dashboard, or no exit yet."""
+    with suppress(RopewayError):
+        return _running(settings).state().carrier
+    return None
+
+
+def _running(settings: Config) -> ApiClient:
+    """Raises RopewayError where nobody listens who has proved to be ours: before the secret is said."""
+    from .api_client import ApiClient
+    from .cli_dashboard import check_is_ours, dashboard_port
+    from .dashboard_token import TokenFile
+
+    port, file = dashboard_port(settings, None), TokenFile.of_user()
+    check_is_ours(port, file, None)
+    return ApiClient(port, file.read)
 
 
 #: What the doctor looks at on this system.

@@ -145,11 +145,11 @@ class Dashboard:
 
     async def _examine(self) -> list[dict[str, object]]:
         from .address_book import AddressBook
-        from .cli_doctor import LOOKS
+        from .cli_doctor import LOOKS, ask_program
         from .doctor import Surroundings, examine
 
         findings: list[Finding] = []
-        around = Surroundings(looks=LOOKS)
+        around = Surroundings(ask_program=ask_program, looks=LOOKS)
         await examine(self._path, AddressBook.of_user(), findings.append, around)
         return [{**finding.plain(), "words": finding.words} for finding in findings]
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from .address import IPAddress
     from .address_book import AddressBook
+    from .api_client import Carrier
     from .exit_check import AskName
     from .local_check import Loaded, Talk
     from .nameservers import ReadNameservers
@@ -48,6 +49,9 @@ Look: TypeAlias = Callable[["Config"], Sequence[Finding]]
 #: How long a port that is connected takes to say so; our choice, in seconds: the exit's resolver may be slow, and a tunnel that is down makes
 #: apps wait for longer.
 PORT_PATIENCE = 8.0
+#: The same where the program that runs says that it is not connected; our choice, in seconds: a connection to the exit that can be made at all is
+#: mostly there by then, and being asked it tries at once.
+_DOWN_PATIENCE = 2.0
 #: A name that exists for sure, so that the DNS port has something to find (RFC 2606).
 _SOMEBODY = "example.com"
 
@@ -96,6 +100,8 @@ class Surroundings:
     talks: Callable[[], Sequence[Talk]] = read_talks
     has_ipv6: Callable[[], bool] = has_ipv6
     dns_port_answers: Callable[[Listen], Awaitable[bool]] = dns_port_answers
+    #: What a program of ours that runs says of its tunnel; None where none does, or it has no exit yet. Raises nothing.
+    ask_program: Callable[[Config], Carrier | None] = lambda _config: None
     looks: Sequence[Look] = ()
 
 
@@ -139,7 +145,7 @@ async def look_at_port(config: Config, tell: Tell, around: Surroundings | None =
     for look in around.looks:
         for finding in await trio.to_thread.run_sync(look, config):
             tell(finding)
-    return await _check_port(config.local, around, tell)
+    return await _check_port(config, around, tell)
 
 
 def is_connected(findings: Iterable[Finding]) -> bool:
@@ -147,7 +153,8 @@ def is_connected(findings: Iterable[Finding]) -> bool:
     return any(finding.check == local_check.TUNNEL and finding.kind is Severity.OK for finding in findings)
 
 
-async def _check_port(settings: LocalSettings, around: Surroundings, tell: Tell) -> bool:
+async def _check_port(config: Config, around: Surroundings, tell: Tell) -> bool:
+    settings = config.local
     place = port_of(settings)
     if place is None:
         text = Text("it is another one each time that Ropeway starts, so it was not looked at")
@@ -155,26 +162,31 @@ async def _check_port(settings: LocalSettings, around: Surroundings, tell: Tell)
         tell(Finding.note(local_check.PORT, text, why, mend))
         return False
     holder = await trio.to_thread.run_sync(around.holder, settings.listen)
-    answer, seconds = await ask_tunnel(*place)
-    waits = answer is None and holder is not None and holder.name == "Ropeway"
+    ours = holder is not None and holder.name in ("Ropeway", "")
+    said = await trio.to_thread.run_sync(around.ask_program, config) if ours else None
+    down = said is not None and said.state != "up"
+    answer, seconds = await ask_tunnel(*place, patience=_DOWN_PATIENCE if down else PORT_PATIENCE)
+    waits = answer is None and (said is not None or (holder is not None and holder.name == "Ropeway"))
     if waits:
         tell(Finding.ok(local_check.PORT, Text("Ropeway listens on {place}", place=settings.listen)))
     else:
         tell(local_check.judge_port(settings.listen, holder, answer))
     if waits or (answer is not None and answer.is_ours):
-        tell(local_check.judge_tunnel(answer, seconds))
+        tell(local_check.judge_tunnel(answer, seconds, said))
         return True
     return False
 
 
-async def ask_tunnel(port: Address, credentials: Credentials | None) -> tuple[local_port.PortAnswer | None, float]:
-    """What the port says to a connection to a name that nobody has, and after how many seconds; None where it says nothing in time.
+async def ask_tunnel(
+    port: Address, credentials: Credentials | None, *, patience: float
+) -> tuple[local_port.PortAnswer | None, float]:
+    """What the port says to a connection to a name that nobody has, and after how many seconds; None where it says nothing for as long as that.
 
     The exit says that there is no such name, and so that there is a tunnel. Nobody else is asked.
     """
     began = trio.current_time()
     answer: local_port.PortAnswer | None = None
-    with trio.move_on_after(PORT_PATIENCE):
+    with trio.move_on_after(patience):
         answer = await local_port.connect(port, credentials, Address(NOBODY, 443))
     if answer is not None and answer.stream is not None:
         await trio.aclose_forcefully(answer.stream)

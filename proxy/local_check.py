@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .address import Address
+    from .api_client import Carrier
     from .local_port import PortAnswer
     from .port_holder import Holder
     from .ruleset import Ruleset
@@ -137,19 +138,31 @@ def _shown(holder: Holder | None) -> Text:
     return Text("{name} (process {pid})", name=holder.name or Text("a program"), pid=holder.pid)
 
 
-def judge_tunnel(answer: PortAnswer | None, seconds: float) -> Finding:
-    """`answer`: to a connection to a name that nobody has; None where there was none in time."""
+def judge_tunnel(answer: PortAnswer | None, seconds: float, said: Carrier | None = None) -> Finding:
+    """`answer`: to a connection to a name that nobody has; None where there was none in time. `said`: by the program that runs, where it could be asked."""
     if answer is None or "tunnel" in answer.text:
-        what, why = Text("Ropeway runs, and is not connected to the exit"), Text("apps wait and then give up")
-        mend = Text(
-            "what `ropeway doctor` finds about the exit is why; where that is nothing, start Ropeway again and look at its log"
-        )
-        return Finding.fault(TUNNEL, what, why, mend)
+        return _not_connected()
     if answer.status == 502 and "rules say direct" not in answer.text:
         what = Text("Ropeway is connected: an answer from the exit took {n} ms", n=f"{seconds * 1000:.0f}")
         return Finding.ok(TUNNEL, what)
-    said = answer.text or Text("status {n}", n=answer.status)
-    return Finding.note(TUNNEL, Text("the port answers, which says nothing of the tunnel: {answer}", answer=said))
+    if said is None:
+        text = answer.text or Text("status {n}", n=answer.status)
+        return Finding.note(TUNNEL, Text("the port answers, which says nothing of the tunnel: {answer}", answer=text))
+    if said.state != "up":
+        return _not_connected()
+    if said.rtt_ms is None:
+        return Finding.ok(TUNNEL, Text("Ropeway is connected"))
+    return Finding.ok(
+        TUNNEL, Text("Ropeway is connected: a round trip to the exit took {n} ms", n=f"{said.rtt_ms:.0f}")
+    )
+
+
+def _not_connected() -> Finding:
+    what, why = Text("Ropeway runs, and is not connected to the exit"), Text("apps wait and then give up")
+    mend = Text(
+        "what `ropeway doctor` finds about the exit is why; where that is nothing, start Ropeway again and look at its log"
+    )
+    return Finding.fault(TUNNEL, what, why, mend)
 
 
 def judge_speed(up: Sequence[float], down: Sequence[float], round_trips: Sequence[float | None]) -> Finding:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from proxy.address import Address
     from proxy.address_book import AddressBook
+    from proxy.api_client import Carrier
     from proxy.keys import UserKey
     from proxy.settings import Listen
     from proxy.share import Link
@@ -123,6 +124,7 @@ class Planted:
     connect: Callable[[ipaddress.IPv4Address | ipaddress.IPv6Address, int], Awaitable[trio.SocketStream]] | None = None
     ipv6: bool = False
     holder: Any = None
+    said: Carrier | None = None  # by the program that runs
     book: AddressBook | None = None
     nameservers: Sequence[Address] = ()
     local: str = ""
@@ -160,6 +162,7 @@ class Planted:
             talks=lambda: (),
             has_ipv6=lambda: self.ipv6,
             dns_port_answers=silent,
+            ask_program=lambda _config: self.said,
         )
 
     async def examine(self) -> list[Finding]:

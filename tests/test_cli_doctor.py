@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import typer
 
-from proxy import cli_doctor, doctor, service, system_proxy
-from proxy.api_client import ApiClient, History
+from proxy import api_client, cli_doctor, doctor, service, system_proxy
+from proxy.api_client import ApiClient, Carrier, History
 from proxy.config import parse
 from proxy.errors import ConfigError, DesktopError, ServiceError
 from proxy.finding import Finding, Kind, Text
@@ -191,3 +191,18 @@ def test_the_speed_is_what_a_program_that_runs_has_seen(monkeypatch: pytest.Monk
 def test_there_is_no_speed_where_nothing_of_ours_listens(tmp_path: Path) -> None:
     settings = parse({"local": {"listen": f"127.0.0.1:{unused_port()}"}}, tmp_path / "config.toml")
     assert cli_doctor.look_at_speed(settings) == []
+
+
+def test_how_it_is_connected_is_what_a_program_that_runs_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = parse({}, tmp_path / "config.toml")
+    monkeypatch.setattr("proxy.cli_dashboard.check_is_ours", lambda *_: None)
+    monkeypatch.setattr(
+        ApiClient, "state", lambda _: api_client.State(now=1.0, carrier=Carrier(state="up", rtt_ms=12.0))
+    )
+    assert cli_doctor.ask_program(settings) == Carrier(state="up", rtt_ms=12.0)
+
+
+def test_who_has_not_proved_to_be_ours_is_not_told_the_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = parse({"local": {"listen": f"127.0.0.1:{unused_port()}"}}, tmp_path / "config.toml")
+    monkeypatch.setattr(ApiClient, "_ask", lambda *_: pytest.fail("asked"))
+    assert cli_doctor.ask_program(settings) is None

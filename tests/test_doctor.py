@@ -15,9 +15,10 @@ import pytest
 import trio
 import trustme
 
-from proxy import certificate, clock, exit_check, exit_name, local_check
+from proxy import certificate, clock, doctor, exit_check, exit_name, local_check
 from proxy.address import Address
 from proxy.address_book import AddressBook
+from proxy.api_client import Carrier
 from proxy.doctor import has_ipv6, port_of
 from proxy.exit import Limits
 from proxy.exit_name import Answers
@@ -142,6 +143,36 @@ async def test_6_it_runs_and_the_tunnel_is_down(
     assert the(findings, "port").kind is Kind.OK
     found = the(findings, "tunnel")
     assert (found.kind, words in found.what) == (kind, True)
+
+
+async def test_6_the_program_says_what_nobody_can_ask_the_exit(planted: Planted, server: Identity) -> None:
+    answer = b"HTTP/1.1 403 X\r\nConnection: close\r\n\r\nRopeway: blocked on this computer\n"
+    async with exit_on_loopback(server, KEY) as port, answering(partial(say, answer)) as local:
+        planted.local = f'listen = "{LOOPBACK}:{local}"'
+        planted.holder, planted.said = Holder(42, "Ropeway"), Carrier(state="up", rtt_ms=12.3)
+        findings = await at(planted, port).examine()
+    assert the(findings, "tunnel").what.endswith("a round trip to the exit took 12 ms")
+
+
+async def test_6_a_tunnel_that_the_program_calls_down_is_not_waited_for(
+    planted: Planted, server: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_DOWN_PATIENCE", 0.05)
+    async with exit_on_loopback(server, KEY) as port, answering(hang) as local:
+        planted.local = f'listen = "{LOOPBACK}:{local}"'
+        planted.holder, planted.said = Holder(42, ""), Carrier(state="connecting")
+        with trio.fail_after(doctor.PORT_PATIENCE - 1):
+            findings = await at(planted, port).examine()
+    assert the(findings, "port").kind is Kind.OK
+    assert "not connected" in the(findings, "tunnel").what
+
+
+async def test_6_another_program_is_not_asked_how_our_tunnel_does(planted: Planted, server: Identity) -> None:
+    async with exit_on_loopback(server, KEY) as port, answering(partial(say, b"SSH-2.0-x\r\n")) as taken:
+        planted.local = f'listen = "{LOOPBACK}:{taken}"'
+        planted.holder, planted.said = Holder(42, "sshd"), Carrier(state="up")
+        findings = await at(planted, port).examine()
+    assert not [finding for finding in findings if finding.check == "tunnel"]
 
 
 async def test_7_programs_that_look_names_up_themselves(planted: Planted, server: Identity) -> None:

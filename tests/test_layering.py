@@ -296,9 +296,9 @@ ALLOWED_BESIDE = {
     "proxy.exit_lookup": {"proxy.dialer", "proxy.nameservers"},
     "proxy.exit_walk": {"proxy.dialer", "proxy.greeting", "proxy.tls", "proxy.ways"},
     "proxy.exit_check": {"proxy.exit_walk", "proxy.greeting"},
-    "proxy.local_check": {"proxy.local_side", "proxy.port_holder"},
+    "proxy.local_check": {"proxy.api_client", "proxy.local_side", "proxy.port_holder"},
     "proxy.talks": {"proxy.local_check", "proxy.port_holder"},
-    "proxy.doctor": {"proxy.local_check", "proxy.port_holder", "proxy.talks"},
+    "proxy.doctor": {"proxy.api_client", "proxy.local_check", "proxy.port_holder", "proxy.talks"},
     "proxy.cli_doctor": {
         f"proxy.{name}"
         for name in ("api_client", "cli_dashboard", "doctor", "local_check", "service", "system_proxy", "terminal")

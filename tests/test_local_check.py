@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.address import Address
+from proxy.api_client import Carrier
 from proxy.finding import Kind
 from proxy.local_check import (
     Talk,
@@ -74,6 +75,31 @@ def test_how_fast_it_has_been(
 )
 def test_whether_there_is_a_tunnel(answer: PortAnswer | None, kind: Kind) -> None:
     assert judge_tunnel(answer, 0.1).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "words"),
+    [
+        (Carrier(state="up", rtt_ms=84.4), Kind.OK, "took 84 ms"),
+        (Carrier(state="up"), Kind.OK, "Ropeway is connected"),
+        (Carrier(state="connecting"), Kind.FAULT, "not connected"),
+        (Carrier(state="down"), Kind.FAULT, "not connected"),
+    ],
+)
+@pytest.mark.parametrize("reason", ["blocked on this computer", "cannot be resolved here, and the rules say direct"])
+def test_what_the_program_says_counts_where_the_rules_let_nobody_ask_the_exit(
+    said: Carrier, kind: Kind, words: str, reason: str
+) -> None:
+    found = judge_tunnel(PortAnswer(502, reason) if "direct" in reason else PortAnswer(403, reason), 0.1, said)
+    assert (found.kind, words in found.what) == (kind, True)
+
+
+def test_what_an_app_is_told_counts_for_more_than_what_the_program_says() -> None:
+    assert judge_tunnel(None, 8.0, Carrier(state="up")).kind is Kind.FAULT
+    assert (
+        judge_tunnel(PortAnswer(502, "the destination's name does not exist"), 0.1, Carrier(state="down")).kind
+        is Kind.OK
+    )
 
 
 @pytest.mark.parametrize(

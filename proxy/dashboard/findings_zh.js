@@ -174,6 +174,8 @@ export const zhFindings = {
   "apps wait and then give up": "应用会等待，然后放弃",
   "what `ropeway doctor` finds about the exit is why; where that is nothing, start Ropeway again and look at its log": "`ropeway doctor` 对出口的检查结果会说明原因；如果没有，请重新启动 Ropeway 并查看它的日志",
   "Ropeway is connected: an answer from the exit took {n} ms": "Ropeway 已连接：出口应答用时 {n} 毫秒",
+  "Ropeway is connected: a round trip to the exit took {n} ms": "Ropeway 已连接：到出口的往返用时 {n} 毫秒",
+  "Ropeway is connected": "Ropeway 已连接",
   "the port answers, which says nothing of the tunnel: {answer}": "端口有应答，但无法据此判断隧道的状态：{answer}",
   "status {n}": "状态码 {n}",
   "too little went through in the last hour to tell": "过去一小时流量太少，无法判断",
