@@ -49,9 +49,7 @@ class Address:
             return cls(str(ipaddress.ip_address(bare)), port)
         except ValueError:
             if not _NAME.fullmatch(host) or _NOT_IN_NAME.search(host):
-                raise ValueError(
-                    "the host is empty, longer than 255 characters, or has characters that no host has"
-                ) from None
+                raise ValueError(_no_host(host)) from None
         return cls(host.lower(), port)
 
     @classmethod
@@ -98,6 +96,17 @@ class Address:
             return cls.make(data[2:-2].decode("ascii", "replace"), port)
         _check_port(port)
         return cls(str(ipaddress.ip_address(data[1:-2])), port)
+
+
+def _no_host(text: str) -> str:
+    """What people may have typed in its place."""
+    if not text:
+        return "the host is empty"
+    if "/" in text:
+        return "the host stands alone, with no https:// before it and no path behind it"
+    if text.count(":") == 1:
+        return "the host stands alone here, with no port behind it"
+    return "the host is longer than 255 characters, or has characters that no host has"
 
 
 def _check_port(port: int) -> None:

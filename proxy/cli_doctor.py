@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import ConfigError, RopewayError, ServiceError
-from .terminal import ConfigOption, config_path, fixed_port, say, until_interrupted, width
+from .errors import RopewayError, ServiceError
+from .terminal import (
+    ConfigOption,
+    DestinationArgument,
+    config_path,
+    destination,
+    fixed_port,
+    say,
+    until_interrupted,
+    width,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,9 +31,6 @@ if TYPE_CHECKING:
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
-DestinationArgument = Annotated[
-    str, typer.Argument(metavar="HOST[:PORT]", help="A name or an address; the port is 443 where it is not said.")
-]
 
 
 def add_to(program: typer.Typer) -> None:
@@ -61,21 +67,17 @@ def _no_fault(findings: Sequence[Finding]) -> str:
     return f"No fault, {notes} note{'s' * (notes > 1)}." if notes else "Nothing is wrong."
 
 
-def walk_to(destination: DestinationArgument, as_json: JsonOption = False, config: ConfigOption = None) -> None:
+def walk_to(where: DestinationArgument, as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """Go an app's way to one destination, and say where it ends."""
     import trio
 
-    from .address import Address
     from .config import load
     from .destination_walk import DestinationWalk
     from .presets import load_presets
     from .rule_files import RuleFiles
 
     settings = load(config_path(config))
-    try:
-        address = Address.parse(destination, 443)
-    except ValueError as error:
-        raise ConfigError("HOST[:PORT]", str(error)) from None
+    address = destination(where)
     port = fixed_port(settings.local, config)
     walk = DestinationWalk(port, settings.local.credentials, RuleFiles(settings.rules, load_presets()).read())
     steps: list[Step] = []

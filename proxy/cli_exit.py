@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -155,6 +156,9 @@ def add_user(name: NewUserName, config: ExitConfigOption = None) -> None:
     path = exit_config_path(config)
     _check_name(name)
     settings = load(path).exit
+    if any(user.name == name for user in settings.users):
+        again = command(f"exit link {shlex.quote(name)}", config)
+        raise ConfigError("NAME", f"there is a user {name!r} already; `{again}` prints the link again")
     user = User(name, UserKey.new())
     link = settings.link(user, _pin(settings))
     change(path, lambda text: with_user(text, user.table()))

@@ -13,7 +13,6 @@ from .errors import ConfigError
 from .terminal import PLAIN, ConfigOption, command, config_path, say
 
 if TYPE_CHECKING:
-    from .address import Address
     from .exit_links import JoinedExits
     from .share import Link
 
@@ -68,12 +67,12 @@ def join(
     values = ({} if add else {"exit": str(parsed)}) | ({"listen": listen} if listen else {})
     path = config_path(config)
     had_one = False
-    before: list[Address] = []
+    before: list[Link] = []
 
     def edit(text: str) -> str:
         nonlocal had_one, before
         had_one = bool(text)
-        before = _first_addresses(text, path)
+        before = _links(text, path)
         text = with_exit(text, path, parsed) if add else text
         text = with_settings(text, "local", values)
         return with_settings(text, "rules", {"mode": mode}) if mode else text
@@ -82,19 +81,21 @@ def join(
     number = len(settings.exits)
     exits = f"the exit is {parsed.address}" if number == 1 else f"{parsed.address} is one of {number} exits"
     say(f"Written to {path}. Apps will connect at {settings.listen}, {exits}.")
-    there = {each.link.address for each in settings.exits}
+    there = {each.link.pin for each in settings.exits}  # an exit may have moved to another address
     for gone in before:
-        if gone not in there:
-            say(f"{gone} is no exit of this computer any more; `ropeway join --add LINK` with its link has both.")
+        if gone.pin not in there:
+            say(
+                f"{gone.address} is no exit of this computer any more; `ropeway join --add LINK` with its link has both."
+            )
     say(f"Now start it: {command('run', config)}" + (f". {_HOW_TO_TELL}" if had_one else ""))
 
 
-def _first_addresses(text: str, path: Path) -> list[Address]:
-    """Of the exits in the text; none where it cannot be used."""
+def _links(text: str, path: Path) -> list[Link]:
+    """Those of the text; none where it cannot be used."""
     from .config import check
 
     try:
-        return [each.link.address for each in check(text, path).local.exits]
+        return [each.link for each in check(text, path).local.exits]
     except ConfigError:
         return []
 
@@ -103,7 +104,10 @@ def _link(text: str) -> Link:
     from .share import SCHEME, Link
 
     if text == "-":
-        return Link.parse(sys.stdin.readline(_MAX_LINK))
+        text = sys.stdin.readline(_MAX_LINK).strip()
+        if not text:
+            raise ConfigError("LINK", "there is none on standard input")
+        return Link.parse(text)
     if "://" not in text and Path(text).is_file():
         from .qr_picture import read_codes
 
@@ -113,6 +117,8 @@ def _link(text: str) -> Link:
             what = "has a QR code, but of something else" if codes else "shows no QR code that can be read"
             raise ConfigError("LINK", f"{text} {what}; take a sharp picture of the whole code that the exit printed")
         return Link.parse(links[0])
+    if "://" not in text:  # and is not repeated: it may be half of a link
+        raise ConfigError("LINK", f"it is neither a link, which begins with {SCHEME}://, nor a file that is there")
     return Link.parse(text)
 
 

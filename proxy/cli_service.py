@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .errors import ServiceError
 from .terminal import PLAIN, ConfigOption, config_path, say, until_interrupted
 
 if TYPE_CHECKING:
@@ -91,7 +92,10 @@ def logs(follow: FollowOption = False, lines: LinesOption = 50) -> None:
     """Show its log."""
     found = _local()
     if not follow:
-        print(found.last_lines(lines), end="")
+        text = found.last_lines(lines)
+        if not text and not found.state().installed:
+            raise ServiceError("there is no log, as the service is not installed; `ropeway service install` does that")
+        print(text, end="")
         return
     until_interrupted(_show, found.follow())
 

@@ -36,6 +36,12 @@ ExitConfigOption = Annotated[
         "--config", metavar="FILE", help="The configuration.  [default: as root the installed exit's, else your own]"
     ),
 ]
+DestinationArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="HOST[:PORT]", help="A name, an address or a URL; the port is 443 where neither it nor http:// is said."
+    ),
+]
 AllowPrivateOption = Annotated[
     bool, typer.Option("--allow-private", help="Allow connections to private addresses and to the exit's own machine.")
 ]
@@ -67,6 +73,20 @@ def command(words: str, option: Path | None) -> str:
     import shlex
 
     return f"ropeway {words}" + (f" --config {shlex.quote(str(option))}" if option else "")
+
+
+def destination(text: str) -> Address:
+    """HOST[:PORT], or where a URL leads that was copied whole. Raises ConfigError."""
+    from urllib.parse import urlsplit
+
+    from .address import Address
+
+    try:
+        url = urlsplit(text) if "://" in text else None
+        place = url.netloc.rpartition("@")[2] if url else text
+        return Address.parse(place, 80 if url and url.scheme in ("http", "ws") else 443)
+    except ValueError as error:
+        raise ConfigError("HOST[:PORT]", str(error)) from None
 
 
 def until_interrupted(part: Callable[..., None], *arguments: object) -> None:

@@ -92,6 +92,23 @@ def test_what_no_host_looks_like(host: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("", "the host is empty"),
+        ("https://example.com", "no https:// before it"),
+        ("example.com/path", "no path behind it"),
+        ("example.com:443", "no port behind it"),
+        ("a" * 256, "longer than 255"),
+        ("a b", "characters that no host has"),
+        ("[1::2::3", "characters that no host has"),
+    ],
+)
+def test_what_was_typed_in_place_of_a_host(host: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        Address.make(host, 443)
+
+
+@pytest.mark.parametrize(
     "host", ["fe80::1%eth0", "::1%\r\nX: y", "[2001:db8::1%25lo]", "2001:db8::1%a]b", "::1%\x1b[2J"]
 )
 def test_an_address_with_a_zone_is_no_host(host: str) -> None:

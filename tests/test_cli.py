@@ -60,7 +60,7 @@ def test_join_another_exit_with_the_same_settings(
 ) -> None:
     """One file may serve both sides; the link comes by standard input."""
     ropeway("join", str(exit_of_anna), "--listen", "[::1]:1090", "--config", path)
-    other = str(exit_of_anna).replace("exit.example.com", "other.example.com")
+    other = str(replace(exit_of_anna, host="other.example.com", pin=b"\x01" * 32))
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{other}\n"))
     done = ropeway("join", "-", "--config", path)
     assert done.code == 0
@@ -68,6 +68,14 @@ def test_join_another_exit_with_the_same_settings(
     settings = config.load(path)
     assert (exits_in(path), settings.local.listen) == ([Link.parse(other)], Listen("::1", 1090))
     assert [user.name for user in settings.exit.users] == ["anna"]
+
+
+def test_join_the_same_exit_at_another_address(ropeway: Callable[..., Done], path: Path, exit_of_anna: Link) -> None:
+    """It has moved: nothing was replaced."""
+    ropeway("join", str(exit_of_anna), "--config", path)
+    moved = replace(exit_of_anna, host="other.example.com")
+    done = ropeway("join", str(moved), "--config", path)
+    assert (done.code, "any more" in done.err, exits_in(path)) == (0, False, [moved])
 
 
 def test_join_mends_a_broken_link(ropeway: Callable[..., Done], path: Path, exit_of_anna: Link) -> None:
@@ -95,7 +103,7 @@ def test_join_adds_exits(ropeway: Callable[..., Done], tmp_path: Path, exit_of_a
     ("arguments", "word"),
     [
         (["https://example.com"], "link: "),
-        (["LINK"], "link: "),
+        (["LINK"], "LINK: "),
         (["{link}", "--listen", "0.0.0.0:1080"], "local.password"),
         (["{link}", "--listen", "x"], "local.listen"),
     ],
@@ -205,7 +213,7 @@ def test_help_does_not_wait_for_what_it_does_not_need() -> None:
 
 
 def test_the_package_runs_as_a_program() -> None:
-    command = [sys.executable, "-m", "proxy", "join", "nonsense"]
+    command = [sys.executable, "-m", "proxy", "join", "https://x"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert Done(done.returncode, done.stdout, done.stderr).failure.startswith("ropeway: link: ")
 
@@ -217,7 +225,7 @@ def test_the_package_runs_as_a_program() -> None:
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
-        ("join - <&-", 1, "a link begins with"),
+        ("join - <&-", 1, "LINK: there is none"),
         ("exit user list >&-", 0, ""),
         ("exit link first >&-", 0, ""),
         ("exit user list >/dev/full", 1, "No space left"),

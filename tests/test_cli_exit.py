@@ -132,7 +132,8 @@ def test_users_who_are_not_there(ropeway: Callable[..., Done], path: Path, exit_
         line = ropeway(*words, "zoe", "--config", path).failure
         assert "'zoe'" in line
         assert "anna" in line
-    assert "two users" in ropeway("exit", "user", "add", "anna", "--config", path).failure
+    line = ropeway("exit", "user", "add", "anna", "--config", path).failure
+    assert f"there is a user 'anna' already; `ropeway exit link anna --config {path}` prints the link again" in line
     assert ropeway("exit", "user", "list", "--config", path).out == "anna\n"
 
 

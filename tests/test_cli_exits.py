@@ -134,5 +134,5 @@ def test_pictures_without_a_link(ropeway: Callable[..., Done], tmp_path: Path) -
     assert "shows no QR code" in ropeway("join", other, "--config", path).failure
     other.write_text("hello")
     assert "cannot be read" in ropeway("join", other, "--config", path).failure
-    assert "begins with ropeway://" in ropeway("join", tmp_path / "nowhere.png", "--config", path).failure
+    assert "nor a file that is there" in ropeway("join", tmp_path / "nowhere.png", "--config", path).failure
     assert not path.exists()

@@ -125,6 +125,15 @@ def test_its_log(ropeway: Callable[..., tuple[object, str, str]], standins: Stan
     assert standins.calls() == ["journalctl --quiet --user --unit=ropeway.service --lines=50 --follow"]
 
 
+def test_there_is_no_log_of_what_is_not_installed(
+    ropeway: Callable[..., tuple[object, str, str]], standins: Standins
+) -> None:
+    standins.answer("journalctl", "*", "")
+    standins.answer("systemctl", "--user show *", "LoadState=not-found\n")
+    code, out, err = ropeway("service", "logs")
+    assert (code, out, "`ropeway service install`" in err) == (1, "", True)
+
+
 def test_where_the_supervisor_keeps_no_log_ours_does(
     ropeway: Callable[..., tuple[object, str, str]], config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.terminal import command, until_interrupted
+from proxy.address import Address
+from proxy.errors import ConfigError
+from proxy.terminal import command, destination, until_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,3 +59,26 @@ def test_being_told_to_stop_is_no_failure_and_another_error_is_not_lost() -> Non
         until_interrupted(ending, KeyboardInterrupt(), OSError("one"))
     with pytest.raises(BaseExceptionGroup):
         until_interrupted(ending, OSError("one"), ValueError("two"))
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("example.com", Address("example.com", 443)),
+        ("example.com:80", Address("example.com", 80)),
+        ("[2001:db8::1]", Address("2001:db8::1", 443)),
+        ("https://example.com/a:b@c?d#e", Address("example.com", 443)),
+        ("HTTP://Example.com", Address("example.com", 80)),
+        ("http://anna:secret@example.com:8080/", Address("example.com", 8080)),
+        ("ws://[2001:db8::1]/x", Address("2001:db8::1", 80)),
+        ("wss://example.com", Address("example.com", 443)),
+    ],
+)
+def test_a_destination_is_a_host_or_a_url(text: str, address: Address) -> None:
+    assert destination(text) == address
+
+
+@pytest.mark.parametrize("text", ["", "https://", "http://[::1", "https://example.com:x/", "example.com/path", "a b"])
+def test_what_is_neither(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"HOST\[:PORT\]"):
+        destination(text)
