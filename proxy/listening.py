@@ -23,7 +23,8 @@ async def listen(place: Listen, field: str) -> list[trio.SocketListener]:
     try:
         return await trio.open_tcp_listeners(place.port, host=place.host or None, backlog=BACKLOG)
     except OSError as exc:
-        raise ConfigError(field, f"cannot listen on {place}: {advice(exc)}") from exc
+        in_the_way = await trio.to_thread.run_sync(_holder, place) or advice(exc)
+        raise ConfigError(field, f"cannot listen on {place}: {in_the_way}") from exc
 
 
 async def listen_all(places: Sequence[Listen], field: str) -> list[trio.SocketListener]:
@@ -37,6 +38,14 @@ async def listen_all(places: Sequence[Listen], field: str) -> list[trio.SocketLi
             listener.socket.close()
         raise
     return listeners
+
+
+def _holder(place: Listen) -> str:
+    """Who has the port, and what to do; nothing where it is something else."""
+    from .port_holder import holder_of  # what asks the system's programs is imported where somebody is in the way
+
+    holder = holder_of(place)
+    return f"it is in use by {holder}; stop that, or choose another port" if holder else ""
 
 
 def advice(exc: OSError) -> str:

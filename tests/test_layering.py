@@ -385,6 +385,7 @@ ALLOWED_BESIDE = {
             "system_proxy",
         )
     },
+    "proxy.listening": {"proxy.port_holder"},
     "proxy.port_holder": {"proxy.supervisor"},
     "proxy.service_launchd": {"proxy.log_file", "proxy.service_program", "proxy.supervisor"},
     "proxy.service_systemd": {"proxy.supervisor"},

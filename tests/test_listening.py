@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+import sys
 
 import pytest
+import trio
 
 from proxy import listening
 from proxy.errors import ConfigError
@@ -14,10 +18,28 @@ from proxy.settings import Listen
 async def test_a_port_in_use_is_one_clear_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match="in use") as caught:
+        with pytest.raises(ConfigError, match="in use by") as caught:
             await listening.listen(Listen("127.0.0.1", port), "local.listen")
+    if sys.platform == "linux":
+        assert f"(process {os.getpid()}); stop that" in str(caught.value)
     assert str(port) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="every port is everybody's there")
+@pytest.mark.parametrize("place", [Listen("192.0.2.1", 1080), Listen("127.0.0.1", 1)])
+async def test_what_is_not_a_program_is_not_called_one(place: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise (
+            PermissionError(errno.EACCES, "Permission denied")
+            if place.port == 1
+            else OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        )
+
+    monkeypatch.setattr(trio, "open_tcp_listeners", refuse)
+    with pytest.raises(ConfigError, match="need root" if place.port == 1 else "Cannot assign"):
+        await listening.listen(place, "local.listen")
 
 
 async def test_an_exit_listens_at_all_of_its_places_or_none() -> None:

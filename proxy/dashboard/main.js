@@ -37,7 +37,8 @@ class Page {
   #tabs = new Tabs(Object.keys(VIEWS), (name) => this.#open(name));
   #shown = '';
   #drawing = false;
-  #connected = false;
+  /** null: not known yet. */
+  #connected = null;
   #lastWord = 0;
   #lastFetch = 0;
   #said = '';
@@ -103,8 +104,8 @@ class Page {
   #pill() {
     const pill = document.getElementById('pill');
     const state = this.#store.state;
-    pill.hidden = !state && this.#connected;
-    if (!this.#connected) {
+    pill.hidden = !state && this.#connected !== false;
+    if (this.#connected === false) {
       pill.className = 'pill down';
       setText(pill, t('state.lost'));
     } else if (state) {
