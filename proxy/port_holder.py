@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from .settings import Listen
 
+_COMMANDS = (b"ropeway", b"ropeway.pyz")
 _LISTENING = "0A"  # TCP_LISTEN, include/net/tcp_states.h
 
 
@@ -108,7 +109,8 @@ def _first_words(process: Path) -> str:
         name = (process / "comm").read_text().strip()
     except OSError:
         return ""
-    return "Ropeway" if b"proxy" in words[1:4] or any(word.endswith(b"/ropeway") for word in words[:2]) else name
+    ours = b"proxy" in words[1:4] or any(word.rpartition(b"/")[2] in _COMMANDS for word in words[:2])
+    return "Ropeway" if ours else name
 
 
 # ---- the others

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .address import Address
     from .protocol.socks import Credentials
 
+#: Our choice, in seconds, for what a server says of itself: it is on this computer, and waits for nobody before it speaks.
+_FIRST_WORD = 5.0
 #: What the local port means by each. It has fewer replies than there are reasons.
 _REASONS = {
     Reply.NOT_ALLOWED: (Reason.FORBIDDEN, "a rule on this computer or the exit's policy forbids it"),
@@ -54,6 +56,11 @@ async def connect_through(server: Address, credentials: Credentials | None, addr
 
 async def _shake_hands(stream: trio.abc.Stream, handshake: Handshake) -> Reply:
     """Raises DeniedError, RemoteProtocolError and trio.BrokenResourceError."""
+    data = b""
+    with trio.move_on_after(_FIRST_WORD):
+        await stream.send_all(handshake.data_to_send())
+        data = bytes(await stream.receive_some(handshake.wants))
+    handshake.receive_data(data)  # silence is as good as an end
     while handshake.reply is None:
         if data := handshake.data_to_send():
             await stream.send_all(data)

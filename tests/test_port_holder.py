@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +14,9 @@ from proxy import port_holder
 from proxy.port_holder import Holder, holder_in_lsof, holder_of, pid_in_netstat
 from proxy.settings import Listen
 from tests.standins import Standins, needs_a_shell
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 
@@ -51,17 +54,19 @@ def test_ipv6_and_another_address_is_another_place() -> None:
 
 
 @linux
-def test_another_process_and_another_ropeway() -> None:
+def test_another_process_and_another_ropeway(tmp_path: Path) -> None:
     code = "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); sys.stdin.read()"
-    for words, name in (([], Path(sys.executable).resolve().name[:6]), (["proxy", "run"], "Ropeway")):
-        argv = [sys.executable, "-c", code, *words]
+    (tmp_path / "ropeway.pyz").write_text(code)
+    ours = (["-c", code, "proxy", "run"], [tmp_path / "ropeway.pyz", "run"])
+    for words in (["-c", code], *ours):
+        argv = [sys.executable, *words]
         with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             holder = holder_of(Listen("127.0.0.1", int(process.stdout.readline())))
             process.communicate()
         assert holder is not None
         assert holder.pid == process.pid
-        assert holder.name.startswith(name) or not words
+        assert (holder.name == "Ropeway") == (words in ours)
 
 
 def test_a_port_that_the_system_chooses_and_one_that_needs_a_right_are_nobodys() -> None:

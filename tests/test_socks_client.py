@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from proxy import socks_client
 from proxy.address import Address
 from proxy.errors import LocalPortError, OpenError, Reason
 from proxy.listener import serve_local
@@ -114,6 +115,19 @@ async def test_another_program(nursery: trio.Nursery) -> None:
         port = await other_program(nursery, serve)
         with trio.fail_after(10), pytest.raises(LocalPortError, match=r"does not speak SOCKS5, or ended"):
             await connect_through(port, None, ADDRESS)
+
+
+async def test_a_program_that_says_nothing_is_another_one(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(stream: trio.SocketStream) -> None:
+        while await stream.receive_some():
+            pass
+
+    monkeypatch.setattr(socks_client, "_FIRST_WORD", 0.05)
+    port = await other_program(nursery, silent)
+    with trio.fail_after(10), pytest.raises(LocalPortError, match=r"does not speak SOCKS5, or ended"):
+        await connect_through(port, None, ADDRESS)
 
 
 async def test_nothing_stays_open_when_it_is_cancelled(nursery: trio.Nursery) -> None:
