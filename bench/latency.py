@@ -76,12 +76,14 @@ CASES: dict[str, Case] = {
     "8 downloads": Case(20, Plan(streams=8), QUICK | {"rate": Goal(least=18), "share": None}),
     "100 Mbit/s": Case(100, Plan(), QUICK | {"rate": Goal(least=90)}),
     "beside another": Case(20, Plan(beside=1, warm_up=5), {"median": None, "p99": None}, (OURS,)),
+    "beside an earlier one": Case(20, Plan(beside=1, later=-8, warm_up=5), {}, (OURS,)),
+    "beside a later one": Case(20, Plan(beside=1, later=8, warm_up=5), {}, (OURS,)),
     "1 % loss": Case(20, Plan(seconds=60), {"rate": Goal(least=0.8, of=DIRECT)}, AROUND, loss=0.01),
     # 20 round trips of slow start and more until the rate is steady.
     "300 ms": Case(100, Plan(warm_up=10, seconds=60), {"rate": Goal(least=0.9, of=DIRECT)}, AROUND, round_trip=0.3),
 }
-#: The only one with a connection beside ours whose rate is compared.
-SHARED = "beside another"
+#: Those with a connection beside ours whose rate is compared.
+SHARED = ("beside another", "beside an earlier one", "beside a later one")
 #: The one whose round trips are plotted over time.
 PLOTTED = "download"
 
@@ -116,7 +118,9 @@ def start_load(lab: Lab, socks: int, port: int, plan: Plan) -> subprocess.Popen[
 def finished(load: subprocess.Popen[str], plan: Plan) -> Watched:
     """Raises RuntimeError where the load fails, TimeoutExpired where it hangs."""
     try:
-        told, complaint = load.communicate(timeout=plan.quiet + plan.warm_up + plan.seconds + 2 * PATIENCE)
+        told, complaint = load.communicate(
+            timeout=plan.quiet + abs(plan.later) + plan.warm_up + plan.seconds + 2 * PATIENCE
+        )
     finally:
         load.kill()
     if load.returncode:
@@ -145,7 +149,7 @@ def figures_of(name: str, case: Case, seen: Seen, command: str) -> list[Figure]:
         what, unit, value = FIGURES[key]
         of_each = {who: statistics.mean(value(watched) for watched in each) for who, each in seen.items()}
         figures.append(Figure(f"{name}: {what}", unit, of_each.pop(OURS), command, of_each, goal))
-    if name == SHARED:
+    if name in SHARED:
         (watched,) = seen[OURS]
         others = {"the other": watched.beside_mbit}
         figures.append(Figure(f"{name}: bulk", "Mbit/s", watched.mbit, command, others, Goal(0.5, 2, "the other")))

@@ -186,12 +186,14 @@ def connects(way: Way, seconds: float, workers: int = WORKERS) -> Connects:
 class Plan:
     """Round trips with a pause after each, beside so many bulk streams, and others that go directly to the same target.
 
-    `quiet`: seconds of chat before bulk begins. `warm_up`: seconds after that which the figures leave out. `seconds`: those which they are of.
+    `quiet`: seconds of chat before bulk begins. `later`: how many seconds after it the others begin, or before it where that is less than 0.
+    `warm_up`: seconds after all that which the figures leave out. `seconds`: those which they are of.
     """
 
     streams: int = 1
     up: bool = False
     beside: int = 0
+    later: float = 0.0
     quiet: float = 0.0
     warm_up: float = 3.0
     seconds: float = 30.0
@@ -199,7 +201,13 @@ class Plan:
 
     def words(self) -> list[str]:
         """As arguments of this program."""
-        named = {"streams": self.streams, "beside": self.beside, "quiet": self.quiet, "warm-up": self.warm_up}
+        named = {
+            "streams": self.streams,
+            "beside": self.beside,
+            "later": self.later,
+            "quiet": self.quiet,
+            "warm-up": self.warm_up,
+        }
         named |= {"seconds": self.seconds, "pause": self.pause}
         return [word for name, value in named.items() for word in (f"--{name}", str(value))] + ["--up"] * self.up
 
@@ -298,9 +306,10 @@ def watch(way: Way, plan: Plan) -> Watched:
     """Raises OSError where the chat or one of the bulk streams ends."""
     with connect(way, b"E") as chat:
         began = time.monotonic()
-        bulks = [Bulk(way, plan.up, plan.quiet) for _ in range(plan.streams)]
-        others = [Bulk(Way(0, way.host, way.port), plan.up, plan.quiet) for _ in range(plan.beside)]
-        counted = plan.quiet + plan.warm_up
+        begin, others_begin = plan.quiet + max(-plan.later, 0), plan.quiet + max(plan.later, 0)
+        bulks = [Bulk(way, plan.up, begin) for _ in range(plan.streams)]
+        others = [Bulk(Way(0, way.host, way.port), plan.up, others_begin) for _ in range(plan.beside)]
+        counted = max(begin, others_begin) + plan.warm_up
         watched = Watched(began, counted, [], [], [])
         while (at := time.monotonic() - began) < counted + plan.seconds:
             sent = time.perf_counter()

@@ -52,10 +52,11 @@ def test_what_is_measured_twice_counts_with_its_mean() -> None:
     assert figure.met is False
 
 
+@pytest.mark.parametrize("name", latency.SHARED)
 @pytest.mark.parametrize(("ours", "met"), [(5.9, True), (4.9, False), (19.0, True), (21.0, False)])
-def test_a_share_is_between_half_and_twice_of_the_other(ours: float, met: bool) -> None:
+def test_a_share_is_between_half_and_twice_of_the_other(ours: float, met: bool, name: str) -> None:
     seen = {OURS: [watched([ours] * 8, beside=10.0)]}
-    *_, figure = latency.figures_of(latency.SHARED, CASES[latency.SHARED], seen, "")
+    *_, figure = latency.figures_of(name, CASES[name], seen, "")
     assert figure.met is met
 
 

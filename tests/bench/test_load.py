@@ -113,6 +113,14 @@ def test_bulk_begins_after_the_quiet_time(way: Way) -> None:
     assert watched.mbit == 0
 
 
+@pytest.mark.parametrize("later", [30, -30])
+def test_those_beside_it_begin_at_another_time(way: Way, later: float) -> None:
+    watched = load.watch(way, Plan(beside=1, later=later, warm_up=-29.8, seconds=0.1, pause=0.005))
+    moved = (watched.bulk[-1][0] > 0, watched.beside[-1] > 0)
+    assert moved == (later > 0, later < 0)
+    assert watched.counted == pytest.approx(0.2)
+
+
 def test_bulk_that_ends_fails(stingy: Way) -> None:
     bulk = load.Bulk(stingy, up=False, after=0)  # it asks without end, and gets nothing
     bulk._thread.join(10)
@@ -152,6 +160,7 @@ def test_a_plan_is_told_as_arguments() -> None:
     assert Plan(streams=8, up=True).words()[:2] == ["--streams", "8"]
     assert Plan(up=True).words()[-1] == "--up"
     assert "--up" not in Plan().words()
+    assert "--later -8.0" in " ".join(Plan(later=-8.0).words())
 
 
 def test_a_target_of_its_own_says_its_port() -> None:
