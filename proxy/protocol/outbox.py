@@ -205,10 +205,8 @@ class Outbox:
         self.flight.sent(self.log.sent + self.marks.sent, now, limited=not more)
 
     def _limit(self, limit: int) -> int:
-        """No more than an eighth of what may be in flight, as it is acknowledged whole."""
-        return int(
-            min(limit, max(self.flight.cap / 8, SEGMENT), self.budget.batch, max(LEAST_BATCH, self.budget.window))
-        )
+        piece = max(self.flight.piece, SEGMENT)
+        return int(min(limit, piece, self.budget.batch, max(LEAST_BATCH, self.budget.window)))
 
     def take_reliable(self, limit: int, now: float, events: list[Event]) -> bytes | memoryview:
         """Whole frames, about `limit` bytes of them and no more than `_limit` says; empty where there are none. They are kept in the log from here on.
