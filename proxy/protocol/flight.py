@@ -12,11 +12,10 @@ from __future__ import annotations
 import enum
 import math
 from collections import deque
-from dataclasses import dataclass
 
 from .frame import JOINED
 from .liveness import ACK_BYTES, ack_delay
-from .rates import Rates
+from .rates import Piece, Rates
 
 # Our choices. Times are in seconds.
 #: Never less, so that a rate can be measured at all.
@@ -90,19 +89,6 @@ class State(enum.Enum):
     COMPETING = enum.auto()
 
 
-@dataclass(slots=True)
-class Piece:
-    """What was handed to the carrier at once, and what was known then."""
-
-    start: int
-    end: int
-    at: float
-    limited: bool  # by the apps, which had no more, and not by the path
-    acked: int
-    acked_at: float
-    previous_at: float  # when the piece was sent that was acknowledged last then
-
-
 class Flight:
     """Of one direction of one carrier. Offsets are those of reliable bytes, and of datagrams as `marks` counts them; `acked` is where the carrier begins, `cap` what holds at first."""
 
@@ -114,6 +100,7 @@ class Flight:
         "_acked_at",
         "_drained_at",
         "_draining",
+        "_fallen",
         "_flat_rounds",
         "_flat_since",
         "_least_at",
@@ -155,7 +142,8 @@ class Flight:
         self._draining = 0  # rounds to come
         self._ramp = math.inf  # while the flight grows again after it, how far it has come
         self._drained_at = -math.inf  # who begins beside others has to know it before they have all
-        self._suspect = False  # the last drain left a queue
+        self._fallen = False  # the last round before it had much less than the highest rate
+        self._suspect = False  # the last one left a queue, for the first time
         self._peak = 0.0  # the highest rate since
         self._uneven = 0.0  # how much longer a round trip takes than the least, without our own queue
         self._slow_until = 0.0  # before this offset TCP's small window, or what we began with, makes round trips long
@@ -231,6 +219,7 @@ class Flight:
         self._rates.stand_still(idle)
         self._least_at = min(self._least_at + idle, now)
         self._drained_at += idle
+        self._round_began = min(self._round_began[0] + idle, now), self._round_began[1]
         if idle > PAUSE and self.cap < math.inf:
             self._slow_until = self._acked + SLOW_START * self.cap
 
@@ -254,19 +243,10 @@ class Flight:
         self._measured(now - newest.at, now)
         self._round_sum += now - newest.at
         self._round_samples += 1
-        self._note_rate(newest, offset, now)
+        self._rates.note(newest, offset, now)
         if offset >= self._round_end:
             self._end_round(now, limited=newest.limited)
         self._choose()
-
-    def _note_rate(self, newest: Piece, offset: int, now: float) -> None:
-        # The longer of both times: acknowledgements that were held up on the way come in a bunch (BBR, section 4.1.1.2.3).
-        time = max(now - newest.acked_at, newest.at - newest.previous_at)
-        if time <= 0:
-            return
-        rate = (offset - newest.acked) / time
-        if not newest.limited or rate > self._rates.highest:
-            self._rates.add(rate, now)
 
     def _begin_round(self, now: float) -> None:
         self._round_began = now, self._acked
@@ -337,10 +317,18 @@ class Flight:
 
     def _drain(self) -> None:
         self._draining = MOST_DRAIN_ROUNDS
-        rate = min(self._rates.highest, self._round_rate)
-        self.cap = max(LEAST_DRAINED, DRAIN_GAIN * rate * max(self.least, SHORT))
+        rate = self._rates.highest
+        if self._round_began[1] >= self._slow_until:
+            rate = min(rate, self._round_rate)
+        self._fallen = rate < SHRUNK * self._rates.highest
+        self.cap = self._drained(rate)
+
+    def _drained(self, rate: float) -> float:
+        return max(LEAST_DRAINED, DRAIN_GAIN * rate * max(self.least, SHORT))
 
     def _go_on_draining(self, now: float, limited: bool) -> None:
+        if self._draining == MOST_DRAIN_ROUNDS:  # the round before it may have begun when the path was faster
+            self.cap = min(self.cap, self._drained(self._round_rate))
         self._draining -= 1
         if self._draining <= MOST_DRAIN_ROUNDS - DRAIN_ROUNDS and not self._queued(QUEUED):
             self._draining = 0
@@ -348,10 +336,12 @@ class Flight:
             self._end_drain(now, limited=limited)
 
     def _end_drain(self, now: float, *, limited: bool) -> None:
-        # Who came when others had filled the queue knows no least. Where the shortest round trip is nearer to the usual one, and the flight shrinks
-        # again soon after, and this is so once more, the queue is theirs. Once it may be a path that has become longer.
+        # Who came when others had filled the queue knows no least. Where the shortest round trip is nearer to the usual one, and longer than the path
+        # is known to make it or less comes through, and the flight shrinks again soon after, and this is so once more, the queue is theirs. Once it
+        # may be a path that has become longer.
         nearer = 2 * self._round_least > self._usual + self.least + ack_delay(self.least)
-        left = nearer and self._queued(SAME)
+        longer = self._round_least > SAME * (self.least + self._uneven) + ack_delay(self.least)
+        left = nearer and self._queued(SAME) and (longer or self._fallen)
         twice = left and self._suspect and now < self._drained_at + 2 * UNEVEN_PAUSE
         self._suspect = left and not twice
         self._drained_at, self._peak, self._ramp = now, 0.0, self._flying
@@ -385,7 +375,10 @@ class Flight:
         cap = rate * self._window(GAIN)
         if self.state is State.STARTING:
             cap = min(rate * self._window(START_GAIN), cap + LEAP)
-        if self._ramp > cap:
+        if (
+            cap < self._ramp < math.inf
+        ):  # it grew faster than the path delivers: what is in flight now tells nothing of the path
+            self._slow_until = max(self._slow_until, self._acked + self._flying)
             self._ramp = math.inf
         self.cap = max(LEAST, min(cap, self._ramp))
 

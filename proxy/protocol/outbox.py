@@ -92,7 +92,8 @@ class Outbox:
         """From here on what is sent is measured. A carrier that follows another begins with less than TCP does: more would wait in the kernel, and
         messages behind it; and each carrier that is cut early would leave more to be sent again.
         """
-        self.flight = Flight(self.log.start, now, FIRST if self.log.end else math.inf)
+        # What an old carrier took is acknowledged on this one, and was not sent on it.
+        self.flight = Flight(self.log.sent, now, FIRST if self.log.end else math.inf)
         self.marks = Marks()
         self._marked = self._asked = 0
 
