@@ -25,9 +25,9 @@ FIRST = 7168
 #: Round trips below this are taken for as long: there our own tasks and the peer's take most of the time, and no queue is worth the care, but where
 #: messages go to and fro beside it.
 SHORT = 0.01
-#: Steady, this much more than the path holds, and what acknowledgements are late by: with less a rate that has grown is found too late, with
-#: 1.5 the queue costs half a round trip.
-GAIN = 1.12
+#: Steady, this much more than the path holds, and what acknowledgements are late by. A part of it is what a piece takes on the link: with 1.12 the rest
+#: is so little that a rate that has grown is found too late, and messages wait 2 ms less of 100; with 1.5 the queue costs half a round trip.
+GAIN = 1.15
 #: Starting, so that the rate can double with each round trip as in slow start (BBR, section 5.6.1), but never more at once, in bytes, than fits
 #: into the queues of most links: what is acknowledged together is sent together, and losses cost more than the time.
 START_GAIN, LEAP = 2.77, 262_144
@@ -48,8 +48,8 @@ LEAST_DRAINED = 2048
 SAME = 1.05
 #: Where round trips are longer than the flight allows for, each rate that is measured is lower than the one before. That is our own queue
 #: where the path has become slower, or the path's own doing: radio and cable hold packets back and let them go in bunches. Draining tells. It
-#: costs an eighth of the throughput meanwhile, so it is done where the rate of a round, or the highest of the last seconds, is so much lower
-#: than the highest since the last time, and after the first time not more often than this, in seconds.
+#: costs an eighth of the throughput meanwhile, so it is done where a piece takes so much longer than the flight allows for, or the highest rate of
+#: the last seconds is so much lower than the highest since the last time, and after the first time not more often than this, in seconds.
 SHRUNK = 0.85
 UNEVEN_PAUSE = 3.0
 #: After so long a pause, in seconds, TCP begins again with a small window: it halves it with each of its time-outs, of 0.2 s and a round trip (RFC
@@ -60,12 +60,15 @@ PAUSE, SLOW_START = 0.3, 2
 #: half as often from then on, and at the latest after the second: each time costs about two rounds.
 CROWDED = 1.4
 COMPETING_TIME, MOST_COMPETING_TIME = 10.0, 40.0
+#: Where less than this part of the queue stays it was our own, and the path is longer or more uneven than it was: others are believed in only when
+#: they are seen twice from then on.
+OURS = 0.25
 #: No bound, in bytes a second. But where one is set Linux spreads over a round trip what its window lets out. Who sends in bursts into a queue that
 #: others keep full has all the losses: 0.3 of a plain download's rate beside it at times, and from 0.53 on in this way.
 SPREAD = 1e9
 #: A path that has become longer looks like others that fill its queue. Those leave it empty at times: Reno beside us on a link of 20 Mbit/s with
-#: a queue of 1 MB after each loss, every minute or two. So the least round trip is forgotten when it was not seen for so long, and no sooner,
-#: or each drain would find the path a little longer than the last, and us content with a little less.
+#: a queue of 1 MB after each loss, every minute or two. So the least round trip is forgotten when none was seen for so long that was nearly as
+#: short, and no sooner, or each drain would find the path a little longer than the last, and us content with a little less.
 ROUND_TRIP_MEMORY = 120.0
 #: While data flows acknowledgements come all the time. Where none has come for this part of a round trip something was lost, and what arrives
 #: behind it is acknowledged when it was mended: until then as much again may be in flight, or the kernel would have nothing to send.
@@ -75,8 +78,6 @@ STALL = 0.5
 #: the start ended with losses before it had found the rate. So the kernel spreads it over the round trip (BBR, section 5.6.2), a little faster
 #: than it is to go, or what waiting for clocks takes would be lost. With less in flight than this any queue has room.
 PACE_GAIN, UNPACED = 1.1, 524_288
-
-
 #: A piece counts from when its first byte is sent until its last one is acknowledged, so what it takes on the link is time in which less than the
 #: cap is on its way. With an eighth of the flight that was as much as GAIN has to spare: on a link of 20 Mbit/s and 100 ms the rate fell to 17.5 within
 #: a minute, and with a sixteenth it stays at 19. It is an eighth where that is no more than a few KB, in bytes, and on short paths: each costs some steps.
@@ -98,6 +99,7 @@ class Flight:
     __slots__ = (
         "_acked",
         "_acked_at",
+        "_doubtful",
         "_drained_at",
         "_draining",
         "_fallen",
@@ -119,6 +121,7 @@ class Flight:
         "_slow_until",
         "_suspect",
         "_uneven",
+        "_waited",
         "beside_little",
         "cap",
         "least",
@@ -137,16 +140,19 @@ class Flight:
         self._pieces: deque[Piece] = deque()
         self._acked, self._acked_at, self._previous_at = acked, now, now
         self._round_rate = 0.0
+        self._round_began = now, acked
         self._begin_round(now)
         self._flat_since, self._flat_rounds = 0.0, 0
         self._draining = 0  # rounds to come
         self._ramp = math.inf  # while the flight grows again after it, how far it has come
         self._drained_at = -math.inf  # who begins beside others has to know it before they have all
-        self._fallen = False  # the last round before it had much less than the highest rate
-        self._suspect = False  # the last one left a queue, for the first time
+        self._fallen = False  # the round before it had much less than the highest rate
+        self._suspect = False  # the last one left a queue, once
         self._peak = 0.0  # the highest rate since
         self._uneven = 0.0  # how much longer a round trip takes than the least, without our own queue
         self._slow_until = 0.0  # before this offset TCP's small window, or what we began with, makes round trips long
+        self._waited = 0.0  # while competing, how much longer than the least round trips were before the drain
+        self._doubtful = False  # we have competed with nobody
         self._patience = COMPETING_TIME  # until the next question whether there is anybody to compete with
 
     @property
@@ -336,12 +342,11 @@ class Flight:
             self._end_drain(now, limited=limited)
 
     def _end_drain(self, now: float, *, limited: bool) -> None:
-        # Who came when others had filled the queue knows no least. Where the shortest round trip is nearer to the usual one, and longer than the path
-        # is known to make it or less comes through, and the flight shrinks again soon after, and this is so once more, the queue is theirs. Once it
-        # may be a path that has become longer.
+        # Who came when others had filled the queue knows no least. Where the shortest round trip is nearer to the usual one, and longer than this path is
+        # known to make it or less came through, and this is so once more soon after, the queue is theirs. Once it may be a path that has become longer.
         nearer = 2 * self._round_least > self._usual + self.least + ack_delay(self.least)
-        longer = self._round_least > SAME * (self.least + self._uneven) + ack_delay(self.least)
-        left = nearer and self._queued(SAME) and (longer or self._fallen)
+        longer = self._fallen or self._round_least > SAME * (self.least + self._uneven) + ack_delay(self.least)
+        left = nearer and longer and self._queued(SAME)
         twice = left and self._suspect and now < self._drained_at + 2 * UNEVEN_PAUSE
         self._suspect = left and not twice
         self._drained_at, self._peak, self._ramp = now, 0.0, self._flying
@@ -349,17 +354,26 @@ class Flight:
             self._least_at = now
         elif now > self._least_at + ROUND_TRIP_MEMORY:
             self.least, self._least_at = self._round_least, now
-        if not (twice or self._queued(CROWDED)):
+        if not self._has_rivals(twice):
+            unsure = self.state is State.STEADY and self._suspect and self._queued(CROWDED)
             self.state, self._patience = State.STEADY, COMPETING_TIME
-            if not limited:
+            if not (limited or unsure):
                 self._uneven = max(self._usual - self.least - ack_delay(self.least), 0.0)
         elif not limited:
             if self.state is State.COMPETING:
                 self._patience = min(2 * self._patience, MOST_COMPETING_TIME)
             self.state = State.COMPETING
 
+    def _has_rivals(self, twice: bool) -> bool:
+        crowded = self._queued(CROWDED)
+        if self.state is State.COMPETING:
+            self._doubtful = not crowded or self._round_least - self.least < OURS * self._waited
+            return not self._doubtful
+        return twice or (crowded and not self._doubtful)
+
     def _competing(self, now: float, _limited: bool) -> None:
         if now > self._drained_at + self._patience:
+            self._waited = self._usual - self.least
             self._drain()
 
     def _choose(self) -> None:
@@ -377,7 +391,7 @@ class Flight:
             cap = min(rate * self._window(START_GAIN), cap + LEAP)
         if (
             cap < self._ramp < math.inf
-        ):  # it grew faster than the path delivers: what is in flight now tells nothing of the path
+        ):  # it has grown faster than the path delivers, and what is in flight now is a queue of our own
             self._slow_until = max(self._slow_until, self._acked + self._flying)
             self._ramp = math.inf
         self.cap = max(LEAST, min(cap, self._ramp))

@@ -56,8 +56,8 @@ class Path:
         self._arrivals: deque[tuple[float, int]] = deque()
         self._acks: deque[tuple[float, int]] = deque()
         self._owed_since = math.inf
-        self._ping: float | None = None
-        self._pong_at, self._asked_at = math.inf, -math.inf
+        self._ping_at = self._pong_at = math.inf  # when it comes out
+        self._asked_at = -math.inf
         self._budget = 0.0
         self._random = random.Random(1)
         self._rivals: deque[float] = deque()  # when each of its packets is acknowledged
@@ -86,6 +86,9 @@ class Path:
             self._rivals.append(self._free_at + self.round_trip)
 
     def _send(self) -> None:
+        waits = self._ping_at < math.inf or self._pong_at < math.inf
+        if not waits and (self.flight.draining or self.now >= self._asked_at + PROBE):
+            self._asked_at, self._ping_at = self.now, self._out(0, self.now + self.queue)
         self._budget = min(self._budget + self.wants * STEP, 1e9) if self.wants < math.inf else math.inf
         pace = self.flight.pace if self.paced else math.inf
         self._due = min(self._due, 2 * SEGMENT) + pace * STEP  # what time it has not used is lost
@@ -101,8 +104,6 @@ class Path:
             self.deepest = max(self.deepest, (self._free_at - self.now) * self.rate)
             self._arrivals.append((self._out(0, self.now + self.queue), self.sent))
             self.flight.sent(self.sent, self.now, limited=self._budget < SEGMENT)
-        if self._pong_at == math.inf and (self.flight.draining or self.now >= self._asked_at + PROBE):
-            self._asked_at, self._pong_at = self.now, self._late(self._late(self.now + self.queue))
 
     @property
     def _flying(self) -> int:
@@ -125,6 +126,8 @@ class Path:
         while self._arrivals and self._arrivals[0][0] <= self.now:
             self.delivered = self._arrivals.popleft()[1]
             self._owed_since = min(self._owed_since, self.now)
+        if self.now >= self._ping_at:
+            self._ping_at, self._pong_at = math.inf, self._out(1, self.now)
         if self.now >= self._owed_since + ack_delay(self.round_trip):
             self._acks.append((self._out(1, self.now), self.delivered))
             self._owed_since = math.inf
@@ -320,7 +323,7 @@ def test_who_finds_a_rival_competes_within_three_seconds(window: int, later: flo
     path = Path(2.5e6, 0.1, kernel=800_000.0)
     path.run(later)
     path.rival = window
-    path.run(3)
+    path.run(3 if window < 1_000_000 else 4)  # where a round trip takes most of one
     assert path.flight.state is State.COMPETING
     assert path.flight.room == math.inf
     assert path.flight.pace == SPREAD
@@ -355,6 +358,81 @@ def test_a_path_that_becomes_slower_all_the_time_is_nobody_to_compete_with() -> 
         path.rate *= 0.95
         path.run(0.5)
         assert path.flight.state is not State.COMPETING
+
+
+def competing(path: Path, seconds: float) -> float:
+    """For which part of that time it competed."""
+    steps = round(seconds / 0.1)
+    found = 0
+    for _ in range(steps):
+        path.run(0.1)
+        found += path.flight.state is State.COMPETING
+    return found / steps
+
+
+@pytest.mark.parametrize("longer", [1.2, 1.3])
+@pytest.mark.parametrize("round_trip", [0.05, 0.1])
+def test_a_way_that_has_become_longer_is_nobody_to_compete_with(round_trip: float, longer: float) -> None:
+    path = Path(2.5e6, round_trip, kernel=1_000_000.0)
+    path.run(10)
+    path.round_trip *= longer
+    assert competing(path, 60) == 0
+    assert path.run(5) > 0.85 * path.rate
+    assert path.queue < 0.3 * path.round_trip
+
+
+def test_who_has_competed_with_nobody_on_a_longer_way_does_so_once() -> None:
+    path = Path(2.5e6, 0.1, kernel=2_000_000.0)
+    path.run(10)
+    path.round_trip *= 1.7
+    assert competing(path, COMPETING_TIME + 5) > 0.3  # for it may be a rival
+    assert competing(path, 100) == 0
+    assert path.run(5) > 0.85 * path.rate
+
+
+@pytest.mark.parametrize(
+    ("round_trip", "jitter", "bunches"),
+    [(0.02, 0.01, 0.0), (0.02, 0.0, 0.01), (0.03, 0.006, 0.0), (0.05, 0.01, 0.0), (0.05, 0.0, 0.02), (0.1, 0.02, 0.0)],
+)
+def test_round_trips_that_differ_are_nobody_to_compete_with(round_trip: float, jitter: float, bunches: float) -> None:
+    path = Path(2.5e6, round_trip, jitter=jitter, bunches=bunches, kernel=1_000_000.0)
+    assert competing(path, 60) == 0
+
+
+@pytest.mark.parametrize("slower", [0.1, 0.05])
+@pytest.mark.parametrize("after", [0.0, 0.01, 0.02, 0.03, 0.04])
+def test_a_path_that_has_a_tenth_of_its_rate_is_nobody_to_compete_with(slower: float, after: float) -> None:
+    """Wherever in a round it was."""
+    path = Path(2.5e6, 0.05, kernel=500_000.0)
+    path.run(5 + after)
+    path.rate *= slower
+    assert competing(path, 20) == 0
+
+
+def test_a_rival_that_comes_back_is_found_again() -> None:
+    path = Path(2.5e6, 0.1, kernel=800_000.0)
+    for _ in range(2):
+        path.run(5)
+        path.rival = 600_000
+        path.run(6)
+        assert competing(path, 0.1) == 1
+        path.rival = 0
+        path.run(COMPETING_TIME + 3)
+        assert competing(path, 0.1) == 0
+
+
+def test_a_pause_is_no_rate_to_drain_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is drained to is half of what the path holds, and not of what came in a round that lasted for the pause."""
+    path = Path(12.5e6, 0.3)
+    path.run(10)
+    path.wants = path._budget = 0.0
+    path.run(5)
+    path.wants, path.jitter = math.inf, 0.004
+    monkeypatch.setattr("proxy.protocol.flight.SAME", 0.0)  # so no answer to a ping says that there is no queue
+    path.flight._least_at = path.flight._drained_at = -math.inf  # and it is time to drain
+    while not path.flight.draining:
+        path.run(0.001)
+    assert path.flight.cap > 0.1 * path.rate * path.round_trip
 
 
 def test_when_the_others_have_gone_the_queue_is_short_again() -> None:

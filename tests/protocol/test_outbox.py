@@ -496,3 +496,20 @@ def test_chunks_are_small_beside_a_call() -> None:
     outbox.take_datagrams(BIG, NOW)
     assert outbox.chunk(NOW) == BESIDE_LITTLE
     assert outbox.chunk(NOW + 1) == LARGEST
+
+
+def test_what_an_old_carrier_took_is_no_rate_of_the_new_one() -> None:
+    """It goes on being acknowledged, and was not sent on this one."""
+    outbox = Outbox()
+    stream_with(outbox, bytes(4_000_000))
+    while outbox.take_reliable(BIG, NOW, []):
+        pass
+    sent = outbox.log.sent
+    outbox.carrier_made(NOW, held=False)
+    outbox.answered(0, NOW + 0.1)
+    stream_with(outbox, bytes(1400), number=2)
+    take(outbox)
+    outbox.acknowledge(sent, NOW + 0.2)
+    outbox.acknowledge(outbox.log.sent, NOW + 0.2)
+    assert outbox.log.sent > sent
+    assert outbox.flight.cap < 65_536
