@@ -17,6 +17,8 @@ Listener: TypeAlias = trio.abc.Listener[trio.abc.HalfCloseableStream]
 # The process or the machine has no room for one more socket; it may have in a moment. trio's own loop logs a traceback for each.
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _PAUSE = 0.1  # seconds
+#: That all slots are taken is told again after so long, in seconds: strangers may make it so all the time.
+_SILENCE = 60.0
 #: Ours to mend. All else is about one connection that came and went, or the network's state (accept(2), "treat them like EAGAIN").
 _FATAL = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK}
 
@@ -35,6 +37,7 @@ class Acceptor:
     def __init__(self, serve: Callable[[trio.abc.HalfCloseableStream], Awaitable[None]], slots: int) -> None:
         self._serve = serve
         self._slots = trio.Semaphore(slots)
+        self._silent_until = 0.0
 
     async def run(
         self,
@@ -58,6 +61,9 @@ class Acceptor:
         try:
             self._slots.acquire_nowait()  # a turn of the event loop less than acquire()
         except trio.WouldBlock:
+            if trio.current_time() >= self._silent_until:
+                _log.warning("as many connections are open as may be, new ones wait until some end")
+                self._silent_until = trio.current_time() + _SILENCE
             await self._slots.acquire()
 
     async def _accept_one(self, listener: Listener) -> trio.abc.HalfCloseableStream:

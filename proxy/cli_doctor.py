@@ -73,11 +73,14 @@ def walk_to(where: DestinationArgument, as_json: JsonOption = False, config: Con
 
     from .config import load
     from .destination_walk import DestinationWalk
+    from .local_side import check_exits
     from .presets import load_presets
     from .rule_files import RuleFiles
 
     settings = load(config_path(config))
     address = destination(where)
+    if settings.local.exits:
+        check_exits(settings)
     port = fixed_port(settings.local, config)
     walk = DestinationWalk(port, settings.local.credentials, RuleFiles(settings.rules, load_presets()).read())
     steps: list[Step] = []

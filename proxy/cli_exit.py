@@ -205,8 +205,8 @@ def _check_name(name: str) -> None:
 
 
 def _no_user(name: str, settings: ExitSettings) -> ConfigError:
-    names = ", ".join(user.name for user in settings.users) or "nobody"
-    return ConfigError("", f"there is no user {name!r}; there is: {names}")
+    names = ", ".join(user.name for user in settings.users)
+    return ConfigError("", f"there is no user {name!r}; " + (f"there is: {names}" if names else "this exit has none"))
 
 
 def _show(link: Link, *, with_code: bool = False) -> None:

@@ -14,6 +14,7 @@ from .terminal import PLAIN, ConfigOption, command, config_path, say
 
 if TYPE_CHECKING:
     from .exit_links import JoinedExits
+    from .settings import Config
     from .share import Link
 
 _MAX_LINK = 8192  # of what is read from standard input; share.py has the true limit
@@ -62,22 +63,25 @@ def join(
     """Set up the local side for the exit of this link."""
     from .config import change, with_exit
     from .config_file import with_settings
+    from .exit_links import with_address_for_lost
 
     parsed = _link(link)
     values = ({} if add else {"exit": str(parsed)}) | ({"listen": listen} if listen else {})
     path = config_path(config)
     had_one = False
     before: list[Link] = []
+    lost: tuple[str, ...] = ()
 
     def edit(text: str) -> str:
-        nonlocal had_one, before
+        nonlocal had_one, before, lost
         had_one = bool(text)
         before = _links(text, path)
         text = with_exit(text, path, parsed) if add else text
-        text = with_settings(text, "local", values)
+        text, lost = with_address_for_lost(with_settings(text, "local", values), path, parsed)
         return with_settings(text, "rules", {"mode": mode}) if mode else text
 
-    settings = change(path, edit).local
+    written = change(path, edit)
+    settings = written.local
     number = len(settings.exits)
     exits = f"the exit is {parsed.address}" if number == 1 else f"{parsed.address} is one of {number} exits"
     say(f"Written to {path}. Apps will connect at {settings.listen}, {exits}.")
@@ -87,7 +91,20 @@ def join(
             say(
                 f"{gone.address} is no exit of this computer any more; `ropeway join --add LINK` with its link has both."
             )
-    say(f"Now start it: {command('run', config)}" + (f". {_HOW_TO_TELL}" if had_one else ""))
+    if lost:
+        say(f"What `prefer` and `only` say of {', '.join(lost)} they say of {parsed.address} now.")
+    _say_whether_it_starts(written, config, had_one=had_one)
+
+
+def _say_whether_it_starts(written: Config, config: Path | None, *, had_one: bool) -> None:
+    from .local_side import check_exits
+
+    try:
+        check_exits(written)
+    except ConfigError as error:
+        say(f"It does not start so: {error}; correct the rule, or `ropeway join --add LINK` with that exit's link.")
+    else:
+        say(f"Now start it: {command('run', config)}" + (f". {_HOW_TO_TELL}" if had_one else ""))
 
 
 def _links(text: str, path: Path) -> list[Link]:

@@ -14,6 +14,7 @@ UDPOption = Annotated[bool, typer.Option("--udp", help="For datagrams in place o
 def route(where: DestinationArgument, udp: UDPOption = False, config: ConfigOption = None) -> None:
     """Say which way a destination goes, and by which rule. Nothing is looked up or connected to."""
     from .config import load
+    from .local_side import check_exits
     from .presets import load_presets
     from .routing import OWN_PORT, leads_to_port
     from .rule_files import RuleFiles
@@ -24,6 +25,8 @@ def route(where: DestinationArgument, udp: UDPOption = False, config: ConfigOpti
     if not udp and leads_to_port(address, {settings.local.listen.port}):
         print(f"{address} over TCP is blocked\nby {OWN_PORT}: what it answers is for who comes to it without the proxy")
         return
+    if settings.local.exits:
+        check_exits(settings)
     ruleset = RuleFiles(settings.rules, load_presets()).read()
     for line in ruleset.explain(address, Network.UDP if udp else Network.TCP):
         print(line)

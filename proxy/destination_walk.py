@@ -64,7 +64,7 @@ _ENDS = (
     ("resolved", "name", "look whether it is spelt right: the exit's resolver does not know it"),
     ("refused", "connect", "nothing listens at that port there: look whether the port is right, and the service up"),
     ("in time", "connect", "the destination is down, or its firewall lets the exit's address not through"),
-    ("route", "connect", "the exit's network may have no IPv6: use a name or an IPv4 address"),
+    ("route", "connect", "the exit's network does not lead there: it may have no IPv6, or the address is nobody's"),
     ("reached", "connect", "the destination is down or has no way from the exit"),
 )
 
@@ -201,7 +201,9 @@ class DestinationWalk:
 def _port_step(answer: PortAnswer | None, port: Address, took: float) -> Step | None:
     """Where it ends at the port already."""
     if answer is None:
-        return Step("tunnel", False, f"no answer within {CONNECT_PATIENCE:.0f} s", took, "`ropeway doctor` says why")
+        return Step(
+            "tunnel", False, f"no answer within {CONNECT_PATIENCE:.0f} s", took, "`ropeway doctor` and the log say why"
+        )
     if not answer.listens:
         return Step(
             "port", False, f"nothing listens at {port}", mend="start Ropeway: `ropeway run`, or `ropeway service start`"

@@ -292,10 +292,13 @@ def _judge_key(greeted: Greeted, *, website: bool) -> Finding:
         return Finding.ok(KEY, Text("the exit accepts the key, and speaks this version of the protocol"))
     if greeted.complaint == greeting.TOO_MANY:
         what = Text("the exit takes no more sessions of this user")
+        why = Text(
+            "as many devices use the same link as may: where this computer is connected, no other can be any more"
+        )
         mend = Text(
             "give each device a link of its own (`ropeway exit user add` at the exit), or wait ten minutes until old sessions are gone"
         )
-        return Finding.fault(KEY, what, Text("too many devices use the same link"), mend)
+        return Finding.fault(KEY, what, why, mend)
     if greeted.complaint in (greeting.UNKNOWN_KEY, greeting.NO_WELCOME) and website:
         why = Text(
             "it shows its website to whoever it does not know: this user was removed, or the exit runs another version that speaks another protocol"

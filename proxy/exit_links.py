@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .address import Address
+    from .config_tables import LocalTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,7 @@ class JoinedExits:
         """Raises ConfigError where the file is no configuration."""
         check(text, path)
         table = convert(read_tables(text, path), path).local
-        texts = ([table.exit] if table.exit else []) + list(table.exits)
-        return cls(text, path, tuple(merged([Link.parse(each) for each in texts])), table.prefer, table.only)
+        return cls(text, path, tuple(_links_in(table)), table.prefer, table.only)
 
     def find(self, name: str) -> Link:
         """By its name, or HOST or HOST:PORT, or its number in the list. Raises ConfigError where that is none or several."""
@@ -108,9 +108,37 @@ class JoinedExits:
         return with_settings(self.text, "local", values)
 
 
+def with_address_for_lost(text: str, path: Path, link: Link) -> tuple[str, tuple[str, ...]]:
+    """The text in which `prefer` and `only` speak of this exit where they spoke of one that is not there any more, and what they spoke of."""
+    table = convert(read_tables(text, path), path).local
+    there = [each for known in _links_in(table) for each in known.addresses]
+    lost: list[str] = []
+    for key, now in (("prefer", table.prefer), ("only", table.only)):
+        gone = [each for each in now if not _matched([each], there)] if all(map(_is_pattern, now)) else []
+        if gone:
+            lost += gone
+            kept = [str(link.address) if each in gone else each for each in now]
+            text = with_settings(text, "local", {key: list(dict.fromkeys(kept))})
+    return text, tuple(dict.fromkeys(lost))
+
+
 def shown(link: Link) -> str:
     """A name and an address, none of which is a secret."""
     return f"{link.name} ({link.address})" if link.name else str(link.address)
+
+
+def _is_pattern(text: str) -> bool:
+    """What is none is told where the whole file is checked."""
+    try:
+        Pattern.parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _links_in(table: LocalTable) -> list[Link]:
+    texts = ([table.exit] if table.exit else []) + list(table.exits)
+    return merged([Link.parse(each) for each in texts])
 
 
 def _matched(patterns: Sequence[str], addresses: Sequence[Address]) -> bool:

@@ -140,6 +140,15 @@ def _shown(holder: Holder | None) -> Text:
 
 def judge_tunnel(answer: PortAnswer | None, seconds: float, said: Carrier | None = None) -> Finding:
     """`answer`: to a connection to a name that nobody has; None where there was none in time. `said`: by the program that runs, where it could be asked."""
+    if answer is None and said is None:
+        what = Text("Ropeway listens, and has not answered within {n} s", n=f"{seconds:.0f}")
+        why = Text("as many connections are open as may be (`max_connections`), or it waits for its exit for longer")
+        return Finding.fault(
+            TUNNEL,
+            what,
+            why,
+            Text("its log says which; programs that hold many connections let go of them when they end"),
+        )
     if answer is None or "tunnel" in answer.text:
         return _not_connected()
     if answer.status == 502 and "rules say direct" not in answer.text:

@@ -354,4 +354,6 @@ def _rest(pieces: list[bytes], taken: int) -> bytes:
 
 
 def _reset_text(reset: Reset) -> str:
+    if reset.reason is Reason.CANCELLED and not reset.text:  # what a connection that was reset at the other end becomes
+        return "the connection was reset"
     return f"the stream was reset: {reset.reason.name.lower()}" + (f" ({reset.text})" if reset.text else "")

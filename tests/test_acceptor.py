@@ -60,14 +60,31 @@ async def test_connections_are_served_side_by_side(nursery: trio.Nursery) -> Non
     assert await answers(second)
 
 
-async def test_beyond_the_bound_they_wait_in_the_queue(nursery: trio.Nursery) -> None:
+async def test_beyond_the_bound_they_wait_in_the_queue(nursery: trio.Nursery, caplog: pytest.LogCaptureFixture) -> None:
     listener = MemoryListener()
     await nursery.start(Acceptor(echo, 2).run, [listener])
     streams = [listener.connect() for _ in range(3)]
     await wait_all_tasks_blocked()
     assert listener.accepted == 2
+    assert [record.message for record in caplog.records] == [
+        "as many connections are open as may be, new ones wait until some end"
+    ]
     await streams[0].aclose()
     assert await answers(streams[2])
+
+
+async def test_that_there_is_no_slot_is_told_once_a_minute(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    listener = MemoryListener()
+    await nursery.start(Acceptor(echo, 1).run, [listener])
+    for pause in (0, 0, 61):
+        await trio.sleep(pause)
+        stream = listener.connect()
+        assert await answers(stream)
+        await stream.aclose()
+        await wait_all_tasks_blocked()
+    assert len(caplog.records) == 2
 
 
 async def test_a_shortage_is_told_once_and_passes(

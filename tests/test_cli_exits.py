@@ -136,3 +136,46 @@ def test_pictures_without_a_link(ropeway: Callable[..., Done], tmp_path: Path) -
     assert "cannot be read" in ropeway("join", other, "--config", path).failure
     assert "nor a file that is there" in ropeway("join", tmp_path / "nowhere.png", "--config", path).failure
     assert not path.exists()
+
+
+def test_join_moves_what_speaks_of_the_exit_that_it_replaces(
+    ropeway: Callable[..., Done], local: Path, links: list[Link]
+) -> None:
+    ropeway("exits", "use", "2", "--config", local)
+    other = replace(links[0], host="192.0.2.99", pin=b"\x09" * 32)
+    done = ropeway("join", "--add", replace(links[1], host="192.0.2.98"), "--config", local)
+    assert (done.code, "What `prefer` and `only` say of" in done.err) == (0, True)
+    assert [each.link.host for each in config.load(local).local.exits if each.preferred] == ["192.0.2.98"]
+    ropeway("exits", "use", "1", "--config", local)
+    done = ropeway("join", other, "--config", local)
+    assert (done.code, "they say of 192.0.2.99" in done.err) == (0, True)
+    assert [each.link.host for each in config.load(local).local.exits if each.preferred] == ["192.0.2.99"]
+
+
+def test_join_says_nothing_of_what_still_holds(ropeway: Callable[..., Done], local: Path, links: list[Link]) -> None:
+    ropeway("exits", "use", "2", "--config", local)
+    done = ropeway("join", replace(links[0], host="192.0.2.99", pin=b"\x09" * 32), "--config", local)
+    assert (done.code, "`prefer`" in done.err) == (0, False)
+    assert [each.link for each in config.load(local).local.exits if each.preferred] == [links[1]]
+
+
+def test_what_is_no_pattern_is_told_and_nothing_is_written(
+    ropeway: Callable[..., Done], local: Path, links: list[Link]
+) -> None:
+    local.write_text(local.read_text().replace("[local]", '[local]\nonly = ["a b"]', 1))
+    text = local.read_text()
+    assert "local.only" in ropeway("join", "--add", links[0], "--config", local).failure
+    assert local.read_text() == text
+
+
+def test_join_says_that_a_rule_names_an_exit_that_is_not_there(
+    ropeway: Callable[..., Done], tmp_path: Path, links: list[Link]
+) -> None:
+    path = tmp_path / "new.toml"
+    path.write_text('[rules]\nrules = ["exit:192.0.2.55:443 port:1"]\n')
+    done = ropeway("join", links[0], "--config", path)
+    assert (done.code, "It does not start so: rules.rules: rule 1" in done.err, "Now start it" in done.err) == (
+        0,
+        True,
+        False,
+    )

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from proxy.share import Link
     from tests.command_line import Done
 
 pytestmark = pytest.mark.usefixtures("log_as_before")
@@ -70,3 +71,10 @@ def test_a_list_that_is_not_there_is_named(ropeway: Callable[..., Done], rules: 
 @pytest.mark.parametrize("where", ["", "example.com:0", "example.com:99999", "a b"])
 def test_what_is_no_destination(ropeway: Callable[..., Done], rules: Path, where: str) -> None:
     assert "HOST[:PORT]" in ropeway("route", where, "--config", rules).failure
+
+
+def test_a_rule_that_names_no_exit_is_told_as_when_it_is_started(
+    ropeway: Callable[..., Done], rules: Path, exit_of_anna: Link
+) -> None:
+    rules.write_text(f'[local]\nexit = "{exit_of_anna}"\n[rules]\nrules = ["exit:nonsense port:1"]\n')
+    assert "nonsense is no address of an exit" in ropeway("route", "example.com:1", "--config", rules).failure

@@ -301,7 +301,16 @@ ALLOWED_BESIDE = {
     "proxy.doctor": {"proxy.api_client", "proxy.local_check", "proxy.port_holder", "proxy.talks"},
     "proxy.cli_doctor": {
         f"proxy.{name}"
-        for name in ("api_client", "cli_dashboard", "doctor", "local_check", "service", "system_proxy", "terminal")
+        for name in (
+            "api_client",
+            "cli_dashboard",
+            "doctor",
+            "local_check",
+            "local_side",
+            "service",
+            "system_proxy",
+            "terminal",
+        )
     },
     "proxy.rules": {"proxy.countries", "proxy.preference", "proxy.rule_terms"},
     "proxy.ruleset": {f"proxy.{name}" for name in ("countries", "rule_index", "rule_ports", "rule_terms", "rules")},
@@ -429,7 +438,7 @@ ALLOWED_BESIDE = {
         )
     },
     "proxy.terminal": {"proxy.service_exit"},  # where an installed exit is
-    "proxy.cli_rules": {"proxy.routing", "proxy.terminal"},
+    "proxy.cli_rules": {"proxy.local_side", "proxy.routing", "proxy.terminal"},
     "proxy.app_setup": {f"proxy.{name}" for name in ("app_program", "browser_profile", "environment", "guide")},
     "proxy.cli_dashboard": {"proxy.api_client", "proxy.terminal"},
     "proxy.top_view": {"proxy.api_client", "proxy.screen"},
@@ -440,7 +449,7 @@ ALLOWED_BESIDE = {
         for name in ("app", "cli_certificate", "completion", "exit_setup", "qr", "questions", "terminal")
     },
     "proxy.cli_certificate": {"proxy.authority", "proxy.terminal"},
-    "proxy.cli_exits": {"proxy.completion", "proxy.qr_picture", "proxy.terminal"},
+    "proxy.cli_exits": {"proxy.completion", "proxy.local_side", "proxy.qr_picture", "proxy.terminal"},
     "proxy.completion": {"proxy.terminal"},
     "proxy.questions": {"proxy.terminal"},
     "proxy.manual": {"proxy.cli"},

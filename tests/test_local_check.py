@@ -67,7 +67,6 @@ def test_how_fast_it_has_been(
     [
         (PortAnswer(502, "the destination's name does not exist"), Kind.OK),
         (PortAnswer(503, "the tunnel to the exit is down"), Kind.FAULT),
-        (None, Kind.FAULT),
         (PortAnswer(403, "blocked on this computer"), Kind.NOTE),
         (PortAnswer(502, "cannot be resolved here, and the rules say direct"), Kind.NOTE),
         (PortAnswer(503, "a limit of the exit was reached"), Kind.NOTE),
@@ -92,6 +91,12 @@ def test_what_the_program_says_counts_where_the_rules_let_nobody_ask_the_exit(
 ) -> None:
     found = judge_tunnel(PortAnswer(502, reason) if "direct" in reason else PortAnswer(403, reason), 0.1, said)
     assert (found.kind, words in found.what) == (kind, True)
+
+
+def test_a_port_that_does_not_answer_says_nothing_of_the_exit() -> None:
+    found = judge_tunnel(None, 8.0)
+    assert (found.kind, found.what) == (Kind.FAULT, "Ropeway listens, and has not answered within 8 s")
+    assert "max_connections" in found.why
 
 
 def test_what_an_app_is_told_counts_for_more_than_what_the_program_says() -> None:

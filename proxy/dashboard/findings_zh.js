@@ -124,7 +124,7 @@ export const zhFindings = {
 
   "the exit accepts the key, and speaks this version of the protocol": "出口接受密钥，协议版本一致",
   "the exit takes no more sessions of this user": "出口不再接受此用户的更多会话",
-  "too many devices use the same link": "使用同一链接的设备太多",
+  "as many devices use the same link as may: where this computer is connected, no other can be any more": "使用同一链接的设备已达上限：如果本机已连接，别的设备就不能再连接",
   "give each device a link of its own (`ropeway exit user add` at the exit), or wait ten minutes until old sessions are gone": "给每台设备单独的链接（在出口上运行 `ropeway exit user add`），或等待十分钟让旧会话失效",
   "the exit does not accept this key": "出口不接受此密钥",
   "it shows its website to whoever it does not know: this user was removed, or the exit runs another version that speaks another protocol": "出口对不认识的访客只显示网站：此用户已被删除，或出口的版本使用另一种协议",
@@ -176,6 +176,9 @@ export const zhFindings = {
   "Ropeway is connected: an answer from the exit took {n} ms": "Ropeway 已连接：出口应答用时 {n} 毫秒",
   "Ropeway is connected: a round trip to the exit took {n} ms": "Ropeway 已连接：到出口的往返用时 {n} 毫秒",
   "Ropeway is connected": "Ropeway 已连接",
+  "Ropeway listens, and has not answered within {n} s": "Ropeway 在监听，但 {n} 秒内没有应答",
+  "as many connections are open as may be (`max_connections`), or it waits for its exit for longer": "打开的连接已达上限（`max_connections`），或者它等待出口的时间更长",
+  "its log says which; programs that hold many connections let go of them when they end": "日志会说明是哪一种；占用大量连接的程序退出后会释放它们",
   "the port answers, which says nothing of the tunnel: {answer}": "端口有应答，但无法据此判断隧道的状态：{answer}",
   "status {n}": "状态码 {n}",
   "too little went through in the last hour to tell": "过去一小时流量太少，无法判断",
