@@ -47,7 +47,7 @@ class JoinedExits:
         if not self.links:
             raise ConfigError("", f"there is no exit in {self.path}; `ropeway join LINK` adds one")
         there = ", ".join(f"{number}: {shown(link)}" for number, link in enumerate(self.links, 1))
-        what = f"{name!r} may be any of several exits; say its number or address" if found else f"no exit is {name!r}"
+        what = f"{name!r} may be any of several exits; say its number" if found else f"no exit is {name!r}"
         raise ConfigError("NAME", f"{what}; there is {there}")
 
     def _at(self, name: str) -> list[Link]:
@@ -69,6 +69,10 @@ class JoinedExits:
         link = self.find(name)
         if not self.is_allowed(link):
             raise ConfigError("local.only", f"it does not allow {link.address}; change it first (in {self.path})")
+        for other in self.links:
+            if other is not link and set(link.addresses) <= set(other.addresses):
+                text = f"{shown(other)} has the same address, so neither can go before the other; remove one of both"
+                raise ConfigError("NAME", text)
         others = {address.host for other in self.links if other is not link for address in other.addresses}
         prefer = [str(each) if each.host in others else str(Pattern(each.host, None)) for each in link.addresses]
         return self._with({"prefer": list(dict.fromkeys(prefer))})

@@ -12,6 +12,7 @@ import segno
 
 from proxy import config
 from proxy.address_book import AddressBook
+from proxy.keys import UserKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,3 +180,14 @@ def test_join_says_that_a_rule_names_an_exit_that_is_not_there(
         True,
         False,
     )
+
+
+def test_of_two_links_to_one_address_none_can_go_first(
+    ropeway: Callable[..., Done], local: Path, links: list[Link]
+) -> None:
+    ropeway("join", "--add", replace(links[1], key=UserKey.new(), name="ben"), "--config", local)
+    text = local.read_text()
+    for number in ("2", "3"):
+        assert "has the same address" in ropeway("exits", "use", number, "--config", local).failure
+    assert local.read_text() == text
+    assert ropeway("exits", "use", "1", "--config", local).code == 0
