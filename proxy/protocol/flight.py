@@ -93,7 +93,7 @@ class State(enum.Enum):
 class Flight:
     """Of one direction of one carrier. Offsets are those of reliable bytes, and of datagrams as `marks` counts them; `acked` is where the carrier begins, `cap` what holds at first."""
 
-    # Over the budget of attributes, and of lines with their list: each is one fact of the path, or where the present round stands, and all of them
+    # Over the budget of attributes, and of the class's and the module's lines with their list: each is one fact of the path, or where the present round stands, and all of them
     # decide together.
 
     __slots__ = (
@@ -323,9 +323,8 @@ class Flight:
 
     def _drain(self) -> None:
         self._draining = MOST_DRAIN_ROUNDS
-        rate = self._rates.highest
-        if self._round_began[1] >= self._slow_until:
-            rate = min(rate, self._round_rate)
+        tells = self._round_began[1] >= self._slow_until
+        rate = min(self._rates.highest, self._round_rate if tells else math.inf)
         self._fallen = rate < SHRUNK * self._rates.highest
         self.cap = self._drained(rate)
 
@@ -333,7 +332,10 @@ class Flight:
         return max(LEAST_DRAINED, DRAIN_GAIN * rate * max(self.least, SHORT))
 
     def _go_on_draining(self, now: float, limited: bool) -> None:
-        if self._draining == MOST_DRAIN_ROUNDS:  # the round before it may have begun when the path was faster
+        began, end = self._round_began[1], self._round_end
+        if (
+            self._draining == MOST_DRAIN_ROUNDS and began <= end
+        ):  # what came before may be of a faster path
             self.cap = min(self.cap, self._drained(self._round_rate))
         self._draining -= 1
         if self._draining <= MOST_DRAIN_ROUNDS - DRAIN_ROUNDS and not self._queued(QUEUED):

@@ -435,6 +435,20 @@ def test_a_pause_is_no_rate_to_drain_to(monkeypatch: pytest.MonkeyPatch) -> None
     assert path.flight.cap > 0.1 * path.rate * path.round_trip
 
 
+def test_a_drain_that_begins_while_nothing_flies_is_no_lower() -> None:
+    """Then its first round is one piece."""
+    path = Path(12.5e6, 0.3)
+    path.run(10)
+    path.wants = path._budget = 0.0
+    path.run(1)
+    path.flight._drain()
+    begins = path.flight.cap
+    path.wants = math.inf
+    while path.flight.draining:
+        path.run(0.01)
+        assert path.flight.cap == begins or not path.flight.draining
+
+
 def test_when_the_others_have_gone_the_queue_is_short_again() -> None:
     path = Path(2.5e6, 0.1, kernel=600_000.0)
     path.run(5)
