@@ -31,7 +31,7 @@ _log = telemetry.logger("acceptor")
 class Acceptor:
     """`serve` has each connection to itself: it closes it in the end, and what it raises is logged as a bug, in one line.
 
-    Beyond `slots` at once, new connections wait in the queue of the kernel.
+    Beyond `slots` at once, and one more for each listener but the first, new connections wait in the queue of the kernel.
     """
 
     def __init__(self, serve: Callable[[trio.abc.HalfCloseableStream], Awaitable[None]], slots: int) -> None:
@@ -47,6 +47,8 @@ class Acceptor:
     ) -> None:
         """Until it is cancelled; then it closes the listeners and every connection. Raises OSError where a listener fails."""
         async with trio.open_nursery() as nursery:
+            for _ in listeners[1:]:
+                self._slots.release()  # as each listener holds one while it waits
             for listener in listeners:
                 nursery.start_soon(self._accept, listener, nursery)
             task_status.started(listeners)

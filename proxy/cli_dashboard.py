@@ -83,13 +83,13 @@ def check_is_ours(port: Address, file: TokenFile, config: Path | None) -> None:
     nonce = secrets.token_hex(16)
     try:
         found = _ask(port, "GET", f"proof?nonce={nonce}")
-    except ConnectionError:
+    except ConnectionRefusedError:
         text = f"nothing listens at {port}; `{command('run', config)}` or `ropeway service start` starts it"
         raise ConfigError("", text) from None
     except TimeoutError:
         text = f"what listens at {port} does not answer; if that is Ropeway, its log says whether as many connections are open as may be"
         raise ConfigError("", text) from None
-    if not hmac.compare_digest(str(found.get("proof")).encode(), file.proof(nonce).encode()):
+    if not hmac.compare_digest(str(found.get("proof")).encode(), file.proof(port.port, nonce).encode()):
         text = f"what listens at {port} is no Ropeway of yours with a dashboard; is it another program, or one started with other settings?"
         raise ConfigError("", text)
 
@@ -115,7 +115,7 @@ def _address_for_browser(port: Address, entrance: str) -> str:
 
 
 def _ask(port: Address, method: str, path: str, token: str = "") -> dict[str, object]:
-    """What the interface answers; nothing where it is no answer of it. Raises ConnectionError where nobody listens, and TimeoutError."""
+    """What the interface answers; nothing where it is no answer of it. Raises ConnectionRefusedError where nobody listens, and TimeoutError."""
     import http.client
     import json
 
@@ -125,7 +125,7 @@ def _ask(port: Address, method: str, path: str, token: str = "") -> dict[str, ob
         _, content = exchange(port, method, path, token, _LONGEST)
         found = json.loads(content)
         return found if isinstance(found, dict) else {}
-    except (ConnectionError, TimeoutError):
+    except (ConnectionRefusedError, TimeoutError):
         raise
     except (OSError, ValueError, http.client.HTTPException):
         return {}

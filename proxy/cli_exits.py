@@ -63,29 +63,33 @@ def join(
     """Set up the local side for the exit of this link."""
     from .config import change, with_exit
     from .config_file import with_settings
-    from .exit_links import with_address_for_lost
+    from .exit_links import links_of, with_address_for_lost
 
     parsed = _link(link)
     values = ({} if add else {"exit": str(parsed)}) | ({"listen": listen} if listen else {})
     path = config_path(config)
     had_one = False
     before: list[Link] = []
+    after: list[Link] = []
     lost: tuple[str, ...] = ()
 
     def edit(text: str) -> str:
-        nonlocal had_one, before, lost
-        had_one = bool(text)
-        before = _links(text, path)
+        nonlocal had_one, before, after, lost
+        had_one, before = bool(text), links_of(text, path)
         text = with_exit(text, path, parsed) if add else text
-        text, lost = with_address_for_lost(with_settings(text, "local", values), path, parsed)
+        text = with_settings(text, "local", values)
+        text, lost = with_address_for_lost(text, path, parsed, before)
+        after = links_of(text, path)
         return with_settings(text, "rules", {"mode": mode}) if mode else text
 
     written = change(path, edit)
     settings = written.local
     number = len(settings.exits)
     exits = f"the exit is {parsed.address}" if number == 1 else f"{parsed.address} is one of {number} exits"
+    if all(each.link.pin != parsed.pin for each in settings.exits):
+        exits = f"and not by way of {parsed.address}, which `local.only` leaves out"
     say(f"Written to {path}. Apps will connect at {settings.listen}, {exits}.")
-    there = {each.link.pin for each in settings.exits}  # an exit may have moved to another address
+    there = {each.pin for each in after}  # an exit may have moved to another address
     for gone in before:
         if gone.pin not in there:
             say(
@@ -107,16 +111,6 @@ def _say_whether_it_starts(written: Config, config: Path | None, *, had_one: boo
         say(f"Now start it: {command('run', config)}" + (f". {_HOW_TO_TELL}" if had_one else ""))
 
 
-def _links(text: str, path: Path) -> list[Link]:
-    """Those of the text; none where it cannot be used."""
-    from .config import check
-
-    try:
-        return [each.link for each in check(text, path).local.exits]
-    except ConfigError:
-        return []
-
-
 def _link(text: str) -> Link:
     from .share import SCHEME, Link
 
@@ -125,7 +119,7 @@ def _link(text: str) -> Link:
         if not text:
             raise ConfigError("LINK", "there is none on standard input")
         return Link.parse(text)
-    if "://" not in text and Path(text).is_file():
+    if "://" not in text and _is_file(text):
         from .qr_picture import read_codes
 
         codes = read_codes(Path(text))
@@ -137,6 +131,14 @@ def _link(text: str) -> Link:
     if "://" not in text:  # and is not repeated: it may be half of a link
         raise ConfigError("LINK", f"it is neither a link, which begins with {SCHEME}://, nor a file that is there")
     return Link.parse(text)
+
+
+def _is_file(text: str) -> bool:
+    """A half of a link may be too long for a name, or have characters that none has."""
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 # A process that runs with this very file is known to nobody but its supervisor, if it has one.

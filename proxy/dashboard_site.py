@@ -132,9 +132,9 @@ class Dashboard:
         source.usage = self._seen.usage
         source.listen, source.version = self._listen, _version()
         kept = TokenFile.of_user()
-        tokens = RunTokens(kept)
-        control = Control(side, self._path)
         port = min(side.routing.own_ports, default=0)
+        tokens = RunTokens(kept, port)
+        control = Control(side, self._path)
         clash = ClashSource(side.exits, lambda: side.routing.router, side.connections, self._seen.log, port)
         clash.version, clash.processes = source.version, source.processes
         return _Parts(

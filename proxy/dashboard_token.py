@@ -53,9 +53,11 @@ class TokenFile:
         except ConfigError:
             return False
 
-    def proof(self, nonce: str) -> str:
-        """By it who knows the token, too, sees that it is known here, while nobody else learns anything. Raises ConfigError."""
-        return self.derived(f"ropeway dashboard proof {nonce}".encode())
+    def proof(self, port: int, nonce: str) -> str:
+        """By it who knows the token, too, sees that it is known at this port, while nobody else learns anything: one who stands at another port and passes
+        the question on would be found out. Raises ConfigError.
+        """
+        return self.derived(f"ropeway dashboard proof {port} {nonce}".encode())
 
     def derived(self, purpose: bytes) -> str:
         """Another secret, from which this one cannot be told. Raises ConfigError."""
@@ -81,8 +83,8 @@ class TokenFile:
 class RunTokens:
     """What this run of the program takes: the kept token, which commands read, and the page's own, which is worth nothing to another run."""
 
-    def __init__(self, kept: TokenFile) -> None:
-        self._kept = kept
+    def __init__(self, kept: TokenFile, port: int) -> None:
+        self._kept, self._port = kept, port
         self._purpose = b"ropeway dashboard page " + secrets.token_bytes(_SIZE)
 
     def of_page(self) -> str:
@@ -98,5 +100,5 @@ class RunTokens:
         return self._kept.is_right(given) or of_page
 
     def proof(self, nonce: str) -> str:
-        """As `TokenFile.proof`."""
-        return self._kept.proof(nonce)
+        """As `TokenFile.proof`, of the port where this program listens."""
+        return self._kept.proof(self._port, nonce)

@@ -51,7 +51,7 @@ Look: TypeAlias = Callable[["Config"], Sequence[Finding]]
 PORT_PATIENCE = 8.0
 #: The same where the program that runs says that it is not connected; our choice, in seconds: a connection to the exit that can be made at all is
 #: mostly there by then, and being asked it tries at once.
-_DOWN_PATIENCE = 2.0
+_PATIENCE = {"down": 2.0, "connecting": 4.0}
 #: A name that exists for sure, so that the DNS port has something to find (RFC 2606).
 _SOMEBODY = "example.com"
 
@@ -143,7 +143,10 @@ async def look_at_port(config: Config, tell: Tell, around: Surroundings | None =
     """Whether Ropeway runs; and what else there is to be looked at on this system."""
     around = around or Surroundings()
     for look in around.looks:
-        for finding in await trio.to_thread.run_sync(look, config):
+        found: Sequence[Finding] = ()
+        with trio.move_on_after(PORT_PATIENCE):  # as programs of others may be asked
+            found = await trio.to_thread.run_sync(look, config, abandon_on_cancel=True)
+        for finding in found:
             tell(finding)
     return await _check_port(config, around, tell)
 
@@ -163,9 +166,9 @@ async def _check_port(config: Config, around: Surroundings, tell: Tell) -> bool:
         return False
     holder = await trio.to_thread.run_sync(around.holder, settings.listen)
     ours = holder is not None and holder.name in ("Ropeway", "")
-    said = await trio.to_thread.run_sync(around.ask_program, config) if ours else None
-    down = said is not None and said.state != "up"
-    answer, seconds = await ask_tunnel(*place, patience=_DOWN_PATIENCE if down else PORT_PATIENCE)
+    said = await _ask_program(config, around) if ours else None
+    patience = _PATIENCE.get(said.state, PORT_PATIENCE) if said is not None else PORT_PATIENCE
+    answer, seconds = await ask_tunnel(*place, patience=patience)
     waits = answer is None and (said is not None or (holder is not None and holder.name == "Ropeway"))
     if waits:
         tell(Finding.ok(local_check.PORT, Text("Ropeway listens on {place}", place=settings.listen)))
@@ -175,6 +178,13 @@ async def _check_port(config: Config, around: Surroundings, tell: Tell) -> bool:
         tell(local_check.judge_tunnel(answer, seconds, said))
         return True
     return False
+
+
+async def _ask_program(config: Config, around: Surroundings) -> Carrier | None:
+    """None as well where it does not answer in time, whatever it is that listens there."""
+    with trio.move_on_after(PORT_PATIENCE):
+        return await trio.to_thread.run_sync(around.ask_program, config, abandon_on_cancel=True)
+    return None
 
 
 async def ask_tunnel(

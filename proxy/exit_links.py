@@ -112,16 +112,26 @@ class JoinedExits:
         return with_settings(self.text, "local", values)
 
 
-def with_address_for_lost(text: str, path: Path, link: Link) -> tuple[str, tuple[str, ...]]:
-    """The text in which `prefer` and `only` speak of this exit where they spoke of one that is not there any more, and what they spoke of."""
-    table = convert(read_tables(text, path), path).local
-    there = [each for known in _links_in(table) for each in known.addresses]
-    lost: list[str] = []
+def links_of(text: str, path: Path) -> list[Link]:
+    """All of the text; none where it cannot be read, which is told where the whole file is checked."""
+    try:
+        return _links_in(convert(read_tables(text, path), path).local)
+    except (ConfigError, ValueError):
+        return []
+
+
+def with_address_for_lost(text: str, path: Path, link: Link, before: Sequence[Link]) -> tuple[str, tuple[str, ...]]:
+    """The text in which `prefer` and `only` speak of this exit where they spoke of one that was there before and is not any more, and what they
+    spoke of.
+    """
+    was, there = ([address for each in links for address in each.addresses] for links in (before, links_of(text, path)))
+    table, lost = convert(read_tables(text, path), path).local, list[str]()
     for key, now in (("prefer", table.prefer), ("only", table.only)):
-        gone = [each for each in now if not _matched([each], there)] if all(map(_is_pattern, now)) else []
-        if gone:
+        gone = [each for each in now if _is_pattern(each) and _matched([each], was) and not _matched([each], there)]
+        if gone and there:
             lost += gone
-            kept = [str(link.address) if each in gone else each for each in now]
+            ours = [str(address) for address in link.addresses]
+            kept = [new for each in now for new in (ours if each in gone else [each])]
             text = with_settings(text, "local", {key: list(dict.fromkeys(kept))})
     return text, tuple(dict.fromkeys(lost))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import trio
@@ -45,6 +46,8 @@ def _holder(place: Listen) -> str:
     from .port_holder import holder_of  # what asks the system's programs is imported where somebody is in the way
 
     holder = holder_of(place)
+    if holder is not None and holder.pid == os.getpid():
+        return "another setting of this configuration has that port already; choose another"
     return f"it is in use by {holder}; stop that, or choose another port" if holder else ""
 
 

@@ -149,6 +149,12 @@ def judge_tunnel(answer: PortAnswer | None, seconds: float, said: Carrier | None
             why,
             Text("its log says which; programs that hold many connections let go of them when they end"),
         )
+    if answer is None and said is not None and said.state == "up":
+        what = Text("Ropeway is connected, and the exit has not answered within {n} s", n=f"{seconds:.0f}")
+        why = Text("its resolver takes long, or the connection has just gone silent")
+        return Finding.fault(
+            TUNNEL, what, why, Text("try it again in a moment; `ropeway test HOST` shows where a destination ends")
+        )
     if answer is None or "tunnel" in answer.text:
         return _not_connected()
     if answer.status == 502 and "rules say direct" not in answer.text:

@@ -109,7 +109,9 @@ def _first_words(process: Path) -> str:
         name = (process / "comm").read_text().strip()
     except OSError:
         return ""
-    ours = b"proxy" in words[1:4] or any(word.rpartition(b"/")[2] in _COMMANDS for word in words[:2])
+    ours = [b"-m", b"proxy"] in (words[1:3], words[2:4]) or any(
+        word.rpartition(b"/")[2] in _COMMANDS for word in words[:2]
+    )
     return "Ropeway" if ours else name
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .address import Address
     from .protocol.socks import Credentials
 
-#: Our choice, in seconds, for what a server says of itself: it is on this computer, and waits for nobody before it speaks.
+#: Our choice, in seconds, for what a server says of itself: it is on this computer, and no destination is asked for that.
 _FIRST_WORD = 5.0
 #: What the local port means by each. It has fewer replies than there are reasons.
 _REASONS = {
@@ -45,6 +45,10 @@ async def connect_through(server: Address, credentials: Credentials | None, addr
         await trio.aclose_forcefully(stream)
         text = "wants another user name and password than this configuration has; start `ropeway run` with this one"
         raise LocalPortError(f"the program at {server} {text}") from None
+    except TimeoutError:
+        await trio.aclose_forcefully(stream)
+        text = "does not answer; if that is Ropeway, its log says whether as many connections are open as may be"
+        raise LocalPortError(f"the program at {server} {text}") from None
     except (RemoteProtocolError, trio.BrokenResourceError) as exc:
         await trio.aclose_forcefully(stream)
         raise LocalPortError(f"the program at {server} does not speak SOCKS5, or ended; is it `ropeway run`?") from exc
@@ -55,12 +59,12 @@ async def connect_through(server: Address, credentials: Credentials | None, addr
 
 
 async def _shake_hands(stream: trio.abc.Stream, handshake: Handshake) -> Reply:
-    """Raises DeniedError, RemoteProtocolError and trio.BrokenResourceError."""
-    data = b""
-    with trio.move_on_after(_FIRST_WORD):
+    """Raises DeniedError, RemoteProtocolError, trio.BrokenResourceError, and TimeoutError where it says nothing at all."""
+    with trio.move_on_after(_FIRST_WORD) as waiting:
         await stream.send_all(handshake.data_to_send())
-        data = bytes(await stream.receive_some(handshake.wants))
-    handshake.receive_data(data)  # silence is as good as an end
+        handshake.receive_data(bytes(await stream.receive_some(handshake.wants)))
+    if waiting.cancelled_caught:
+        raise TimeoutError
     while handshake.reply is None:
         if data := handshake.data_to_send():
             await stream.send_all(data)

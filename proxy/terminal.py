@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .errors import ConfigError
+from .errors import ConfigError, RopewayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,15 +102,15 @@ def until_interrupted(part: Callable[..., None], *arguments: object) -> None:
         _, errors = group.split(KeyboardInterrupt)
         if errors is None:
             return
-        of_system, others = errors.split(OSError)
-        if of_system is None or others is not None:
+        known, others = errors.split((OSError, RopewayError))
+        if known is None or others is not None:
             raise
-        raise _first(of_system) from None  # of the nurseries: one clear line is for the first of them
+        raise _first(known) from None  # of the nurseries: one clear line is for the first of them
 
 
-def _first(group: BaseExceptionGroup[OSError]) -> OSError:
+def _first(group: BaseExceptionGroup) -> BaseException:
     inner = group.exceptions[0]
-    return inner if isinstance(inner, OSError) else _first(inner)
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 def width() -> int:

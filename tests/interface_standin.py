@@ -77,7 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path, _, nonce = self.path.partition("?nonce=")
         if path == "/api/v1/proof":
-            proof = hmac.digest(TOKEN.encode(), f"ropeway dashboard proof {nonce}".encode(), "sha256").hex()
+            proof = hmac.digest(
+                TOKEN.encode(), f"ropeway dashboard proof {self.server.server_port} {nonce}".encode(), "sha256"
+            ).hex()
             self._send(200, json.dumps({"proof": proof}).encode())
         elif self.headers.get("Authorization") == f"Bearer {TOKEN}":
             self._send(*self.server.answer(self.command, self.path))

@@ -73,6 +73,15 @@ async def test_beyond_the_bound_they_wait_in_the_queue(nursery: trio.Nursery, ca
     assert await answers(streams[2])
 
 
+async def test_several_listeners_need_no_slots_to_wait(nursery: trio.Nursery, caplog: pytest.LogCaptureFixture) -> None:
+    listeners = [MemoryListener(), MemoryListener()]
+    await nursery.start(Acceptor(echo, 1).run, listeners)
+    await wait_all_tasks_blocked()
+    assert not caplog.records
+    for listener in listeners:
+        assert await answers(listener.connect())
+
+
 async def test_that_there_is_no_slot_is_told_once_a_minute(
     nursery: trio.Nursery, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:

@@ -419,7 +419,7 @@ async def test_another_user_of_the_computer_cannot_be_faster(tmp_path: Path, mon
 async def test_the_token_is_proved_without_being_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dashboard_world(tmp_path, monkeypatch) as world:
         answer = await world.ask("proof?nonce=abc", token="")
-        assert answer.json == {"proof": TokenFile.of_user().proof("abc")}
+        assert answer.json == {"proof": TokenFile.of_user().proof(world.port, "abc")}
         assert (await world.ask("proof?nonce=abc", "POST", token="")).status == 401
 
 

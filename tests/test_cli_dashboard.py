@@ -32,13 +32,14 @@ class Handler(BaseHTTPRequestHandler):
     """Answers as the interface does, by a token."""
 
     token, asked = "", ""
+    relayed = 0  # the port of the true one, to which the question was passed on
 
     def do_GET(self) -> None:
         type(self).asked += f"{self.path} {self.headers}"
         nonce = self.path.partition("?nonce=")[2]
-        self._answer(
-            {"proof": hmac.digest(self.token.encode(), f"ropeway dashboard proof {nonce}".encode(), "sha256").hex()}
-        )
+        port = type(self).relayed or self.connection.getsockname()[1]
+        purpose = f"ropeway dashboard proof {port} {nonce}".encode()
+        self._answer({"proof": hmac.digest(self.token.encode(), purpose, "sha256").hex()})
 
     def do_POST(self) -> None:
         right = self.headers["Authorization"] == f"Bearer {self.token}"
@@ -153,6 +154,11 @@ def test_it_says_what_is_in_the_way(
         run(port)
     assert opened == []
     Handler.token = TokenFile.of_user().read()
+    monkeypatch.setattr(Handler, "relayed", port + 1)
+    with pytest.raises(ConfigError, match="is no Ropeway of yours"):
+        run(port)
+    assert Handler.token not in Handler.asked
+    monkeypatch.setattr(Handler, "relayed", 0)
     monkeypatch.setattr(webbrowser, "open", lambda _: False)
     with pytest.raises(ConfigError, match=r"^no browser could be started; `ropeway dashboard --print"):
         run(port)

@@ -11,6 +11,7 @@ import pytest
 import segno
 
 from proxy import config
+from proxy.address import Address
 from proxy.address_book import AddressBook
 from proxy.keys import UserKey
 
@@ -191,3 +192,40 @@ def test_of_two_links_to_one_address_none_can_go_first(
         assert "has the same address" in ropeway("exits", "use", number, "--config", local).failure
     assert local.read_text() == text
     assert ropeway("exits", "use", "1", "--config", local).code == 0
+
+
+def test_join_moves_nothing_that_spoke_of_no_exit(ropeway: Callable[..., Done], local: Path, links: list[Link]) -> None:
+    """A slip of the pen is told, and not made into another exit."""
+    local.write_text(local.read_text().replace("[local]", '[local]\nprefer = ["exit.exmaple.com"]', 1))
+    text = local.read_text()
+    other = replace(links[0], host="192.0.2.99", pin=b"\x09" * 32)
+    assert "exit.exmaple.com is no address" in ropeway("join", "--add", other, "--config", local).failure
+    assert local.read_text() == text
+
+
+def test_all_addresses_of_the_exit_are_allowed_that_replaces_an_allowed_one(
+    ropeway: Callable[..., Done], local: Path, links: list[Link]
+) -> None:
+    local.write_text(local.read_text().replace("[local]", '[local]\nonly = ["exit.example.com"]', 1))
+    other = replace(links[0], host="192.0.2.99", pin=b"\x09" * 32, also=(Address("192.0.2.98", 8443),))
+    assert ropeway("join", other, "--config", local).code == 0
+    assert [each.addresses for each in config.load(local).local.exits] == [other.addresses]
+
+
+def test_join_says_that_an_exit_is_not_allowed(ropeway: Callable[..., Done], local: Path, links: list[Link]) -> None:
+    local.write_text(local.read_text().replace("[local]", '[local]\nonly = ["exit.example.com"]', 1))
+    other = replace(links[0], host="192.0.2.99", pin=b"\x09" * 32)
+    done = ropeway("join", "--add", other, "--config", local)
+    assert (done.code, "not by way of 192.0.2.99:443, which `local.only` leaves out" in done.err) == (0, True)
+
+
+@pytest.mark.parametrize("also", [0, 8])
+def test_half_of_a_link_is_not_repeated(
+    ropeway: Callable[..., Done], tmp_path: Path, links: list[Link], also: int
+) -> None:
+    """Also one that is too long for the name of a file."""
+    link = replace(links[0], also=tuple(Address(f"192.0.2.{number}", 8443) for number in range(1, also + 1)))
+    half = str(link).partition("://")[2]
+    line = ropeway("join", half, "--config", tmp_path / "new.toml").failure
+    assert "neither a link" in line
+    assert half[:20] not in line

@@ -68,16 +68,17 @@ def test_where_none_can_be_made_nobody_is_right(tmp_path: Path) -> None:
 
 def test_who_knows_it_can_prove_that(tmp_path: Path) -> None:
     file = TokenFile(tmp_path / "token")
-    token, proof = file.read(), file.proof("a")
-    assert TokenFile(tmp_path / "token").proof("a") == proof
+    token, proof = file.read(), file.proof(1080, "a")
+    assert TokenFile(tmp_path / "token").proof(1080, "a") == proof
     assert token not in proof
-    assert file.proof("b") != proof
-    assert TokenFile(tmp_path / "other").proof("a") != proof
+    assert file.proof(1080, "b") != proof
+    assert file.proof(1081, "a") != proof  # or one who passes the question on would be taken for it
+    assert TokenFile(tmp_path / "other").proof(1080, "a") != proof
 
 
 def test_the_token_of_a_page_is_for_one_run(tmp_path: Path) -> None:
     file = TokenFile(tmp_path / "token")
-    run, next_run = RunTokens(file), RunTokens(file)
+    run, next_run = RunTokens(file, 1080), RunTokens(file, 1080)
     token = run.of_page()
     assert run.of_page() == token
     assert file.read() not in token
@@ -90,10 +91,10 @@ def test_the_token_of_a_page_is_for_one_run(tmp_path: Path) -> None:
 
 def test_the_kept_token_is_for_each_run_and_a_new_one_ends_both(tmp_path: Path) -> None:
     file = TokenFile(tmp_path / "token")
-    run = RunTokens(file)
+    run = RunTokens(file, 1080)
     kept, of_page = file.read(), run.of_page()
     assert run.is_right(kept)
-    assert run.proof("a") == file.proof("a")
+    assert run.proof("a") == file.proof(1080, "a")
     file.renew()
     assert not run.is_right(kept)
     assert not run.is_right(of_page)
@@ -102,7 +103,7 @@ def test_the_kept_token_is_for_each_run_and_a_new_one_ends_both(tmp_path: Path) 
 
 def test_where_no_token_can_be_made_no_page_is_right(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    run = RunTokens(TokenFile(tmp_path / "file" / "token"))
+    run = RunTokens(TokenFile(tmp_path / "file" / "token"), 1080)
     with pytest.raises(ConfigError):
         run.of_page()
     assert not run.is_right("")

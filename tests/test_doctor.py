@@ -6,6 +6,7 @@ import datetime as dt
 import ipaddress
 import re
 import ssl
+import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,11 +23,11 @@ from proxy.api_client import Carrier
 from proxy.doctor import has_ipv6, port_of
 from proxy.exit import Limits
 from proxy.exit_name import Answers
-from proxy.finding import Kind
+from proxy.finding import Finding, Kind
 from proxy.keys import UserKey, new_certificate
 from proxy.local_check import Talk
 from proxy.port_holder import Holder
-from proxy.settings import Listen
+from proxy.settings import Config, Listen
 from proxy.share import Link
 from tests.memory import identity
 from tests.planted import (
@@ -157,7 +158,7 @@ async def test_6_the_program_says_what_nobody_can_ask_the_exit(planted: Planted,
 async def test_6_a_tunnel_that_the_program_calls_down_is_not_waited_for(
     planted: Planted, server: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_DOWN_PATIENCE", 0.05)
+    monkeypatch.setattr(doctor, "_PATIENCE", {"connecting": 0.05})
     async with exit_on_loopback(server, KEY) as port, answering(hang) as local:
         planted.local = f'listen = "{LOOPBACK}:{local}"'
         planted.holder, planted.said = Holder(42, ""), Carrier(state="connecting")
@@ -165,6 +166,29 @@ async def test_6_a_tunnel_that_the_program_calls_down_is_not_waited_for(
             findings = await at(planted, port).examine()
     assert the(findings, "port").kind is Kind.OK
     assert "not connected" in the(findings, "tunnel").what
+
+
+async def test_6_a_program_that_never_ends_its_answer_is_not_waited_for(
+    planted: Planted, server: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "PORT_PATIENCE", 0.1)
+    ends = threading.Event()
+
+    def silent(_config: Config) -> None:
+        ends.wait(30)
+
+    def look(_config: Config) -> list[Finding]:
+        ends.wait(30)
+        return []
+
+    async with exit_on_loopback(server, KEY) as port, answering(hang) as local:
+        planted.local, planted.holder = f'listen = "{LOOPBACK}:{local}"', Holder(42, "Ropeway")
+        around = replace(at(planted, port).around(), ask_program=silent, looks=[look])
+        findings: list[Finding] = []
+        with trio.fail_after(20):
+            await doctor.examine(planted.path, None, findings.append, around)
+    ends.set()
+    assert "has not answered" in the(findings, "tunnel").what
 
 
 async def test_6_another_program_is_not_asked_how_our_tunnel_does(planted: Planted, server: Identity) -> None:

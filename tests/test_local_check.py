@@ -100,7 +100,8 @@ def test_a_port_that_does_not_answer_says_nothing_of_the_exit() -> None:
 
 
 def test_what_an_app_is_told_counts_for_more_than_what_the_program_says() -> None:
-    assert judge_tunnel(None, 8.0, Carrier(state="up")).kind is Kind.FAULT
+    found = judge_tunnel(None, 8.0, Carrier(state="up"))
+    assert (found.kind, "has not answered within 8 s" in found.what) == (Kind.FAULT, True)
     assert (
         judge_tunnel(PortAnswer(502, "the destination's name does not exist"), 0.1, Carrier(state="down")).kind
         is Kind.OK

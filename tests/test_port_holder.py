@@ -57,10 +57,11 @@ def test_ipv6_and_another_address_is_another_place() -> None:
 def test_another_process_and_another_ropeway(tmp_path: Path) -> None:
     code = "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); sys.stdin.read()"
     (tmp_path / "ropeway.pyz").write_text(code)
-    ours = (["-c", code, "proxy", "run"], [tmp_path / "ropeway.pyz", "run"])
-    for words in (["-c", code], *ours):
+    (tmp_path / "proxy.py").write_text(code)
+    ours = (["-m", "proxy", "run"], [tmp_path / "ropeway.pyz", "run"])
+    for words in (["-c", code], ["-c", code, "proxy"], *ours):
         argv = [sys.executable, *words]
-        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(argv, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             holder = holder_of(Listen("127.0.0.1", int(process.stdout.readline())))
             process.communicate()

@@ -117,7 +117,7 @@ async def test_another_program(nursery: trio.Nursery) -> None:
             await connect_through(port, None, ADDRESS)
 
 
-async def test_a_program_that_says_nothing_is_another_one(
+async def test_a_program_that_says_nothing_is_not_waited_for(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def silent(stream: trio.SocketStream) -> None:
@@ -126,7 +126,7 @@ async def test_a_program_that_says_nothing_is_another_one(
 
     monkeypatch.setattr(socks_client, "_FIRST_WORD", 0.05)
     port = await other_program(nursery, silent)
-    with trio.fail_after(10), pytest.raises(LocalPortError, match=r"does not speak SOCKS5, or ended"):
+    with trio.fail_after(10), pytest.raises(LocalPortError, match=r"does not answer; if that is Ropeway"):
         await connect_through(port, None, ADDRESS)
 
 

@@ -50,6 +50,14 @@ def test_the_first_error_of_nurseries_is_told() -> None:
         until_interrupted(failing)
 
 
+def test_an_error_of_ours_comes_out_of_the_nurseries_too() -> None:
+    def failing() -> None:
+        raise ExceptionGroup("", [ExceptionGroup("", [ConfigError("dns.listen", "taken")])])
+
+    with pytest.raises(ConfigError, match="taken"):
+        until_interrupted(failing)
+
+
 def test_being_told_to_stop_is_no_failure_and_another_error_is_not_lost() -> None:
     def ending(*errors: BaseException) -> None:
         raise BaseExceptionGroup("", errors)

@@ -333,9 +333,7 @@ class Flight:
 
     def _go_on_draining(self, now: float, limited: bool) -> None:
         began, end = self._round_began[1], self._round_end
-        if (
-            self._draining == MOST_DRAIN_ROUNDS and began <= end
-        ):  # what came before may be of a faster path
+        if self._draining == MOST_DRAIN_ROUNDS and began <= end:  # what came before may be of a faster path
             self.cap = min(self.cap, self._drained(self._round_rate))
         self._draining -= 1
         if self._draining <= MOST_DRAIN_ROUNDS - DRAIN_ROUNDS and not self._queued(QUEUED):
