@@ -93,8 +93,8 @@ class State(enum.Enum):
 class Flight:
     """Of one direction of one carrier. Offsets are those of reliable bytes, and of datagrams as `marks` counts them; `acked` is where the carrier begins, `cap` what holds at first."""
 
-    # Over the budget of attributes, and of the class's and the module's lines with their list: each is one fact of the path, or where the present round stands, and all of them
-    # decide together.
+    # Over the budget of attributes, and of lines with their list, the module's as well: each is one fact of the path, or where the present round
+    # stands, and all of them decide together.
 
     __slots__ = (
         "_acked",
@@ -333,7 +333,9 @@ class Flight:
 
     def _go_on_draining(self, now: float, limited: bool) -> None:
         began, end = self._round_began[1], self._round_end
-        if self._draining == MOST_DRAIN_ROUNDS and began <= end:  # what came before may be of a faster path
+        if (
+            self._draining == MOST_DRAIN_ROUNDS and self._slow_until <= began < end
+        ):  # the path may have been faster before
             self.cap = min(self.cap, self._drained(self._round_rate))
         self._draining -= 1
         if self._draining <= MOST_DRAIN_ROUNDS - DRAIN_ROUNDS and not self._queued(QUEUED):
@@ -391,7 +393,7 @@ class Flight:
             cap = min(rate * self._window(START_GAIN), cap + LEAP)
         if (
             cap < self._ramp < math.inf
-        ):  # it has grown faster than the path delivers, and what is in flight now is a queue of our own
+        ):  # it has grown faster than the path delivers: what flies now is a queue of our own
             self._slow_until = max(self._slow_until, self._acked + self._flying)
             self._ramp = math.inf
         self.cap = max(LEAST, min(cap, self._ramp))
