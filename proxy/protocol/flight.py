@@ -332,10 +332,8 @@ class Flight:
         return max(LEAST_DRAINED, DRAIN_GAIN * rate * max(self.least, SHORT))
 
     def _go_on_draining(self, now: float, limited: bool) -> None:
-        began, end = self._round_began[1], self._round_end
-        if (
-            self._draining == MOST_DRAIN_ROUNDS and self._slow_until <= began < end
-        ):  # the path may have been faster before
+        # Before it the path may have been faster.
+        if self._draining == MOST_DRAIN_ROUNDS and self._slow_until <= self._round_began[1] < self._round_end:
             self.cap = min(self.cap, self._drained(self._round_rate))
         self._draining -= 1
         if self._draining <= MOST_DRAIN_ROUNDS - DRAIN_ROUNDS and not self._queued(QUEUED):
