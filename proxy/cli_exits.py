@@ -14,7 +14,7 @@ from .terminal import PLAIN, ConfigOption, command, config_path, say
 
 if TYPE_CHECKING:
     from .exit_links import JoinedExits
-    from .settings import Config
+    from .settings import Config, LocalSettings
     from .share import Link
 
 _MAX_LINK = 8192  # of what is read from standard input; share.py has the true limit
@@ -84,20 +84,21 @@ def join(
 
     written = change(path, edit)
     settings = written.local
-    number = len(settings.exits)
-    exits = f"the exit is {parsed.address}" if number == 1 else f"{parsed.address} is one of {number} exits"
-    if all(each.link.pin != parsed.pin for each in settings.exits):
-        exits = f"and not by way of {parsed.address}, which `local.only` leaves out"
-    say(f"Written to {path}. Apps will connect at {settings.listen}, {exits}.")
+    say(f"Written to {path}. Apps will connect at {settings.listen}, {_place_of(parsed, settings)}.")
     there = {each.pin for each in after}  # an exit may have moved to another address
-    for gone in before:
-        if gone.pin not in there:
-            say(
-                f"{gone.address} is no exit of this computer any more; `ropeway join --add LINK` with its link has both."
-            )
+    for gone in (each.address for each in before if each.pin not in there):
+        say(f"{gone} is no exit of this computer any more; `ropeway join --add LINK` with its link has both.")
     if lost:
         say(f"What `prefer` and `only` say of {', '.join(lost)} they say of {parsed.address} now.")
     _say_whether_it_starts(written, config, had_one=had_one)
+
+
+def _place_of(link: Link, settings: LocalSettings) -> str:
+    """What the exit of this link is to the local side, in words."""
+    if all(each.link.pin != link.pin for each in settings.exits):
+        return f"and not by way of {link.address}, which `local.only` leaves out"
+    number = len(settings.exits)
+    return f"the exit is {link.address}" if number == 1 else f"{link.address} is one of {number} exits"
 
 
 def _say_whether_it_starts(written: Config, config: Path | None, *, had_one: bool) -> None:
