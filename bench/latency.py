@@ -118,9 +118,7 @@ def start_load(lab: Lab, socks: int, port: int, plan: Plan) -> subprocess.Popen[
 def finished(load: subprocess.Popen[str], plan: Plan) -> Watched:
     """Raises RuntimeError where the load fails, TimeoutExpired where it hangs."""
     try:
-        told, complaint = load.communicate(
-            timeout=plan.quiet + abs(plan.later) + plan.warm_up + plan.seconds + 2 * PATIENCE
-        )
+        told, complaint = load.communicate(timeout=plan.counted + plan.seconds + 2 * PATIENCE)
     finally:
         load.kill()
     if load.returncode:

@@ -199,6 +199,11 @@ class Plan:
     seconds: float = 30.0
     pause: float = 0.05
 
+    @property
+    def counted(self) -> float:
+        """Seconds until the figures begin."""
+        return self.quiet + abs(self.later) + self.warm_up
+
     def words(self) -> list[str]:
         """As arguments of this program."""
         named = {
@@ -309,9 +314,8 @@ def watch(way: Way, plan: Plan) -> Watched:
         begin, others_begin = plan.quiet + max(-plan.later, 0), plan.quiet + max(plan.later, 0)
         bulks = [Bulk(way, plan.up, begin) for _ in range(plan.streams)]
         others = [Bulk(Way(0, way.host, way.port), plan.up, others_begin) for _ in range(plan.beside)]
-        counted = max(begin, others_begin) + plan.warm_up
-        watched = Watched(began, counted, [], [], [])
-        while (at := time.monotonic() - began) < counted + plan.seconds:
+        watched = Watched(began, plan.counted, [], [], [])
+        while (at := time.monotonic() - began) < plan.counted + plan.seconds:
             sent = time.perf_counter()
             chat.sendall(MESSAGE)
             receive(chat, len(MESSAGE))

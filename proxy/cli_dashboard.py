@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import ConfigError
+from .errors import SILENT, ConfigError
 from .terminal import ConfigOption, command, config_path, fixed_port, say
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ def check_is_ours(port: Address, file: TokenFile, config: Path | None) -> None:
         text = f"nothing listens at {port}; `{command('run', config)}` or `ropeway service start` starts it"
         raise ConfigError("", text) from None
     except TimeoutError:
-        text = f"what listens at {port} does not answer; if that is Ropeway, its log says whether as many connections are open as may be"
-        raise ConfigError("", text) from None
+        raise ConfigError("", f"what listens at {port} {SILENT}") from None
     if not hmac.compare_digest(str(found.get("proof")).encode(), file.proof(port.port, nonce).encode()):
         text = f"what listens at {port} is no Ropeway of yours with a dashboard; is it another program, or one started with other settings?"
         raise ConfigError("", text)

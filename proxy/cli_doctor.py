@@ -71,18 +71,13 @@ def walk_to(where: DestinationArgument, as_json: JsonOption = False, config: Con
     """Go an app's way to one destination, and say where it ends."""
     import trio
 
+    from .cli_rules import ruleset_of
     from .config import load
     from .destination_walk import DestinationWalk
-    from .local_side import check_exits
-    from .presets import load_presets
-    from .rule_files import RuleFiles
 
     settings = load(config_path(config))
-    address = destination(where)
-    if settings.local.exits:
-        check_exits(settings)
-    port = fixed_port(settings.local, config)
-    walk = DestinationWalk(port, settings.local.credentials, RuleFiles(settings.rules, load_presets()).read())
+    address, ruleset = destination(where), ruleset_of(settings)
+    walk = DestinationWalk(fixed_port(settings.local, config), settings.local.credentials, ruleset)
     steps: list[Step] = []
 
     def tell(step: Step) -> None:

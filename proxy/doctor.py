@@ -8,7 +8,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import trio
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .settings import Config, Listen, LocalSettings
     from .share import Link
 
+_T = TypeVar("_T")
 Tell: TypeAlias = Callable[[Finding], None]
 #: What else is to be looked at on this system: the service, the system's proxy. Raises nothing.
 Look: TypeAlias = Callable[["Config"], Sequence[Finding]]
@@ -143,10 +144,7 @@ async def look_at_port(config: Config, tell: Tell, around: Surroundings | None =
     """Whether Ropeway runs; and what else there is to be looked at on this system."""
     around = around or Surroundings()
     for look in around.looks:
-        found: Sequence[Finding] = ()
-        with trio.move_on_after(PORT_PATIENCE):  # as programs of others may be asked
-            found = await trio.to_thread.run_sync(look, config, abandon_on_cancel=True)
-        for finding in found:
+        for finding in await _in_time(look, config) or ():
             tell(finding)
     return await _check_port(config, around, tell)
 
@@ -166,7 +164,7 @@ async def _check_port(config: Config, around: Surroundings, tell: Tell) -> bool:
         return False
     holder = await trio.to_thread.run_sync(around.holder, settings.listen)
     ours = holder is not None and holder.name in ("Ropeway", "")
-    said = await _ask_program(config, around) if ours else None
+    said = await _in_time(around.ask_program, config) if ours else None
     patience = _PATIENCE.get(said.state, PORT_PATIENCE) if said is not None else PORT_PATIENCE
     answer, seconds = await ask_tunnel(*place, patience=patience)
     waits = answer is None and (said is not None or (holder is not None and holder.name == "Ropeway"))
@@ -180,10 +178,10 @@ async def _check_port(config: Config, around: Surroundings, tell: Tell) -> bool:
     return False
 
 
-async def _ask_program(config: Config, around: Surroundings) -> Carrier | None:
-    """None as well where it does not answer in time, whatever it is that listens there."""
+async def _in_time(ask: Callable[[Config], _T], config: Config) -> _T | None:
+    """What it finds; None where that takes too long, as programs of others may be asked, which need not end."""
     with trio.move_on_after(PORT_PATIENCE):
-        return await trio.to_thread.run_sync(around.ask_program, config, abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(ask, config, abandon_on_cancel=True)
     return None
 
 

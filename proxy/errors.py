@@ -76,6 +76,10 @@ class OpenError(RopewayError):
         self.reason = reason
 
 
+#: Of a port of this computer.
+SILENT = "does not answer; if that is Ropeway, its log says whether as many connections are open as may be"
+
+
 class LocalPortError(RopewayError):
     """A program of ours that goes through the local port, as apps do, finds nothing of ours there; the text says what to do."""
 

@@ -140,22 +140,9 @@ def _shown(holder: Holder | None) -> Text:
 
 def judge_tunnel(answer: PortAnswer | None, seconds: float, said: Carrier | None = None) -> Finding:
     """`answer`: to a connection to a name that nobody has; None where there was none in time. `said`: by the program that runs, where it could be asked."""
-    if answer is None and said is None:
-        what = Text("Ropeway listens, and has not answered within {n} s", n=f"{seconds:.0f}")
-        why = Text("as many connections are open as may be (`max_connections`), or it waits for its exit for longer")
-        return Finding.fault(
-            TUNNEL,
-            what,
-            why,
-            Text("its log says which; programs that hold many connections let go of them when they end"),
-        )
-    if answer is None and said is not None and said.state == "up":
-        what = Text("Ropeway is connected, and the exit has not answered within {n} s", n=f"{seconds:.0f}")
-        why = Text("its resolver takes long, or the connection has just gone silent")
-        return Finding.fault(
-            TUNNEL, what, why, Text("try it again in a moment; `ropeway test HOST` shows where a destination ends")
-        )
-    if answer is None or "tunnel" in answer.text:
+    if answer is None:
+        return _silent(seconds, said)
+    if "tunnel" in answer.text:
         return _not_connected()
     if answer.status == 502 and "rules say direct" not in answer.text:
         what = Text("Ropeway is connected: an answer from the exit took {n} ms", n=f"{seconds * 1000:.0f}")
@@ -170,6 +157,20 @@ def judge_tunnel(answer: PortAnswer | None, seconds: float, said: Carrier | None
     return Finding.ok(
         TUNNEL, Text("Ropeway is connected: a round trip to the exit took {n} ms", n=f"{said.rtt_ms:.0f}")
     )
+
+
+def _silent(seconds: float, said: Carrier | None) -> Finding:
+    if said is None:
+        what = Text("Ropeway listens, and has not answered within {n} s", n=f"{seconds:.0f}")
+        why = Text("as many connections are open as may be (`max_connections`), or it waits for its exit for longer")
+        mend = Text("its log says which; programs that hold many connections let go of them when they end")
+        return Finding.fault(TUNNEL, what, why, mend)
+    if said.state != "up":
+        return _not_connected()
+    what = Text("Ropeway is connected, and the exit has not answered within {n} s", n=f"{seconds:.0f}")
+    why = Text("its resolver takes long, or the connection has just gone silent")
+    mend = Text("try it again in a moment; `ropeway test HOST` shows where a destination ends")
+    return Finding.fault(TUNNEL, what, why, mend)
 
 
 def _not_connected() -> Finding:

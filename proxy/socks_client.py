@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .errors import REASON_TEXT, LocalPortError, OpenError, Reason, RemoteProtocolError
+from .errors import REASON_TEXT, SILENT, LocalPortError, OpenError, Reason, RemoteProtocolError
 from .protocol.socks_client import DeniedError, Handshake, Reply
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ async def connect_through(server: Address, credentials: Credentials | None, addr
         raise LocalPortError(f"the program at {server} {text}") from None
     except TimeoutError:
         await trio.aclose_forcefully(stream)
-        text = "does not answer; if that is Ropeway, its log says whether as many connections are open as may be"
-        raise LocalPortError(f"the program at {server} {text}") from None
+        raise LocalPortError(f"the program at {server} {SILENT}") from None
     except (RemoteProtocolError, trio.BrokenResourceError) as exc:
         await trio.aclose_forcefully(stream)
         raise LocalPortError(f"the program at {server} does not speak SOCKS5, or ended; is it `ropeway run`?") from exc

@@ -304,9 +304,9 @@ ALLOWED_BESIDE = {
         for name in (
             "api_client",
             "cli_dashboard",
+            "cli_rules",
             "doctor",
             "local_check",
-            "local_side",
             "service",
             "system_proxy",
             "terminal",

@@ -140,7 +140,7 @@ class Flight:
         self._pieces: deque[Piece] = deque()
         self._acked, self._acked_at, self._previous_at = acked, now, now
         self._round_rate = 0.0
-        self._round_began = now, acked
+        self._round_began: tuple[float, int]
         self._begin_round(now)
         self._flat_since, self._flat_rounds = 0.0, 0
         self._draining = 0  # rounds to come
@@ -389,9 +389,7 @@ class Flight:
         cap = rate * self._window(GAIN)
         if self.state is State.STARTING:
             cap = min(rate * self._window(START_GAIN), cap + LEAP)
-        if (
-            cap < self._ramp < math.inf
-        ):  # it has grown faster than the path delivers: what flies now is a queue of our own
+        if cap < self._ramp < math.inf:  # it grew faster than the path delivers: what flies now is a queue of our own
             self._slow_until = max(self._slow_until, self._acked + self._flying)
             self._ramp = math.inf
         self.cap = max(LEAST, min(cap, self._ramp))
