@@ -79,6 +79,9 @@ class _Kernel:
         self._tcp: TCPStream | None = getattr(stream, "tcp", None)
         self._paced = math.inf  # bytes a second
         self._held = LEAST_BATCH  # bytes
+        self._most = math.inf  # bytes that it may have waiting: what it said last, and what it took since
+        if self._tcp is not None:
+            self._tcp.mind_no_network()
 
     def pace(self, rate: float) -> None:
         if self._tcp is not None and rate != self._paced and not self._paced / PACED < rate < self._paced * PACED:
@@ -94,8 +97,17 @@ class _Kernel:
 
     @property
     def full(self) -> bool:
-        """Whether it holds as much as it may, where that is less than it takes in any case."""
-        return self._tcp is not None and self._held < SEGMENT and self._tcp.unsent >= self._held
+        """Whether it holds as much as it may, where that is less than it takes in any case. It is asked where it can be: for messages that come one
+        by one that would be a system call for each.
+        """
+        if self._tcp is None or self._held >= SEGMENT or self._most < self._held:
+            return False
+        self._most = self._tcp.unsent
+        return self._most >= self._held
+
+    def took(self, size: int) -> None:
+        """Call when it has taken so many bytes."""
+        self._most += size
 
 
 class _Batch:
@@ -119,6 +131,7 @@ class _Batch:
         """Call when the kernel has taken one of so many bytes in this time; `whole`: it was as large as it might be."""
         self._at = now
         self._sent += size
+        self._kernel.took(size)
         if whole:
             self._pace += (seconds / size - self._pace) / 4
             steady = min(max(BATCH_TIME / max(self._pace, 1e-12), LEAST_BATCH), MOST_BATCH)

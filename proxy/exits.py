@@ -89,6 +89,12 @@ class _Running:
         stream.exit = self.route.name
         return stream
 
+    def open_soon(self, address: Address) -> SessionStream | None:
+        stream = self.tunnel.open_soon(address)
+        if stream is not None:
+            stream.exit = self.route.name
+        return stream
+
     async def associate(self) -> SessionAssociation:
         association = await self.tunnel.associate()
         association.exit = self.route.name
@@ -117,6 +123,10 @@ class Exits:
     async def open(self, address: Address) -> SessionStream:
         """A stream to the address by way of the current exit; as `Tunnel.open`."""
         return await (await self._ready()).open(address)
+
+    def open_soon(self, address: Address) -> SessionStream | None:
+        """As `Tunnel.open_soon`."""
+        return None if self._current is None else self._current.open_soon(address)
 
     async def associate(self) -> SessionAssociation:
         """An association by way of the current exit; as `Tunnel.associate`. It is reset where that one is lost and another takes its place."""
@@ -345,6 +355,9 @@ class NamedExit:
 
     async def open(self, address: Address) -> SessionStream:
         return await (await self.exits.running(self.name)).open(address)
+
+    def open_soon(self, address: Address) -> None:
+        """Its tunnel may have to be started."""
 
     async def associate(self) -> SessionAssociation:
         return await (await self.exits.running(self.name)).associate()

@@ -40,6 +40,10 @@ class Way(Protocol):
         """Raises OpenError."""
         ...
 
+    def open_soon(self, address: Address) -> trio.abc.HalfCloseableStream | None:
+        """As `open` where nothing has to be waited for; else None, and nothing has happened. Raises OpenError."""
+        ...
+
     async def associate(self) -> Association:
         """Raises OpenError."""
         ...
@@ -71,6 +75,9 @@ class Direct:
             return await self.connect(address)
         except OpenError as error:
             raise OpenError(error.reason, _DIRECT_TEXT.get(error.reason, "")) from None
+
+    def open_soon(self, address: Address) -> None:
+        """It always waits for the destination."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +158,9 @@ class Router:
         """The way of a connection to the address."""
         decision = self._decided(address, Network.TCP)
         way = self._way(decision)
-        return Chosen(
-            str(decision.route), decision.rule_text, _Blocked(decision.source).open if way is None else way.open
-        )
+        if way is None:
+            return Chosen(str(decision.route), decision.rule_text, _Blocked(decision.source).open)
+        return Chosen(str(decision.route), decision.rule_text, way.open, way.open_soon)
 
     def choose(self, address: Address) -> Choice | None:
         """The way of datagrams to the address; None where they are blocked."""

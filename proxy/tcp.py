@@ -23,6 +23,8 @@ _NOT_THE_PEER = {errno.EBADF, errno.EINVAL}
 READ_SIZE = 65_536
 #: linux/sockios.h: bytes that are not sent yet.
 _SIOCOUTQNSD = 0x894B
+#: The congestion control that every Linux has and lets everybody take (RFC 5681).
+_FOR_ALL = b"reno"
 #: socket(7), which has no name for it in Python; a number of the size of a pointer, of which the highest is no limit.
 _MAX_PACING_RATE, _UNPACED = 47, 2 ** (8 * struct.calcsize("L")) - 1
 
@@ -142,6 +144,16 @@ class TCPStream(trio.abc.HalfCloseableStream):
         if sys.platform == "linux":
             with contextlib.suppress(OSError):  # it was closed
                 self._socket.setsockopt(socket.SOL_SOCKET, _MAX_PACING_RATE, struct.pack("L", int(min(rate, _UNPACED))))
+
+    def mind_no_network(self) -> None:
+        """Where both ends are on this computer what is sent needs no spreading and fills no queue, and the congestion control that minds both is in
+        the way: BBR, where the system has it, waits for its timer with half of each chunk, which costs an eighth of the CPU time of eight streams.
+        Linux only, as `pace`.
+        """
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):  # as in `pace`, or the peer has gone
+                if self._socket.getsockname()[:1] == self._socket.getpeername()[:1]:
+                    self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _FOR_ALL)
 
     def hold(self, size: int) -> None:
         """How many bytes the kernel takes that it cannot send yet, as far as it counts them. trio says 16 KB, which fast paths have sent before

@@ -134,9 +134,9 @@ class Tunnel:
         if not self.up.is_set():
             with self.wanted():
                 await self._openings.until_up()
+        if (known := self.open_soon(address)) is not None:
+            return known
         stream = self._session.open(address)
-        if self._known_good.has(address, trio.current_time()):
-            return stream
         try:
             await self._openings.until_accepted(stream)
         except BaseException:
@@ -144,6 +144,12 @@ class Tunnel:
             raise
         self._known_good.add(address, trio.current_time())
         return stream
+
+    def open_soon(self, address: Address) -> SessionStream | None:
+        """As `open` where there is a carrier and the exit has connected there lately; else None. Raises OpenError where the session takes none."""
+        if self.up.is_set() and self._known_good.has(address, trio.current_time()):
+            return self._session.open(address)
+        return None
 
     async def associate(self) -> SessionAssociation:
         """An association at the exit, on which datagrams may be sent at once. Raises OpenError, as `open` does where there is no carrier."""

@@ -47,6 +47,9 @@ class Nowhere:
     async def open(self, address: Address) -> trio.abc.HalfCloseableStream:
         raise NotImplementedError
 
+    def open_soon(self, address: Address) -> None:
+        """It waits."""
+
     async def associate(self) -> Association:
         raise NotImplementedError
 

@@ -122,6 +122,8 @@ async def test_a_carrier_is_worn_by_what_goes_through_it(autojump_clock: MockClo
 
 
 MUCH = 2_000_000
+#: One batch, also the first, and more than the kernel may hold then.
+LESS = FIRST_BATCH - 1000
 #: More than any kernel may hold.
 FULL = 10**9
 
@@ -129,7 +131,7 @@ FULL = 10**9
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """That of both sides: it takes what it is told, and says what it has not sent."""
-    kernel = SimpleNamespace(pace=lambda _rate: None, hold=lambda _size: None, unsent=0)
+    kernel = SimpleNamespace(pace=lambda _rate: None, hold=lambda _size: None, mind_no_network=lambda: None, unsent=0)
     monkeypatch.setattr(trio.StapledStream, "tcp", kernel, raising=False)
     return kernel
 
@@ -202,13 +204,11 @@ async def test_what_is_sent_is_chosen_when_the_kernel_has_room(
 
 
 async def test_a_kernel_that_can_is_told_the_pace_and_what_to_hold(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, kernel: SimpleNamespace
 ) -> None:
     paces: list[float] = []
     held: list[int] = []
-    monkeypatch.setattr(
-        trio.StapledStream, "tcp", SimpleNamespace(pace=paces.append, hold=held.append, unsent=0), raising=False
-    )
+    kernel.pace, kernel.hold = paces.append, held.append
     steps = itertools.chain([math.inf, 1e6, 1.01e6, 2e6, 2e6, math.inf], itertools.repeat(math.inf))
     monkeypatch.setattr(Mux, "pace", property(lambda mux: next(steps) if mux._opens else math.inf))
     async with two_ends() as ends:
@@ -241,6 +241,45 @@ async def test_a_kernel_that_says_it_is_full_and_that_it_has_room_is_written_to(
         assert waits
 
 
+class Asked:
+    """A kernel that counts how often it was asked what it has not sent, which is nothing."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def pace(self, rate: float) -> None: ...
+
+    def hold(self, size: int) -> None: ...
+
+    def mind_no_network(self) -> None: ...
+
+    @property
+    def unsent(self) -> int:
+        self.times += 1
+        return 0
+
+
+async def test_a_kernel_is_asked_only_where_it_can_hold_what_it_may(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked()
+    monkeypatch.setattr(trio.StapledStream, "tcp", asked, raising=False)
+    async with two_ends() as ends:
+        chat = ends.local.open(ADDRESS)
+        await chat.send_all(b"hello")
+        await drain(ends, len(b"hello"))
+        before = asked.times
+        for _ in range(20):
+            await chat.send_all(b"a message")
+            await drain(ends, len(b"a message"))
+        assert asked.times == before
+        await chat.send_all(bytes(LESS))
+        await drain(ends, LESS)
+        await chat.send_all(b"hello")
+        await drain(ends, len(b"hello"))
+        assert asked.times > before
+
+
 async def test_nothing_is_begun_where_it_is_finished_while_the_kernel_has_no_room(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, kernel: SimpleNamespace
 ) -> None:
@@ -251,7 +290,8 @@ async def test_nothing_is_begun_where_it_is_finished_while_the_kernel_has_no_roo
 
     async with two_ends() as ends:
         stream = ends.local.open(ADDRESS)
-        await wait_all_tasks_blocked()
+        await stream.send_all(bytes(LESS))
+        await drain(ends, LESS)
         kernel.unsent = FULL
         monkeypatch.setattr(trio.StapledStream, "wait_send_all_might_not_block", wait)
         await stream.send_all(b"for the next one")

@@ -115,6 +115,19 @@ async def test_one_exit(server: Identity, autojump_clock: MockClock) -> None:
         assert one.attempts < 20
 
 
+async def test_what_is_opened_at_once_is_the_current_exits(server: Identity, autojump_clock: MockClock) -> None:
+    async with places(server, 2) as (one, two):
+        idle = Exits([one.route()], connect_wait=5)
+        assert idle.open_soon(ECHO) is None  # it does not run
+        async with running(one.route(), two.route()) as exits:
+            assert exits.open_soon(ECHO) is None
+            await opened(exits)
+            stream = exits.open_soon(ECHO)
+            assert stream is not None
+            assert stream.exit == one.name
+            await exchange(stream)
+
+
 async def test_nothing_is_up_for_hours(server: Identity, autojump_clock: MockClock) -> None:
     """Every exit is tried more often as soon as somebody waits, not only the current one."""
     async with places(server, 3) as (one, two, three):

@@ -101,6 +101,38 @@ async def test_ended_by_hand_before_it_is_reached() -> None:
     assert world.closed.reason == BY_HAND
 
 
+async def test_what_opens_at_once_is_not_waited_for() -> None:
+    world = World()  # whose gate stays closed
+    ours, _ = memory_stream_pair()
+    asked: list[Address] = []
+
+    def at_once(address: Address) -> trio.abc.HalfCloseableStream | None:
+        asked.append(address)
+        return ours if len(asked) == 1 else None
+
+    opener = Opener(lambda _: Chosen("tunnel", "", world.open_stream, at_once), world.table)
+    connection, stream = await opener.open(AppProtocol.SOCKS5, ADDRESS)
+    assert stream is ours
+    assert world.open == [State.OPEN]
+    assert world.table.close(connection.id)
+    with trio.move_on_after(0.01) as waited:
+        await opener.open(AppProtocol.SOCKS5, ADDRESS)
+    assert waited.cancelled_caught
+    assert asked == [ADDRESS, ADDRESS]
+
+
+async def test_what_cannot_be_opened_at_once_is_closed_with_the_reason() -> None:
+    world = World()
+
+    def busy(_: Address) -> None:
+        raise OpenError(Reason.BUSY, "too many")
+
+    opener = Opener(lambda _: Chosen("tunnel", "", world.open_stream, busy), world.table)
+    with pytest.raises(OpenError, match="too many"):
+        await opener.open(AppProtocol.SOCKS5, ADDRESS)
+    assert world.closed.reason == "too many"
+
+
 # ---- carried
 
 

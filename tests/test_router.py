@@ -52,6 +52,9 @@ class Noted:
         self.asked.append((self.name, str(address)))
         return trio.StapledStream(*trio.testing.memory_stream_one_way_pair())
 
+    def open_soon(self, address: Address) -> None:
+        """It waits."""
+
     async def associate(self) -> Association:
         self.asked.append((self.name, "association"))
         return Silent()

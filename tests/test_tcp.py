@@ -342,6 +342,45 @@ async def test_the_kernel_says_what_is_not_sent_yet() -> None:
     assert one.unsent == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="others have no choice")
+async def test_within_this_computer_no_congestion_control_minds_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def control(stream: TCPStream) -> bytes:
+        return stream._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0")
+
+    monkeypatch.setattr("proxy.tcp._FOR_ALL", b"no such control")
+    one, other = await short_pair()
+    async with one, other:
+        usual = control(one)
+        one.mind_no_network()  # a kernel without it goes on as it did
+        assert control(one) == usual
+    monkeypatch.undo()
+    one, other = await short_pair()
+    async with one, other:
+        one.mind_no_network()
+        assert control(one) == b"reno"
+        assert control(other) == usual
+        await one.send_all(bytes(10))
+        assert await other.receive_some() == bytes(10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others have no choice")
+async def test_elsewhere_the_congestion_control_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """127.0.0.2 is as good as another computer: both ends have not the same address."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        port = listener.socket.getsockname()[1]
+        plain = await trio.open_tcp_stream("127.0.0.1", port, local_address="127.0.0.2")
+    stream = TCPStream(plain)
+    monkeypatch.setattr("proxy.tcp._FOR_ALL", b"no such control")
+    monkeypatch.setattr(trio.socket.SocketType, "setsockopt", _not_asked)
+    stream.mind_no_network()
+    await stream.aclose()
+
+
+def _not_asked(*_arguments: object) -> None:
+    raise AssertionError("its congestion control was to stay")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the pace is Linux's")
 async def test_the_kernel_is_told_how_fast_and_how_much_to_hold() -> None:
     one, other = await short_pair()
@@ -361,5 +400,6 @@ async def test_the_kernel_is_told_how_fast_and_how_much_to_hold() -> None:
         assert one._socket.getsockopt(socket.IPPROTO_TCP, getattr(socket, "TCP_NOTSENT_LOWAT", 0)) == 100_000
         await one.send_all(bytes(10))
         assert await other.receive_some() == bytes(10)
-    one.pace(1.0)  # it is closed: nothing happens
+    one.mind_no_network()  # it is closed: nothing happens
+    one.pace(1.0)
     one.hold(1)

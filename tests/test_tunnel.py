@@ -20,6 +20,7 @@ from proxy.errors import OpenError, Reason
 from proxy.exit import Limits
 from proxy.greeting import Greeting
 from proxy.keys import UserKey, channel_binding, der_of, new_certificate
+from proxy.known_good import KNOWN_GOOD
 from proxy.openings import ACCEPT_TIMEOUT
 from proxy.protocol.liveness import DEAD, SUSPECT
 from proxy.tunnel import Tunnel
@@ -187,6 +188,30 @@ async def test_a_known_destination_answers_at_once(server: Identity, autojump_cl
             await stream.send_all(b"first words")
         assert await stream.receive_some() == b"first words"  # over the next carrier
         assert len(around.cables) > 1
+
+
+async def test_a_known_destination_is_opened_with_no_turn_of_the_event_loop(
+    server: Identity, autojump_clock: MockClock
+) -> None:
+    async with world(server) as around:
+        tunnel = around.new_tunnel()
+        assert tunnel.open_soon(ECHO) is None  # it is not up
+        around.run(tunnel)
+        await tunnel.open(ECHO)
+        soon = tunnel.open_soon(ECHO)
+        assert soon is not None
+        await exchange(soon)
+        assert tunnel.open_soon(Address("other.example", 80)) is None
+        around.reachable = False
+        around.cut()
+        await tunnel.down.wait()
+        before = tunnel.streams
+        assert tunnel.open_soon(ECHO) is None
+        assert tunnel.streams == before
+        await trio.sleep(KNOWN_GOOD)
+        around.reachable = True
+        await tunnel.up.wait()
+        assert tunnel.open_soon(ECHO) is None  # that was too long ago
 
 
 async def test_carriers_that_are_cut_soon_after_they_moved_something_cost_no_long_pauses(
