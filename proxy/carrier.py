@@ -42,6 +42,8 @@ BATCH_TIME = 0.01
 HELD = 0.5
 #: However little the kernel may hold, it takes what makes the last of its segments whole, and holds back only who waits for room.
 SEGMENT = 65_536
+#: By how much a TLS record is longer than what is in it: header, content type and tag (RFC 8446, section 5.2).
+RECORD_GROWTH = 5 + 1 + 16
 #: The kernel is told of another pace where it differs by this factor: a system call for each acknowledgement would be too many.
 PACED = 1.05
 #: How long a GO_AWAY may take to be sent.
@@ -80,8 +82,6 @@ class _Kernel:
         self._paced = math.inf  # bytes a second
         self._held = LEAST_BATCH  # bytes
         self._most = math.inf  # bytes that it may have waiting: what it said last, and what it took since
-        if self._tcp is not None:
-            self._tcp.mind_no_network()
 
     def pace(self, rate: float) -> None:
         if self._tcp is not None and rate != self._paced and not self._paced / PACED < rate < self._paced * PACED:
@@ -106,8 +106,8 @@ class _Kernel:
         return self._most >= self._held
 
     def took(self, size: int) -> None:
-        """Call when it has taken so many bytes."""
-        self._most += size
+        """Call when it has taken so many bytes at once: of messages that come one by one each is a record, and of bulk they add nothing that counts."""
+        self._most += size + RECORD_GROWTH
 
 
 class _Batch:

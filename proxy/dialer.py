@@ -20,6 +20,7 @@ import trio
 
 from .address import Address, IPAddress, embedded_ipv4, is_public
 from .errors import OpenError, Reason
+from .tcp import mind_no_network
 
 #: RFC 8305, section 5: how long an attempt is alone before the next one starts, in seconds.
 ATTEMPT_DELAY = 0.25
@@ -105,6 +106,8 @@ async def open_socket(ip: IPAddress, port: int) -> trio.SocketStream:
     sock = trio.socket.socket(_FAMILIES[ip.version], socket.SOCK_STREAM)
     try:
         _keep_alive(sock)
+        if ip.is_loopback:
+            mind_no_network(sock)
         await sock.connect((str(ip), port))
     except BaseException:
         sock.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import trio
 
 from .address import Address
 from .errors import ConfigError
+from .tcp import mind_no_network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +24,14 @@ BACKLOG = 1024  # a browser that starts again opens dozens of connections at onc
 async def listen(place: Listen, field: str) -> list[trio.SocketListener]:
     """Raises ConfigError that says what stands in the way."""
     try:
-        return await trio.open_tcp_listeners(place.port, host=place.host or None, backlog=BACKLOG)
+        listeners = await trio.open_tcp_listeners(place.port, host=place.host or None, backlog=BACKLOG)
     except OSError as exc:
         in_the_way = await trio.to_thread.run_sync(_holder, place) or advice(exc)
         raise ConfigError(field, f"cannot listen on {place}: {in_the_way}") from exc
+    for listener in listeners:
+        if ipaddress.ip_address(listener.socket.getsockname()[0]).is_loopback:
+            mind_no_network(listener.socket)
+    return listeners
 
 
 async def listen_all(places: Sequence[Listen], field: str) -> list[trio.SocketListener]:

@@ -13,7 +13,7 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from proxy.carrier import DEAD as SAYS_DEAD
-from proxy.carrier import FIRST_BATCH, GROWTH, LEAST_BATCH, OVERTAKEN
+from proxy.carrier import FIRST_BATCH, GROWTH, HELD, LEAST_BATCH, OVERTAKEN, RECORD_GROWTH, SEGMENT, _Kernel
 from proxy.protocol.event import Code
 from proxy.protocol.flight import PAUSE
 from proxy.protocol.frame import MAX_PAYLOAD
@@ -242,42 +242,83 @@ async def test_a_kernel_that_says_it_is_full_and_that_it_has_room_is_written_to(
 
 
 class Asked:
-    """A kernel that counts how often it was asked what it has not sent, which is nothing."""
+    """A kernel that counts how often it was asked what it has not sent."""
 
     def __init__(self) -> None:
         self.times = 0
+        self.says = 0
 
     def pace(self, rate: float) -> None: ...
 
     def hold(self, size: int) -> None: ...
 
-    def mind_no_network(self) -> None: ...
-
     @property
     def unsent(self) -> int:
         self.times += 1
-        return 0
+        return self.says
 
 
-async def test_a_kernel_is_asked_only_where_it_can_hold_what_it_may(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+#: What it may hold while batches are the first.
+FIRST_HELD = int(HELD * FIRST_BATCH)
+
+
+def asked_and_told() -> tuple[Asked, _Kernel]:
+    """One that has said that it has sent everything."""
     asked = Asked()
-    monkeypatch.setattr(trio.StapledStream, "tcp", asked, raising=False)
-    async with two_ends() as ends:
-        chat = ends.local.open(ADDRESS)
-        await chat.send_all(b"hello")
-        await drain(ends, len(b"hello"))
-        before = asked.times
-        for _ in range(20):
-            await chat.send_all(b"a message")
-            await drain(ends, len(b"a message"))
-        assert asked.times == before
-        await chat.send_all(bytes(LESS))
-        await drain(ends, LESS)
-        await chat.send_all(b"hello")
-        await drain(ends, len(b"hello"))
-        assert asked.times > before
+    kernel = _Kernel(SimpleNamespace(tcp=asked))  # type: ignore[arg-type]
+    kernel.hold(FIRST_BATCH)
+    assert not kernel.full
+    assert asked.times == 1
+    return asked, kernel
+
+
+@pytest.mark.parametrize(
+    ("size", "fit"),
+    [
+        (1000, FIRST_HELD // (1000 + RECORD_GROWTH)),
+        (1, FIRST_HELD // (1 + RECORD_GROWTH)),  # what TLS adds is most of it
+        (FIRST_HELD - 1 - RECORD_GROWTH, 1),
+        (FIRST_HELD - RECORD_GROWTH, 0),
+    ],
+)
+def test_a_kernel_is_asked_once_it_can_hold_what_it_may(size: int, fit: int) -> None:
+    asked, kernel = asked_and_told()
+    for _ in range(fit):
+        kernel.took(size)
+        assert not kernel.full
+    assert asked.times == 1
+    kernel.took(size)
+    assert not kernel.full
+    assert asked.times == 2
+    for _ in range(fit):  # there is as much room again
+        kernel.took(size)
+        assert not kernel.full
+    assert asked.times == 2
+
+
+def test_a_kernel_that_has_much_left_is_asked_sooner() -> None:
+    asked, kernel = asked_and_told()
+    asked.says = FIRST_HELD - 500
+    kernel.took(FIRST_HELD)
+    assert not kernel.full
+    kernel.took(400)
+    assert not kernel.full
+    assert asked.times == 2
+    asked.says = FIRST_HELD
+    kernel.took(400)
+    assert kernel.full
+    assert kernel.full  # it is asked until it is not
+    assert asked.times == 4
+    asked.says = 0
+    assert not kernel.full
+
+
+def test_a_kernel_that_may_hold_what_it_takes_anyway_is_not_asked() -> None:
+    asked, kernel = asked_and_told()
+    kernel.hold(10 * SEGMENT)
+    kernel.took(100 * SEGMENT)
+    assert not kernel.full
+    assert asked.times == 1
 
 
 async def test_nothing_is_begun_where_it_is_finished_while_the_kernel_has_no_room(

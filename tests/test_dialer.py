@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import os
 import socket
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -390,6 +391,19 @@ class TestSystem:
             with pytest.raises(ConnectionRefusedError):
                 await open_socket(ipaddress.ip_address("127.0.0.1"), bound.getsockname()[1])
         assert [sock.fileno() for sock in made] == [-1]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="others have no choice, and no such address of this computer")
+    async def test_what_goes_to_this_computer_is_not_paced(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        told: list[trio.socket.SocketType] = []
+        monkeypatch.setattr(proxy.dialer, "mind_no_network", told.append)
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            bound.listen()
+            port = bound.getsockname()[1]
+            async with await open_socket(ipaddress.ip_address("0.0.0.0"), port):
+                assert not told
+            async with await open_socket(ipaddress.ip_address("127.0.0.1"), port) as stream:
+                assert told == [stream.socket]
 
     @pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="this system has another name for it")
     async def test_a_quiet_destination_is_asked_for_before_anything_forgets_it(self) -> None:

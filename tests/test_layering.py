@@ -293,6 +293,7 @@ ALLOWED_BESIDE = {
     "proxy.clock": {"proxy.finding"},
     "proxy.certificate": {"proxy.finding", "proxy.share"},
     "proxy.exit_name": {"proxy.finding"},
+    "proxy.dialer": {"proxy.tcp"},
     "proxy.exit_lookup": {"proxy.dialer", "proxy.nameservers"},
     "proxy.exit_walk": {"proxy.dialer", "proxy.greeting", "proxy.tls", "proxy.ways"},
     "proxy.exit_check": {"proxy.exit_walk", "proxy.greeting"},

@@ -111,7 +111,8 @@ async def test_what_opens_at_once_is_not_waited_for() -> None:
         return ours if len(asked) == 1 else None
 
     opener = Opener(lambda _: Chosen("tunnel", "", world.open_stream, at_once), world.table)
-    connection, stream = await opener.open(AppProtocol.SOCKS5, ADDRESS)
+    with trio.fail_after(1):
+        connection, stream = await opener.open(AppProtocol.SOCKS5, ADDRESS)
     assert stream is ours
     assert world.open == [State.OPEN]
     assert world.table.close(connection.id)
@@ -128,7 +129,7 @@ async def test_what_cannot_be_opened_at_once_is_closed_with_the_reason() -> None
         raise OpenError(Reason.BUSY, "too many")
 
     opener = Opener(lambda _: Chosen("tunnel", "", world.open_stream, busy), world.table)
-    with pytest.raises(OpenError, match="too many"):
+    with trio.fail_after(1), pytest.raises(OpenError, match="too many"):
         await opener.open(AppProtocol.SOCKS5, ADDRESS)
     assert world.closed.reason == "too many"
 

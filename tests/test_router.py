@@ -52,8 +52,12 @@ class Noted:
         self.asked.append((self.name, str(address)))
         return trio.StapledStream(*trio.testing.memory_stream_one_way_pair())
 
-    def open_soon(self, address: Address) -> None:
-        """It waits."""
+    def open_soon(self, address: Address) -> trio.abc.HalfCloseableStream | None:
+        """Only where the port is a multiple of ten."""
+        if address.port % 10:
+            return None
+        self.asked.append((self.name, f"{address} soon"))
+        return trio.StapledStream(*trio.testing.memory_stream_one_way_pair())
 
     async def associate(self) -> Association:
         self.asked.append((self.name, "association"))
@@ -100,6 +104,14 @@ async def test_a_connection_goes_the_way_that_the_rules_say(where: str, way: str
     world = World(*RULES)
     await trio.aclose_forcefully(await opened(world.router, Address.parse(where)))
     assert world.asked == [(way, where)]
+
+
+async def test_a_way_that_opens_at_once_is_not_waited_for() -> None:
+    world = World(*RULES)
+    for where, soon in (("example.com:440", True), ("example.com:443", False), ("ads.example:440", False)):
+        address = Address.parse(where)
+        assert (world.router.choose_stream(address).open_soon(address) is not None) == soon
+    assert world.asked == [("tunnel", "example.com:440 soon")]
 
 
 async def test_a_blocked_connection_says_which_rule_it_was_and_not_what_the_rule_says() -> None:

@@ -14,7 +14,7 @@ import trio
 from trio.testing import assert_no_checkpoints, check_half_closeable_stream, memory_stream_pair
 
 from proxy.shortcut import receive_soon, send_soon, shortcut
-from proxy.tcp import TCPStream
+from proxy.tcp import TCPStream, mind_no_network
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -343,42 +343,24 @@ async def test_the_kernel_says_what_is_not_sent_yet() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others have no choice")
-async def test_within_this_computer_no_congestion_control_minds_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def control(stream: TCPStream) -> bytes:
-        return stream._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0")
+async def test_a_connection_within_this_computer_is_not_paced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def control(sock: trio.socket.SocketType) -> bytes:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0")
 
-    monkeypatch.setattr("proxy.tcp._FOR_ALL", b"no such control")
-    one, other = await short_pair()
-    async with one, other:
-        usual = control(one)
-        one.mind_no_network()  # a kernel without it goes on as it did
-        assert control(one) == usual
-    monkeypatch.undo()
-    one, other = await short_pair()
-    async with one, other:
-        one.mind_no_network()
-        assert control(one) == b"reno"
-        assert control(other) == usual
-        await one.send_all(bytes(10))
-        assert await other.receive_some() == bytes(10)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="others have no choice")
-async def test_elsewhere_the_congestion_control_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """127.0.0.2 is as good as another computer: both ends have not the same address."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with listener:
-        port = listener.socket.getsockname()[1]
-        plain = await trio.open_tcp_stream("127.0.0.1", port, local_address="127.0.0.2")
-    stream = TCPStream(plain)
-    monkeypatch.setattr("proxy.tcp._FOR_ALL", b"no such control")
-    monkeypatch.setattr(trio.socket.SocketType, "setsockopt", _not_asked)
-    stream.mind_no_network()
-    await stream.aclose()
-
-
-def _not_asked(*_arguments: object) -> None:
-    raise AssertionError("its congestion control was to stay")
+        usual = control(listener.socket)
+        with monkeypatch.context() as kernel:
+            kernel.setattr("proxy.tcp._FOR_ALL", b"what it has not")
+            mind_no_network(listener.socket)
+            assert control(listener.socket) == usual
+        mind_no_network(listener.socket)
+        near = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
+        async with near, await listener.accept() as far:
+            assert control(far.socket) == b"reno"
+            assert control(near.socket) == usual
+            await far.send_all(bytes(10))
+            assert await near.receive_some() == bytes(10)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the pace is Linux's")
@@ -400,6 +382,5 @@ async def test_the_kernel_is_told_how_fast_and_how_much_to_hold() -> None:
         assert one._socket.getsockopt(socket.IPPROTO_TCP, getattr(socket, "TCP_NOTSENT_LOWAT", 0)) == 100_000
         await one.send_all(bytes(10))
         assert await other.receive_some() == bytes(10)
-    one.mind_no_network()  # it is closed: nothing happens
-    one.pace(1.0)
+    one.pace(1.0)  # it is closed: nothing happens
     one.hold(1)
