@@ -185,8 +185,11 @@ def list_users(config: ExitConfigOption = None) -> None:
     """Print the name of every user, one a line."""
     from .config import load
 
-    for user in load(exit_config_path(config)).exit.users:
+    users = load(exit_config_path(config)).exit.users
+    for user in users:
         print(user.name)
+    if not users:
+        say(f"There are none: `{command('exit user add NAME', config)}` adds one.")
 
 
 def _pin(settings: ExitSettings) -> bytes:

@@ -125,6 +125,10 @@ def test_users_come_and_go(ropeway: Callable[..., Done], path: Path, exit_of_ann
     removed = ropeway("exit", "user", "remove", "anna", "--config", path)
     assert (removed.code, removed.out) == (0, "")
     assert ropeway("exit", "user", "list", "--config", path).out == "ben\n"
+    ropeway("exit", "user", "remove", "ben", "--config", path)
+    none = ropeway("exit", "user", "list", "--config", path)
+    assert (none.code, none.out) == (0, "")
+    assert f"`ropeway exit user add NAME --config {path}` adds one" in none.err
 
 
 def test_users_who_are_not_there(ropeway: Callable[..., Done], path: Path, exit_of_anna: Link) -> None:
