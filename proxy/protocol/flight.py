@@ -15,7 +15,7 @@ from collections import deque
 
 from .frame import JOINED
 from .liveness import ACK_BYTES, ack_delay
-from .rates import Piece, Rates
+from .rates import Losses, Piece, Rates
 
 # Our choices. Times are in seconds.
 #: Never less, so that a rate can be measured at all.
@@ -97,7 +97,6 @@ class Flight:
     # stands, and all of them decide together.
 
     __slots__ = (
-        "_acked",
         "_acked_at",
         "_doubtful",
         "_drained_at",
@@ -106,6 +105,7 @@ class Flight:
         "_flat_rounds",
         "_flat_since",
         "_least_at",
+        "_losses",
         "_patience",
         "_peak",
         "_pieces",
@@ -122,6 +122,7 @@ class Flight:
         "_suspect",
         "_uneven",
         "_waited",
+        "acked",
         "beside_little",
         "cap",
         "least",
@@ -136,9 +137,9 @@ class Flight:
         self.stalled = False  # `stall_at` has passed
         self.least = math.inf  # round trip
         self._least_at = now
-        self._rates = Rates()
+        self._rates, self._losses = Rates(), Losses()
         self._pieces: deque[Piece] = deque()
-        self._acked, self._acked_at, self._previous_at = acked, now, now
+        self.acked, self._acked_at, self._previous_at = acked, now, now
         self._round_rate = 0.0
         self._round_began: tuple[float, int]
         self._begin_round(now)
@@ -161,13 +162,8 @@ class Flight:
         return self._draining > 0
 
     @property
-    def acked(self) -> int:
-        """Up to where everything has arrived."""
-        return self._acked
-
-    @property
     def _flying(self) -> int:
-        return self._pieces[-1].end - self._acked if self._pieces else 0
+        return self._pieces[-1].end - self.acked if self._pieces else 0
 
     @property
     def room(self) -> float:
@@ -215,8 +211,8 @@ class Flight:
         elif end - (last := self._pieces[-1]).start <= JOINED:
             last.end, last.limited = end, limited or last.limited
             return
-        start = self._pieces[-1].end if self._pieces else self._acked
-        self._pieces.append(Piece(start, end, now, limited, self._acked, self._acked_at, self._previous_at))
+        start = self._pieces[-1].end if self._pieces else self.acked
+        self._pieces.append(Piece(start, end, now, limited, self.acked, self._acked_at, self._previous_at))
 
     def _stand_still(self, idle: float, now: float) -> None:
         """What is remembered gets no older meanwhile: or the first page after a minute would be held back by a drain, or begin from the low
@@ -227,7 +223,7 @@ class Flight:
         self._drained_at += idle
         self._round_began = min(self._round_began[0] + idle, now), self._round_began[1]
         if idle > PAUSE and self.cap < math.inf:
-            self._slow_until = self._acked + SLOW_START * self.cap
+            self._slow_until = self.acked + SLOW_START * self.cap
 
     def answered(self, round_trip: float, now: float) -> None:
         """A ping was."""
@@ -241,8 +237,10 @@ class Flight:
         pieces, newest = self._pieces, None
         while pieces and pieces[0].end <= offset:
             newest = pieces.popleft()
-        self._ramp += 2 * (offset - self._acked)
-        self._acked, self._acked_at, self.stalled = offset, now, False
+        self._ramp += 2 * (offset - self.acked)
+        if self.stalled:
+            self._losses.note(now)
+        self.acked, self._acked_at, self.stalled = offset, now, False
         if newest is None:
             return
         self._previous_at = newest.at
@@ -255,8 +253,8 @@ class Flight:
         self._choose()
 
     def _begin_round(self, now: float) -> None:
-        self._round_began = now, self._acked
-        self._round_end = self._acked + self._flying
+        self._round_began = now, self.acked
+        self._round_end = self.acked + self._flying
         self._round_least, self._round_sum, self._round_samples = math.inf, 0.0, 0
 
     def _measured(self, round_trip: float, now: float) -> None:
@@ -267,7 +265,9 @@ class Flight:
     def _end_round(self, now: float, *, limited: bool) -> None:
         began, acked = self._round_began
         if now > began:
-            self._round_rate = (self._acked - acked) / (now - began)
+            self._round_rate = (self.acked - acked) / (now - began)
+        if self._queued(QUEUED):
+            self._losses.forget()
         if self._draining:
             self._go_on_draining(now, limited)
         else:
@@ -284,7 +284,7 @@ class Flight:
             self._flat_since, self._flat_rounds = rate, 0
         elif self._queued(QUEUED):
             self.state = State.STEADY
-            self._slow_until = max(self._slow_until, self._acked + self._flying)
+            self._slow_until = max(self._slow_until, self.acked + self._flying)
         elif not limited:
             self._flat_rounds += 1
         if self._flat_rounds >= FLAT_ROUNDS:
@@ -386,11 +386,11 @@ class Flight:
             self._grow(rate)
 
     def _grow(self, rate: float) -> None:
-        cap = rate * self._window(GAIN)
+        cap = rate * self._window(GAIN) * self._losses.gain(self._acked_at)
         if self.state is State.STARTING:
             cap = min(rate * self._window(START_GAIN), cap + LEAP)
         if cap < self._ramp < math.inf:  # it grew faster than the path delivers: what flies now is a queue of our own
-            self._slow_until = max(self._slow_until, self._acked + self._flying)
+            self._slow_until = max(self._slow_until, self.acked + self._flying)
             self._ramp = math.inf
         self.cap = max(LEAST, min(cap, self._ramp))
 
