@@ -23,7 +23,7 @@ from proxy.protocol.flight import (
     State,
 )
 from proxy.protocol.liveness import ACK_BYTES, PROBE, ack_delay
-from proxy.protocol.rates import RATE_MEMORY
+from proxy.protocol.rates import LOSS_GAIN, LOSS_MEMORY, RATE_MEMORY
 
 STEP = 0.001  # seconds
 SEGMENT = 1400  # bytes
@@ -564,6 +564,29 @@ def test_where_nothing_is_acknowledged_as_much_again_may_be_in_flight() -> None:
     assert flight.stall_at == math.inf
     path.run(0.05)
     assert not flight.stalled, "something was acknowledged"
+
+
+def test_after_a_loss_with_no_queue_more_may_be_in_flight() -> None:
+    """Or the kernel's window, which has become small, would not be full, and would not grow."""
+    path = Path(2.5e6, 0.1, kernel=100_000)
+    path.run(5)
+    cap = path.flight.cap
+    path.flight.stalled = True
+    path.run(0.3)
+    assert path.flight.cap == pytest.approx(LOSS_GAIN * cap, rel=0.03)
+    path.run(LOSS_MEMORY)
+    assert path.flight.cap == pytest.approx(cap, rel=0.03)
+
+
+@pytest.mark.parametrize(("waits", "gain"), [(0.0, LOSS_GAIN), (0.01, LOSS_GAIN), (0.05, 1.0)])
+def test_a_loss_of_a_queue_is_not_answered_with_more(waits: float, gain: float) -> None:
+    path = Path(2.5e6, 0.1, kernel=100_000)
+    path.run(5)
+    path.occupied = waits * path.rate
+    path.run(0.3)
+    path.flight.stalled = True
+    path.run(0.5)
+    assert path.flight._losses.gain(path.now) == gain
 
 
 def test_a_stall_needs_something_in_flight() -> None:
