@@ -266,7 +266,7 @@ class Flight:
         began, acked = self._round_began
         if now > began:
             self._round_rate = (self.acked - acked) / (now - began)
-        if self._queued(QUEUED):
+        if self._queued(SAME):
             self._losses.forget()
         if self._draining:
             self._go_on_draining(now, limited)

@@ -578,7 +578,7 @@ def test_after_a_loss_with_no_queue_more_may_be_in_flight() -> None:
     assert path.flight.cap == pytest.approx(cap, rel=0.03)
 
 
-@pytest.mark.parametrize(("waits", "gain"), [(0.0, LOSS_GAIN), (0.01, LOSS_GAIN), (0.05, 1.0)])
+@pytest.mark.parametrize(("waits", "gain"), [(0.0, LOSS_GAIN), (0.003, LOSS_GAIN), (0.015, 1.0), (0.05, 1.0)])
 def test_a_loss_of_a_queue_is_not_answered_with_more(waits: float, gain: float) -> None:
     path = Path(2.5e6, 0.1, kernel=100_000)
     path.run(5)
