@@ -43,7 +43,7 @@ HELD = 0.5
 #: However little the kernel may hold, it takes what makes the last of its segments whole, and holds back only who waits for room.
 SEGMENT = 65_536
 #: By how much a TLS record is longer than what is in it: header, content type and tag (RFC 8446, section 5.2).
-RECORD_GROWTH = 5 + 1 + 16
+RECORD_EXTRA = 5 + 1 + 16
 #: The kernel is told of another pace where it differs by this factor: a system call for each acknowledgement would be too many.
 PACED = 1.05
 #: How long a GO_AWAY may take to be sent.
@@ -107,7 +107,7 @@ class _Kernel:
 
     def took(self, size: int) -> None:
         """Call when it has taken so many bytes at once: of messages that come one by one each is a record, and of bulk they add nothing that counts."""
-        self._most += size + RECORD_GROWTH
+        self._most += size + RECORD_EXTRA
 
 
 class _Batch:

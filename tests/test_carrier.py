@@ -13,7 +13,7 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from proxy.carrier import DEAD as SAYS_DEAD
-from proxy.carrier import FIRST_BATCH, GROWTH, HELD, LEAST_BATCH, OVERTAKEN, RECORD_GROWTH, SEGMENT, _Kernel
+from proxy.carrier import FIRST_BATCH, GROWTH, HELD, LEAST_BATCH, OVERTAKEN, RECORD_EXTRA, SEGMENT, _Kernel
 from proxy.protocol.event import Code
 from proxy.protocol.flight import PAUSE
 from proxy.protocol.frame import MAX_PAYLOAD
@@ -131,7 +131,7 @@ FULL = 10**9
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """That of both sides: it takes what it is told, and says what it has not sent."""
-    kernel = SimpleNamespace(pace=lambda _rate: None, hold=lambda _size: None, mind_no_network=lambda: None, unsent=0)
+    kernel = SimpleNamespace(pace=lambda _rate: None, hold=lambda _size: None, unsent=0)
     monkeypatch.setattr(trio.StapledStream, "tcp", kernel, raising=False)
     return kernel
 
@@ -275,10 +275,10 @@ def asked_and_told() -> tuple[Asked, _Kernel]:
 @pytest.mark.parametrize(
     ("size", "fit"),
     [
-        (1000, FIRST_HELD // (1000 + RECORD_GROWTH)),
-        (1, FIRST_HELD // (1 + RECORD_GROWTH)),  # what TLS adds is most of it
-        (FIRST_HELD - 1 - RECORD_GROWTH, 1),
-        (FIRST_HELD - RECORD_GROWTH, 0),
+        (1000, FIRST_HELD // (1000 + RECORD_EXTRA)),
+        (1, FIRST_HELD // (1 + RECORD_EXTRA)),  # what TLS adds is most of it
+        (FIRST_HELD - 1 - RECORD_EXTRA, 1),
+        (FIRST_HELD - RECORD_EXTRA, 0),
     ],
 )
 def test_a_kernel_is_asked_once_it_can_hold_what_it_may(size: int, fit: int) -> None:
