@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 import sys
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .errors import ConfigError
+from .tcp import is_loopback, mind_no_network
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence
@@ -60,13 +60,8 @@ def _listens(sock: socket.socket) -> bool:
     return sys.platform == "win32" or bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
-def is_loopback(sock: socket.socket | trio.socket.SocketType) -> bool:
-    """Whether only this computer can connect to it."""
-    address = ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
-
-
 def listeners(sockets: Sequence[socket.socket]) -> list[trio.SocketListener]:
     """Listeners of these sockets, which they own from now on. Needs trio to run."""
+    for each in filter(is_loopback, sockets):
+        mind_no_network(each)
     return [trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in sockets]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import trio
 
 from .address import Address
 from .errors import ConfigError
-from .tcp import mind_no_network
+from .tcp import is_loopback, mind_no_network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +28,7 @@ async def listen(place: Listen, field: str) -> list[trio.SocketListener]:
         in_the_way = await trio.to_thread.run_sync(_holder, place) or advice(exc)
         raise ConfigError(field, f"cannot listen on {place}: {in_the_way}") from exc
     for listener in listeners:
-        if ipaddress.ip_address(listener.socket.getsockname()[0]).is_loopback:
+        if is_loopback(listener.socket):
             mind_no_network(listener.socket)
     return listeners
 

@@ -24,6 +24,7 @@ from .own_site import OwnSite, PacFile
 from .preference import Pattern as ExitName
 from .start import Start
 from .system_proxy import memory_of_this_user, of_this_user
+from .tcp import is_loopback
 from .tls import looks_like_a_browser
 from .usage import Meter, Usage
 from .usage_file import UsageFile
@@ -61,7 +62,7 @@ async def serve_local_side(
     side.when_read.append(partial(_say_what_waits, config))
     listeners = activation.listeners(start.sockets) or await listen(settings.listen, "local.listen")
     side.routing.own_ports = {listener.socket.getsockname()[1] for listener in listeners}
-    side.routing.shared = not all(activation.is_loopback(listener.socket) for listener in listeners)
+    side.routing.shared = not all(is_loopback(listener.socket) for listener in listeners)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(side.reload_on_hangup, path)
         await nursery.start(side.exits.run)
@@ -138,7 +139,7 @@ def _tell(act: Callable[[], list[str]]) -> None:
 
 def _check_sockets(sockets: Sequence[socket.socket], settings: LocalSettings) -> None:
     """The rule for `local.listen` holds for sockets that were passed as well. Raises ConfigError."""
-    if not settings.username and not all(map(activation.is_loopback, sockets)):
+    if not settings.username and not all(map(is_loopback, sockets)):
         text = "the socket unit listens beyond this computer: that needs a username and a password"
         raise ConfigError("local.username", text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 import struct
@@ -29,7 +30,14 @@ _FOR_ALL = b"reno"
 _MAX_PACING_RATE, _UNPACED = 47, 2 ** (8 * struct.calcsize("L")) - 1
 
 
-def mind_no_network(sock: trio.socket.SocketType) -> None:
+def is_loopback(sock: socket.socket | trio.socket.SocketType) -> bool:
+    """Whether only this computer can connect to it."""
+    address = ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def mind_no_network(sock: socket.socket | trio.socket.SocketType) -> None:
     """For a connection within this computer, before it is made, or for the listener of such ones. What is sent there needs no spreading and fills no
     queue, so the congestion control that minds both is in the way: BBR, where the system has it, waits for its timer with half of each large write,
     which took a fifth of the throughput of eight streams. Later it is too late: what has begun to pace goes on with it. Linux only: elsewhere nothing

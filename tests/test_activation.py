@@ -64,6 +64,18 @@ async def test_they_are_taken_in_their_order_and_accept(held: ExitStack) -> None
                 assert await accepted.receive_some() == b"hello"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="others have no choice")
+async def test_what_is_accepted_within_this_computer_is_not_paced(
+    held: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[socket.socket] = []
+    monkeypatch.setattr(activation, "mind_no_network", told.append)
+    everywhere, here = (held.enter_context(socket.create_server((host, 0))) for host in ("0.0.0.0", "127.0.0.1"))
+    for listener in activation.listeners([everywhere, here]):
+        await listener.aclose()
+    assert told == [here]
+
+
 @pytest.mark.parametrize(
     "environ",
     [{}, {"LISTEN_FDS": "1"}, {"LISTEN_FDS": "1", "LISTEN_PID": "41"}, {"LISTEN_FDS": "one", "LISTEN_PID": "42"}],
@@ -110,20 +122,6 @@ def test_what_is_of_no_use_is_one_clear_line(held: ExitStack, make: object) -> N
 def test_too_many_are_refused() -> None:
     with pytest.raises(ConfigError, match="the most"):
         activation.inherited({"LISTEN_FDS": "65", "LISTEN_PID": "42"}, 42, first=FREE)
-
-
-@pytest.mark.parametrize(
-    ("host", "family", "loopback"),
-    [
-        ("127.0.0.1", socket.AF_INET, True),
-        ("0.0.0.0", socket.AF_INET, False),
-        ("::1", socket.AF_INET6, True),
-        ("::", socket.AF_INET6, False),
-    ],
-)
-def test_who_can_connect(host: str, family: socket.AddressFamily, loopback: bool) -> None:
-    with socket.create_server((host, 0), family=family) as server:
-        assert activation.is_loopback(server) is loopback
 
 
 def test_a_real_process_takes_them_from_descriptor_3() -> None:

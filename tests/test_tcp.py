@@ -14,7 +14,7 @@ import trio
 from trio.testing import assert_no_checkpoints, check_half_closeable_stream, memory_stream_pair
 
 from proxy.shortcut import receive_soon, send_soon, shortcut
-from proxy.tcp import TCPStream, mind_no_network
+from proxy.tcp import TCPStream, is_loopback, mind_no_network
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -340,6 +340,20 @@ async def test_the_kernel_says_what_is_not_sent_yet() -> None:
             taken -= len(await other.receive_some())
         assert one.unsent == 0
     assert one.unsent == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "family", "loopback"),
+    [
+        ("127.0.0.1", socket.AF_INET, True),
+        ("0.0.0.0", socket.AF_INET, False),
+        ("::1", socket.AF_INET6, True),
+        ("::", socket.AF_INET6, False),
+    ],
+)
+def test_who_can_connect(host: str, family: socket.AddressFamily, loopback: bool) -> None:
+    with socket.create_server((host, 0), family=family) as server:
+        assert is_loopback(server) is loopback
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others have no choice")
