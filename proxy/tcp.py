@@ -24,6 +24,8 @@ _NOT_THE_PEER = {errno.EBADF, errno.EINVAL}
 READ_SIZE = 65_536
 #: linux/sockios.h: bytes that are not sent yet.
 _SIOCOUTQNSD = 0x894B
+#: Linux and macOS take no more at once, and refuse a call that has more (IOV_MAX).
+_MOST_PIECES = 1024
 #: The congestion control that every Linux has and lets everybody take (RFC 5681).
 _FOR_ALL = b"reno"
 #: socket(7), which has no name for it in Python; a number of the size of a pointer, of which the highest is no limit.
@@ -138,10 +140,10 @@ class TCPStream(trio.abc.HalfCloseableStream):
         return self._sent(os.write, data) or 0
 
     def send_pieces_now(self, pieces: Sequence[bytes]) -> int:
-        """The same for what lies in pieces, of which the kernel takes 1024."""
+        """The same for what lies in pieces."""
         if sys.platform == "win32" or len(pieces) == 1:  # the type checker knows no other there
             return self.send_now(b"".join(pieces))
-        return self._sent(os.writev, pieces) or 0
+        return self._sent(os.writev, pieces[:_MOST_PIECES]) or 0
 
     def _sent(self, write: Callable[[int, Any], int], what: Any) -> int | None:
         if self._sending or self._socket.did_shutdown_SHUT_WR:

@@ -20,6 +20,7 @@ from proxy.protocol.frame import MAX_PAYLOAD
 from proxy.protocol.liveness import DEAD, SUSPECT
 from proxy.protocol.mux import Mux
 from proxy.protocol.schedule import LITTLE
+from proxy.protocol.stream import INITIAL_CREDIT
 from proxy.session import Session
 from tests.pair import ADDRESS
 
@@ -166,6 +167,55 @@ async def test_what_is_sent_at_once_grows_with_what_was_sent_and_is_little_again
                 sent += size
             assert max(sizes) > LEAST_BATCH
             await trio.sleep(PAUSE + 1)
+
+
+async def test_what_is_moved_at_once_is_what_the_core_says(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As beside messages, which wait for it."""
+    few = 10_000
+    monkeypatch.setattr(Mux, "chunk", lambda _mux, _now: few)
+    async with two_ends() as ends:
+        written: list[int] = []
+        asked: list[int | None] = []
+        send_all, receive_some = ends.near.send_all, ends.far.receive_some
+
+        async def send(data: bytes | bytearray | memoryview) -> None:
+            written.append(len(data))
+            await send_all(data)
+
+        async def receive(max_bytes: int | None = None) -> bytes | bytearray:
+            asked.append(max_bytes)
+            return await receive_some(max_bytes)
+
+        ends.near.send_all, ends.far.receive_some = send, receive  # type: ignore[method-assign]
+        ends.nursery.start_soon(ends.local.open(ADDRESS).send_all, bytes(MUCH))
+        await drain(ends, MUCH)
+        assert few < max(written) <= few + 100  # and the headers
+        assert set(asked) == {few}
+
+
+async def test_a_writer_that_never_waits_gives_others_a_turn(autojump_clock: MockClock) -> None:
+    async with two_ends() as ends:
+        turns, written = 0, list[int]()
+
+        async def send_soon(data: bytes) -> bool:
+            written.append(turns)
+            return False
+
+        async def take_turns() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await trio.lowlevel.checkpoint()
+
+        ends.near.send_soon = send_soon  # type: ignore[attr-defined]
+        ends.nursery.start_soon(ends.local.open(ADDRESS).send_all, bytes(INITIAL_CREDIT))
+        ends.nursery.start_soon(take_turns)
+        while not written or ends.local.mux.wants_to_send:
+            await trio.lowlevel.checkpoint()
+        assert len(written) > 3
+        assert max(map(written.count, written)) <= 2  # who of two is first each time is chance
 
 
 async def test_what_is_sent_is_chosen_when_the_kernel_has_room(

@@ -51,6 +51,10 @@ def test_the_collector_looks_seldom() -> None:
     assert run(source) == heap.GC_THRESHOLD
 
 
+def test_what_is_imported_is_not_looked_at_again() -> None:
+    assert run("import gc; from proxy import heap; heap.tune(); print(gc.get_freeze_count())") > 1000
+
+
 def test_another_c_library_is_left_alone() -> None:
     source = "import ctypes; ctypes.CDLL = lambda _: object(); from proxy import heap; heap.tune(); print(0)"
     assert run(source) == 0

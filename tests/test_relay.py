@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -669,6 +670,31 @@ async def test_an_idle_one_has_one_task(at_exit: bool) -> None:
         assert trio.lowlevel.current_statistics().tasks_living == before + len(streams)
         for near, _ in pairs:
             await near.aclose()
+
+
+async def test_an_idle_one_keeps_no_data() -> None:
+    class Chunk(bytearray):
+        """Which can be looked after."""
+
+    class Source(Side):
+        kept: weakref.ref[Chunk] | None = None
+
+        async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+            if self.kept is not None:
+                return await super().receive_some(max_bytes)
+            data = Chunk(b"data")
+            self.kept = weakref.ref(data)
+            return data
+
+    joined = Joined()
+    source = Source(joined.a.inner)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(relay, source, joined.b)
+        assert await joined.site.receive_some() == b"data"
+        await wait_all_tasks_blocked()
+        assert source.kept is not None
+        assert source.kept() is None
+        nursery.cancel_scope.cancel()
 
 
 async def test_who_is_in_a_rush_gives_others_a_turn() -> None:

@@ -73,6 +73,33 @@ async def test_reset_reaches_both_directions() -> None:
             await one.receive_some()
 
 
+async def test_who_is_stuck_in_sending_is_told_of_a_reset() -> None:
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        raised: list[trio.BrokenResourceError] = []
+
+        async def send() -> None:
+            with pytest.raises(trio.BrokenResourceError, match="nobody reads any more") as caught:
+                await one.send_all(bytes(LARGEST * 4))
+            raised.append(caught.value)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await wait_all_tasks_blocked()
+            assert not raised
+            other.reset(Reason.FAILED, "nobody reads any more")
+        assert raised
+
+
+async def test_what_the_caller_changes_later_is_not_what_is_sent() -> None:
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        data = bytearray(b"before")
+        await one.send_soon(data)  # it is queued, and nobody had a turn yet
+        data[:] = b"after!"
+        assert await other.receive_some() == b"before"
+
+
 async def test_reset_cancels_who_works_for_the_stream() -> None:
     async with two_ends() as ends:
         one, other = await ends.open()
@@ -348,6 +375,22 @@ async def test_a_rest_calls_for_somebody_once(room: int, autojump_clock: trio.te
         async for piece in other:
             socket.taken += piece
         assert socket.taken == data + b"more"
+        assert other.at_end
+
+
+@pytest.mark.parametrize("room", [0, 1, 5, 9])
+async def test_a_rest_that_the_end_came_with_is_not_the_end(room: int, autojump_clock: trio.testing.MockClock) -> None:
+    """Or the app would get a part, and a clean end."""
+    data = b"0123456789"
+    async with two_ends() as ends:
+        one, other = await ends.open()
+        socket, called = Socket(room), Called()
+        other.hand_on(socket.take, None, called)
+        await one.send_all(data)
+        await one.send_eof()
+        await trio.sleep(5)
+        assert (called.times, other.at_end, bytes(socket.taken)) == (1, False, data[:room])
+        assert await other.receive_some() == data[room:]
         assert other.at_end
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from trio.testing import assert_no_checkpoints, check_half_closeable_stream, memory_stream_pair
+from trio.testing import assert_no_checkpoints, check_half_closeable_stream, memory_stream_pair, wait_all_tasks_blocked
 
 from proxy.shortcut import receive_soon, send_soon, shortcut
 from proxy.tcp import TCPStream, is_loopback, mind_no_network
@@ -214,8 +214,21 @@ async def test_what_lies_in_pieces_is_sent_as_one() -> None:
         assert got == data
         assert one.send_pieces_now([b"alone"]) == 5
         assert await other.receive_some() == b"alone"
+        assert one.send_pieces_now([b"1"] * 1025) == 1024
+        assert await other.receive_some() == b"1" * 1024
         await one.send_eof()
         assert one.send_pieces_now(pieces) == 0
+
+
+async def test_nothing_is_sent_now_in_the_middle_of_what_another_sends() -> None:
+    one, other = await socket_pair()
+    async with one, other, trio.open_nursery() as nursery:
+        nursery.start_soon(one.send_all, bytes(5_000_000))
+        await wait_all_tasks_blocked()
+        with assert_no_checkpoints():
+            await other.receive_soon(1_000_000)  # there is room, and who waits for it had no turn yet
+        assert one.send_now(b"x") == one.send_pieces_now([b"x", b"y"]) == 0
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_is_there_is_read_with_no_checkpoint() -> None:

@@ -20,7 +20,9 @@ from proxy.protocol.frame import (
     FrameDecoder,
     Type,
     encode,
+    framed,
     header,
+    payload,
     payload_text,
     text_payload,
 )
@@ -127,6 +129,13 @@ def test_optional_types_that_are_unknown_come_out_as_numbers() -> None:
         assert frame.reliable is (number & UNRELIABLE == 0)
         with pytest.raises(RemoteProtocolError, match="65537"):
             decode(HEADER.pack(number << 24 | MAX_PAYLOAD + 1, where))
+
+
+@pytest.mark.parametrize("frames", [0, 1, 2, 7])
+@pytest.mark.parametrize("more", [1, 8, 9, 65_535, 65_536, 65_537, 65_543])
+def test_the_payload_of_so_many_bytes_of_frames_is_all_that_begins_in_them(frames: int, more: int) -> None:
+    size = frames * (HEADER_SIZE + MAX_PAYLOAD) + more
+    assert size <= framed(payload(size)) <= size + HEADER_SIZE
 
 
 def test_which_frames_are_reliable() -> None:

@@ -149,6 +149,14 @@ def test_turns_of_bulk_are_whole_frames() -> None:
         assert len({frame.stream_id for frame in frames}) == 1
 
 
+def test_turns_of_little_are_one_frame() -> None:
+    """What they have beyond it may be bulk, which messages do not wait for."""
+    outbox = Outbox()
+    for number in (1, 2):
+        stream_with(outbox, bytes(3 * MAX_PAYLOAD), number=number)
+    assert [frame.stream_id for frame in take(outbox)[:2]] == [1, 2]
+
+
 def test_a_limit_cuts_data_and_the_end_follows_the_last_byte() -> None:
     outbox = Outbox()
     stream = stream_with(outbox, b"abcdef", end=True)
