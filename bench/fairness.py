@@ -57,6 +57,7 @@ class Place:
     host: str
     port: int
     short: bool
+    congestion: str = ""
 
     def load(self, what: str, **options: str | float) -> Any:
         """What bulk.py says. Raises CalledProcessError."""
@@ -70,7 +71,10 @@ class Place:
 
     @property
     def command(self) -> str:
-        return f"python bench/fairness.py --only {self.name}"
+        words = ["python bench/fairness.py", f"--only {self.name}"]
+        return " ".join(
+            [*words, *["--short"] * self.short, *[f"--congestion {self.congestion}"] * bool(self.congestion)]
+        )
 
 
 @contextmanager
@@ -88,7 +92,7 @@ def destination(programs: Programs, host: str, port: int) -> Iterator[None]:
 def in_lab(folder: Path, congestion: str, *, short: bool) -> Iterator[Place]:
     port = free_port()
     with open_network(folder, congestion) as lab, destination(lab.abroad, ABROAD, port):
-        yield Place("lab", lab.home.prefix, start_pair(lab).port, ABROAD, port, short)
+        yield Place("lab", lab.home.prefix, start_pair(lab).port, ABROAD, port, short, congestion)
 
 
 @contextmanager

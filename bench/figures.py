@@ -43,19 +43,24 @@ class Figure:
 
     @property
     def ratios(self) -> dict[str, float]:
-        """Ours to each of the others."""
+        """Ours to each of the others, as they are shown."""
         return {
-            name: round(self.ours / value, 3)
+            name: round(_ratio(self.ours, value), 3)
             for name, value in self.others.items()
             if value and math.isfinite(value) and math.isfinite(self.ours)
         }
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is reached; None where there is none, or nothing to compare with."""
-        if self.goal is None or (self.goal.of and self.goal.of not in self.ratios):
+        """Whether the goal is reached; None where there is none, or nobody to compare with."""
+        if self.goal is None or (self.goal.of and self.goal.of not in self.others):
             return None
-        return self.goal.is_met(self.ratios[self.goal.of] if self.goal.of else self.ours)
+        return self.goal.is_met(_ratio(self.ours, self.others[self.goal.of]) if self.goal.of else self.ours)
+
+
+def _ratio(ours: float, theirs: float) -> float:
+    """Beside nothing everything is infinitely much; of two that are nothing, or that never came, none, and that reaches no goal."""
+    return ours / theirs if theirs else math.inf if ours else math.nan
 
 
 @dataclass(frozen=True)

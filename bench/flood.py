@@ -95,8 +95,9 @@ def plot(seen: dict[int, Seen]) -> Plot:
     return Plot("flood", TITLE, "", "ms", series)
 
 
-def command_for(associations: int, size: int, seconds: float) -> str:
-    return f"python bench/flood.py --associations {associations} --size {size} --seconds {seconds:g}"
+def command_for(associations: int, size: int, seconds: float, *, short: bool) -> str:
+    words = f"python bench/flood.py --associations {associations} --size {size} --seconds {seconds:g}"
+    return words + " --short" * short  # less time until it is measured
 
 
 def measure(short: bool = False, *, associations: Sequence[int] = (), size: int = SIZE, seconds: float = 0) -> Result:
@@ -107,7 +108,7 @@ def measure(short: bool = False, *, associations: Sequence[int] = (), size: int 
     figures = [
         figure
         for number, each in seen.items()
-        for figure in figures_of(number, size, each, command_for(number, size, seconds))
+        for figure in figures_of(number, size, each, command_for(number, size, seconds, short=short))
     ]
     return Result(TITLE, figures, [plot(seen)])
 

@@ -74,7 +74,9 @@ CASES: dict[str, Case] = {
     "download": Case(20, Plan(quiet=5), QUICK | {"rate": Goal(least=18)}, (OURS, DIRECT, YAMUX)),
     "upload": Case(20, Plan(up=True), QUICK | {"rate": Goal(least=18)}),
     "8 downloads": Case(20, Plan(streams=8), QUICK | {"rate": Goal(least=18), "share": None}),
+    "8 uploads": Case(20, Plan(up=True, streams=8), QUICK | {"rate": Goal(least=18), "share": None}),
     "100 Mbit/s": Case(100, Plan(), QUICK | {"rate": Goal(least=90)}),
+    "100 Mbit/s, upload": Case(100, Plan(up=True), QUICK | {"rate": Goal(least=90)}),
     "beside another": Case(20, Plan(beside=1, warm_up=5), {"median": None, "p99": None}, (OURS,)),
     "beside an earlier one": Case(20, Plan(beside=1, later=-8, warm_up=5), {}, (OURS,)),
     "beside a later one": Case(20, Plan(beside=1, later=8, warm_up=5), {}, (OURS,)),
@@ -93,6 +95,7 @@ FOUND, WINDOW = 0.9, 0.5
 
 #: At full speed on loopback: no pause is a burden there.
 LOOPBACK = Plan(warm_up=1.5, seconds=5, pause=0.01)
+LOOPBACK_RUNS = 5
 SHORT_LOOPBACK = dataclasses.replace(LOOPBACK, warm_up=1.0, seconds=1.0)
 SHORT = Plan(quiet=1, warm_up=1.5, seconds=2.5)
 
@@ -233,7 +236,7 @@ def measure_loopback(_name: str, short: bool, _seconds: float, congestion: str) 
             "rate": loaded.mbit / 8,
         }
 
-    found = compete(lambda way, _: find(way), 1)
+    found = compete(lambda way, _: find(way), 1 if short else LOOPBACK_RUNS)
     command = command_for("loopback", congestion, short=short)
     rows = {
         "idle": ("idle: median round trip", "ms", None),

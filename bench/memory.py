@@ -83,7 +83,7 @@ class Case:
 
 
 @contextmanager
-def open_case(seconds: float) -> Iterator[Case]:
+def open_case(seconds: float = 0.0) -> Iterator[Case]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         programs, port = Programs(Path(folder)), free_port()
         stack.callback(programs.stop_all)
@@ -175,12 +175,13 @@ SHORT_CASES = (IDLE_STREAMS, next(iter(CASES)))
 # ---- figures
 
 
-def command(name: str) -> str:
-    return f"python bench/memory.py --only '{name}'"
+def command_for(name: str, *, short: bool) -> str:
+    return f"python bench/memory.py --only '{name}'" + " --short" * short
 
 
-def measure_idle(counts: Sequence[int], seconds: float) -> tuple[list[Figure], Plot]:
-    with open_case(seconds) as case:
+def measure_idle(*, short: bool) -> tuple[list[Figure], Plot]:
+    counts, command = SHORT_COUNTS if short else COUNTS, command_for(IDLE_STREAMS, short=short)
+    with open_case() as case:
         time.sleep(CALM)
         numbers, seen = [0, *counts], [resident(case.pair)]
         for count in counts:
@@ -194,20 +195,20 @@ def measure_idle(counts: Sequence[int], seconds: float) -> tuple[list[Figure], P
     for side, values in zip(SIDES, zip(*seen, strict=True), strict=True):
         each = (values[-1] - values[0]) * 1000 / numbers[-1]
         figures += [
-            Figure(f"{side}, idle", "MB", values[0], command(IDLE_STREAMS), goal=IDLE),
-            Figure(f"{side}, each of {numbers[-1]} idle streams", "KB", each, command(IDLE_STREAMS), goal=EACH),
+            Figure(f"{side}, idle", "MB", values[0], command, goal=IDLE),
+            Figure(f"{side}, each of {numbers[-1]} idle streams", "KB", each, command, goal=EACH),
         ]
         series.append(Series(side, list(numbers), list(values)))
     return figures, Plot("memory", "Memory over idle streams", "streams", "MB", series)
 
 
-def measure_peak(name: str, seconds: float) -> list[Figure]:
+def measure_peak(name: str, *, short: bool) -> list[Figure]:
     """Of devices' local sides, the first one's is told."""
-    with open_case(seconds) as case:
+    with open_case(SHORT_SECONDS if short else SECONDS) as case:
         CASES[name](case)
         peaks = [peak(program) for program in (case.pair.local.program, case.pair.exit.program)]
     return [
-        Figure(f"{name}: peak of the {side}", "MB", value, command(name), goal=BUDGET)
+        Figure(f"{name}: peak of the {side}", "MB", value, command_for(name, short=short), goal=BUDGET)
         for side, value in zip(SIDES, peaks, strict=True)
     ]
 
@@ -217,15 +218,14 @@ def measure(short: bool = False, *, only: Sequence[str] = (IDLE_STREAMS, *CASES)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, most), most))
     names = [name for name in only if not short or name in SHORT_CASES]
-    seconds = SHORT_SECONDS if short else SECONDS
     figures, plots = list[Figure](), list[Plot]()
     for name in names:
         if name == IDLE_STREAMS:
-            found, plot = measure_idle(SHORT_COUNTS if short else COUNTS, seconds)
+            found, plot = measure_idle(short=short)
             figures += found
             plots.append(plot)
         else:
-            figures += measure_peak(name, seconds)
+            figures += measure_peak(name, short=short)
     return Result(TITLE, figures, plots)
 
 

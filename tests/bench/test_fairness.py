@@ -37,6 +37,12 @@ def test_shares_are_told_beside_their_goals() -> None:
     assert "10 downloads" in table([least])
 
 
+def test_a_command_repeats_its_place() -> None:
+    assert Place("loopback", (), 0, "", 0, short=False).command == "python bench/fairness.py --only loopback"
+    shortly = Place("lab", (), 0, "", 0, short=True, congestion="reno")
+    assert shortly.command == "python bench/fairness.py --only lab --short --congestion reno"
+
+
 def test_one_stream_has_nobody_to_share_with() -> None:
     assert [figure.unit for figure in shares(Loaded("lab", (), 0, "", 0, short=True), 1, "up")] == ["Mbit/s"]
 

@@ -46,6 +46,22 @@ def test_what_never_came_misses_its_goal() -> None:
 
 
 @pytest.mark.parametrize(
+    ("ours", "theirs", "goal", "met"),
+    [
+        (12.0, 0.0, Goal(0.5, 2, "yamux"), False),  # it left nothing to the other
+        (12.0, 0.0, Goal(least=0.8, of="yamux"), True),
+        (0.0, 0.0, Goal(least=0.8, of="yamux"), False),
+        (math.inf, 4.0, Goal(most=1.1, of="yamux"), False),
+        (4.0, math.inf, Goal(most=1.1, of="yamux"), True),
+        (math.inf, math.inf, Goal(most=1.1, of="yamux"), False),
+        (0.5996, 1.0, Goal(least=0.6, of="yamux"), False),  # though it is shown as 0.6
+    ],
+)
+def test_nothing_never_and_nearly_beside_another(ours: float, theirs: float, goal: Goal, met: bool) -> None:
+    assert figure(ours, yamux=theirs, goal=goal).met is met
+
+
+@pytest.mark.parametrize(
     ("goal", "words"),
     [
         (Goal(least=1.5, of="yamux"), ">= 1.5 of yamux"),

@@ -76,5 +76,6 @@ def test_all_that_is_asked_for_is_measured_once(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_command_repeats_its_figures() -> None:
-    words = shlex.split(flood.command_for(64, 60_000, 3.0))
+    words = shlex.split(flood.command_for(64, 60_000, 3.0, short=False))
     assert words == ["python", "bench/flood.py", "--associations", "64", "--size", "60000", "--seconds", "3"]
+    assert shlex.split(flood.command_for(64, 60_000, 3.0, short=True)) == [*words, "--short"]
