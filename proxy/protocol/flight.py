@@ -15,7 +15,7 @@ from collections import deque
 
 from .frame import JOINED
 from .liveness import ACK_BYTES, ack_delay
-from .rates import Losses, Piece, Rates
+from .rates import Piece, Rates
 
 # Our choices. Times are in seconds.
 #: Never less, so that a rate can be measured at all.
@@ -105,7 +105,6 @@ class Flight:
         "_flat_rounds",
         "_flat_since",
         "_least_at",
-        "_losses",
         "_patience",
         "_peak",
         "_pieces",
@@ -137,7 +136,7 @@ class Flight:
         self.stalled = False  # `stall_at` has passed
         self.least = math.inf  # round trip
         self._least_at = now
-        self._rates, self._losses = Rates(), Losses()
+        self._rates = Rates()
         self._pieces: deque[Piece] = deque()
         self.acked, self._acked_at, self._previous_at = acked, now, now
         self._round_rate = 0.0
@@ -238,8 +237,6 @@ class Flight:
         while pieces and pieces[0].end <= offset:
             newest = pieces.popleft()
         self._ramp += 2 * (offset - self.acked)
-        if self.stalled:
-            self._losses.note(now)
         self.acked, self._acked_at, self.stalled = offset, now, False
         if newest is None:
             return
@@ -266,8 +263,6 @@ class Flight:
         began, acked = self._round_began
         if now > began:
             self._round_rate = (self.acked - acked) / (now - began)
-        if self._queued(SAME):
-            self._losses.forget()
         if self._draining:
             self._go_on_draining(now, limited)
         else:
@@ -386,7 +381,7 @@ class Flight:
             self._grow(rate)
 
     def _grow(self, rate: float) -> None:
-        cap = rate * self._window(GAIN) * self._losses.gain(self._acked_at)
+        cap = rate * self._window(GAIN)
         if self.state is State.STARTING:
             cap = min(rate * self._window(START_GAIN), cap + LEAP)
         if cap < self._ramp < math.inf:  # it grew faster than the path delivers: what flies now is a queue of our own

@@ -1,16 +1,12 @@
-"""At which rates a path has delivered lately, and whether it has lost something."""
+"""At which rates a path has delivered lately."""
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import dataclass
 
 #: The highest rate of this time, in seconds, counts. Our choice.
 RATE_MEMORY = 3.0
-#: After a loss the kernel's window is what holds back, and it grows only while it is full. So for this time, in seconds, this much more may be in flight:
-#: on a link of 20 Mbit/s and 100 ms that loses 1 % a download has some 0.92 of the rate of plain TCP, and had 0.87.
-LOSS_MEMORY, LOSS_GAIN = 5.0, 1.3
 
 
 @dataclass(slots=True)
@@ -58,23 +54,3 @@ class Rates:
     @property
     def highest(self) -> float:
         return self._falling[0][1] if self._falling else 0.0
-
-
-class Losses:
-    """Whether something was lost lately where no queue shows: or the loss was the queue's, and more in flight would make it longer."""
-
-    __slots__ = ("_at",)
-
-    def __init__(self) -> None:
-        self._at = -math.inf
-
-    def note(self, now: float) -> None:
-        self._at = now
-
-    def forget(self) -> None:
-        """A queue shows."""
-        self._at = -math.inf
-
-    def gain(self, now: float) -> float:
-        """By how much more may be in flight."""
-        return LOSS_GAIN if now < self._at + LOSS_MEMORY else 1.0
