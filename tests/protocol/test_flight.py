@@ -161,6 +161,14 @@ def test_a_path_is_full_and_its_queue_is_short(rate: float, round_trip: float) -
     assert path.flight.least == pytest.approx(round_trip, rel=0.2, abs=3 * SEGMENT / rate)
 
 
+@pytest.mark.parametrize(("rate", "round_trip"), [(2.5e6, 0.1), (2.5e6, 0.3), (6.25e6, 0.2), (12.5e6, 0.1)])
+@pytest.mark.parametrize("paced", [True, False])
+def test_a_start_fits_into_a_queue_of_half_a_megabyte(rate: float, round_trip: float, paced: bool) -> None:
+    path = Path(rate, round_trip, paced=paced)
+    path.run(8)
+    assert path.deepest < 530_000
+
+
 @pytest.mark.parametrize("round_trip", [0.02, 0.1])
 @pytest.mark.parametrize(("jitter", "bunches"), [(0.3, 0.0), (0.5, 0.0), (0.0, 0.005), (0.0, 0.02), (0.0, 0.05)])
 def test_a_path_whose_round_trips_differ_is_used(round_trip: float, jitter: float, bunches: float) -> None:
