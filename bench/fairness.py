@@ -71,10 +71,8 @@ class Place:
 
     @property
     def command(self) -> str:
-        words = ["python bench/fairness.py", f"--only {self.name}"]
-        return " ".join(
-            [*words, *["--short"] * self.short, *[f"--congestion {self.congestion}"] * bool(self.congestion)]
-        )
+        words = f"python bench/fairness.py --only {self.name}" + " --short" * self.short
+        return words + (f" --congestion {self.congestion}" if self.congestion else "")
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class Figure:
     def ratios(self) -> dict[str, float]:
         """Ours to each of the others, as they are shown."""
         return {
-            name: round(_ratio(self.ours, value), 3)
+            name: round(self.ours / value, 3)
             for name, value in self.others.items()
             if value and math.isfinite(value) and math.isfinite(self.ours)
         }

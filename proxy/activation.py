@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .errors import ConfigError
-from .tcp import is_loopback, mind_no_network
+from .tcp import unpaced
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence
@@ -62,6 +62,4 @@ def _listens(sock: socket.socket) -> bool:
 
 def listeners(sockets: Sequence[socket.socket]) -> list[trio.SocketListener]:
     """Listeners of these sockets, which they own from now on. Needs trio to run."""
-    for each in filter(is_loopback, sockets):
-        mind_no_network(each)
-    return [trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in sockets]
+    return unpaced([trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in sockets])

@@ -9,7 +9,7 @@ import trio
 
 from .address import Address
 from .errors import ConfigError
-from .tcp import is_loopback, mind_no_network
+from .tcp import unpaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,10 +27,7 @@ async def listen(place: Listen, field: str) -> list[trio.SocketListener]:
     except OSError as exc:
         in_the_way = await trio.to_thread.run_sync(_holder, place) or advice(exc)
         raise ConfigError(field, f"cannot listen on {place}: {in_the_way}") from exc
-    for listener in listeners:
-        if is_loopback(listener.socket):
-            mind_no_network(listener.socket)
-    return listeners
+    return unpaced(listeners)
 
 
 async def listen_all(places: Sequence[Listen], field: str) -> list[trio.SocketListener]:

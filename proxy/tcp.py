@@ -39,7 +39,7 @@ def is_loopback(sock: socket.socket | trio.socket.SocketType) -> bool:
     return (mapped or address).is_loopback
 
 
-def mind_no_network(sock: socket.socket | trio.socket.SocketType) -> None:
+def mind_no_network(sock: trio.socket.SocketType) -> None:
     """For a connection within this computer, before it is made, or for the listener of such ones. What is sent there needs no spreading and fills no
     queue, so the congestion control that minds both is in the way: BBR, where the system has it, waits for its timer with half of each large write,
     which took a fifth of the throughput of eight streams. Later it is too late: what has begun to pace goes on with it. Linux only: elsewhere nothing
@@ -48,6 +48,14 @@ def mind_no_network(sock: socket.socket | trio.socket.SocketType) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):  # this kernel does without it
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _FOR_ALL)
+
+
+def unpaced(listeners: list[trio.SocketListener]) -> list[trio.SocketListener]:
+    """The same, and those to which only this computer can connect mind no network: what they accept inherits it."""
+    for listener in listeners:
+        if is_loopback(listener.socket):
+            mind_no_network(listener.socket)
+    return listeners
 
 
 class TCPStream(trio.abc.HalfCloseableStream):

@@ -68,12 +68,13 @@ async def test_they_are_taken_in_their_order_and_accept(held: ExitStack) -> None
 async def test_what_is_accepted_within_this_computer_is_not_paced(
     held: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[socket.socket] = []
-    monkeypatch.setattr(activation, "mind_no_network", told.append)
-    everywhere, here = (held.enter_context(socket.create_server((host, 0))) for host in ("0.0.0.0", "127.0.0.1"))
-    for listener in activation.listeners([everywhere, here]):
+    told: list[trio.socket.SocketType] = []
+    monkeypatch.setattr("proxy.tcp.mind_no_network", told.append)
+    servers = [held.enter_context(socket.create_server((host, 0))) for host in ("0.0.0.0", "127.0.0.1")]
+    everywhere, here = activation.listeners(servers)
+    assert told == [here.socket]
+    for listener in (everywhere, here):
         await listener.aclose()
-    assert told == [here]
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ async def test_an_exit_listens_at_all_of_its_places_or_none() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="others have no choice")
 async def test_what_is_accepted_within_this_computer_is_not_paced(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[trio.socket.SocketType] = []
-    monkeypatch.setattr(listening, "mind_no_network", told.append)
+    monkeypatch.setattr("proxy.tcp.mind_no_network", told.append)
     places = [Listen("0.0.0.0", 0), Listen("127.0.0.1", 0), Listen("127.0.0.2", 0)]
     everywhere, *here = await listening.listen_all(places, "exit.listen")
     assert told == [listener.socket for listener in here]

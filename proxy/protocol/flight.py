@@ -138,7 +138,8 @@ class Flight:
         self._least_at = now
         self._rates = Rates()
         self._pieces: deque[Piece] = deque()
-        self.acked, self._acked_at, self._previous_at = acked, now, now
+        self.acked = acked  # up to where everything has arrived
+        self._acked_at = self._previous_at = now
         self._round_rate = 0.0
         self._round_began: tuple[float, int]
         self._begin_round(now)
